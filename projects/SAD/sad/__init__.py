@@ -1,0 +1,15 @@
+"""Semi-supervised Adaptive Distillation (arXiv 1901.00366) for Detectron2.
+
+Importing this package registers the meta-architecture, the backbones and the digit scenes.
+"""
+
+from importlib.util import find_spec
+
+if find_spec("detectron2") is None:
+    raise ImportError(
+        "SAD needs Detectron2, which is not installed here: run `bash scripts/setup.sh` "
+        "(makes .venv) or, in your own environment, `pip install --no-build-isolation "
+        "'git+https://github.com/facebookresearch/detectron2.git'`."
+    )
+
+from . import datasets, sad_retinanet, students  # noqa: F401

@@ -1,0 +1,120 @@
+"""Registration of data sets and the checks that COCO json files need before training."""
+
+import json
+import logging
+import os
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import load_coco_json
+from detectron2.structures import BoxMode
+
+from .errors import UserError
+
+logger = logging.getLogger(__name__)
+
+# Digit scenes (scripts/make_digits.py) below $DETECTRON2_DATASETS: name -> (json, image folder).
+BUILTIN = {
+    "digits_labeled": ("digits/annotations/labeled.json", "digits/labeled"),
+    "digits_unlabeled": ("digits/annotations/image_info_unlabeled.json", "digits/unlabeled"),
+    "digits_tune": ("digits/annotations/tune.json", "digits/tune"),
+    "digits_minival": ("digits/annotations/minival.json", "digits/minival"),
+}
+
+
+def data_path(path: str) -> str:
+    """An absolute path as it is, a relative one below $DETECTRON2_DATASETS (default ./datasets)."""
+    root = os.path.expanduser(os.environ.get("DETECTRON2_DATASETS", "datasets"))
+    return os.path.join(root, os.path.expanduser(path))
+
+
+def register_coco_set(name: str, json_file: str, image_root: str) -> None:
+    """Register a COCO json under `name`; a second registration replaces the first.
+
+    As detectron2's register_coco_instances, with `score` kept and boxes cleaned on loading.
+    """
+    if name in DatasetCatalog:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    DatasetCatalog.register(name, lambda: load_coco_set(name, json_file, image_root))
+    MetadataCatalog.get(name).set(json_file=json_file, image_root=image_root, evaluator_type="coco")
+
+
+def load_coco_set(name: str, json_file: str, image_root: str) -> list[dict]:
+    """Read a COCO json (with or without annotations) into Detectron2's dicts.
+
+    Boxes are clipped to their image and left out when nothing remains; both are counted and logged.
+
+    Raises:
+        UserError: the json or the image folder is missing, or the json is broken or empty.
+    """
+    for path, what in ((json_file, "annotation file"), (image_root, "image folder")):
+        if not os.path.exists(path):
+            raise UserError(f"data set {name}: {what} {path} does not exist")
+    try:
+        dicts = load_coco_json(json_file, image_root, name, extra_annotation_keys=["score"])
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"data set {name}: {json_file} is no whole json ({error}); write or copy it again"
+        ) from error
+    except (KeyError, TypeError, AssertionError, AttributeError, IndexError) as error:
+        raise UserError(
+            f"data set {name}: {json_file} is not in COCO's format "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    if not dicts:
+        raise UserError(f"data set {name}: {json_file} lists no images")
+    _clean_boxes(name, dicts)
+    return dicts
+
+
+def _clean_boxes(name: str, dicts: list[dict]) -> None:
+    clipped = dropped = 0
+    for image in dicts:
+        kept = []
+        for annotation in image["annotations"]:
+            x0, y0, x1, y1 = BoxMode.convert(
+                annotation["bbox"], annotation["bbox_mode"], BoxMode.XYXY_ABS
+            )
+            inside = (
+                min(max(x0, 0), image["width"]),
+                min(max(y0, 0), image["height"]),
+                min(max(x1, 0), image["width"]),
+                min(max(y1, 0), image["height"]),
+            )
+            if inside[2] <= inside[0] or inside[3] <= inside[1]:
+                dropped += 1
+                continue
+            if inside != (x0, y0, x1, y1):
+                clipped += 1
+                annotation["bbox"], annotation["bbox_mode"] = list(inside), BoxMode.XYXY_ABS
+            kept.append(annotation)
+        image["annotations"] = kept
+    if clipped or dropped:
+        logger.warning(
+            f"data set {name}: {clipped} boxes clipped to their image, "
+            f"{dropped} boxes without area left out"
+        )
+
+
+def register_from_config(cfg) -> None:
+    """Register the sets under DATASETS.REGISTER and check that every set the config names is known.
+
+    Raises:
+        UserError: an entry lacks JSON or IMAGES, or a name is not registered.
+    """
+    for name, entry in cfg.DATASETS.REGISTER.items():
+        missing = [key for key in ("JSON", "IMAGES") if not entry.get(key)]
+        if missing:
+            raise UserError(f"DATASETS.REGISTER.{name} lacks {' and '.join(missing)}")
+        register_coco_set(name, data_path(entry["JSON"]), data_path(entry["IMAGES"]))
+    for key in ("TRAIN", "UNLABELED", "TEST"):
+        for name in cfg.DATASETS[key]:
+            if name not in DatasetCatalog:
+                raise UserError(
+                    f"DATASETS.{key} names {name!r}, which is no registered data set; "
+                    f"add DATASETS.REGISTER.{name} with JSON and IMAGES"
+                )
+
+
+for _name, (_json, _images) in BUILTIN.items():
+    register_coco_set(_name, data_path(_json), data_path(_images))

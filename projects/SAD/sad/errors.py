@@ -1,0 +1,34 @@
+"""Mistakes a user can mend: one sentence on stderr and exit code 2, never a traceback."""
+
+import functools
+import sys
+
+from torch.multiprocessing import ProcessExitedException
+
+EXIT_CODE = 2
+
+
+class UserError(Exception):
+    """A wrong file, key or value. The message is one sentence that names it and says what to do."""
+
+
+def exit_on_user_error(main):
+    """Decorate a command's main function: a UserError becomes `error: <sentence>` and exit code 2.
+
+    Put it on the function handed to `detectron2.engine.launch` and on the one that calls launch: a
+    spawned worker then exits with code 2 after its sentence, and the parent repeats only the code.
+    """
+
+    @functools.wraps(main)
+    def wrapped(*args, **kwargs):
+        try:
+            return main(*args, **kwargs)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            sys.exit(EXIT_CODE)
+        except ProcessExitedException as error:
+            if error.exit_code != EXIT_CODE:
+                raise
+            sys.exit(EXIT_CODE)
+
+    return wrapped

@@ -1,0 +1,121 @@
+"""Distillation losses of SAD (arXiv 1901.00366), as free functions of tensors.
+
+Every class of every anchor is a binary problem. Letters used here and in the paper:
+    x, z   logit of the student, of the teacher
+    p, q   sigmoid(x), sigmoid(z)
+All functions work elementwise on logits of one shape, compute in float32 (float64 stays float64),
+stay finite for any logits in [-100, 100], and send no gradient to the teacher.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+FORMS = ("kl", "cross_entropy")
+
+
+def _upcast(logits: Tensor) -> Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def kl_divergence(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """KL(T||S) = q log(q/p) + (1-q) log((1-q)/(1-p)), Eq. 2. Same shape as the logits, >= 0."""
+    x, z = _upcast(student_logits), _upcast(teacher_logits.detach())
+    positive = z.sigmoid() * (F.logsigmoid(z) - F.logsigmoid(x))
+    negative = (-z).sigmoid() * (F.logsigmoid(-z) - F.logsigmoid(-x))
+    return (positive + negative).clamp_min(0)  # rounding alone makes it negative
+
+
+def teacher_entropy(teacher_logits: Tensor) -> Tensor:
+    """T(q) = -(q log q + (1-q) log(1-q)), below Eq. 6: the teacher's uncertainty, in [0, log 2]."""
+    z = _upcast(teacher_logits.detach())
+    return -(z.sigmoid() * F.logsigmoid(z) + (-z).sigmoid() * F.logsigmoid(-z))
+
+
+def balanced_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, alpha: float) -> Tensor:
+    """-(alpha q log p + (1-alpha) (1-q) log(1-p)): what the authors' code has in place of KL."""
+    x, z = _upcast(student_logits), _upcast(teacher_logits.detach())
+    return -(
+        alpha * z.sigmoid() * F.logsigmoid(x) + (1 - alpha) * (-z).sigmoid() * F.logsigmoid(-x)
+    )
+
+
+def adaptive_distillation_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    gamma: float = 2.0,
+    beta: float = 1.5,
+    form: str = "kl",
+    alpha: float = 0.5,
+    reduction: str = "none",
+) -> Tensor:
+    """ADL = (1 - exp(-(KL + beta T(q))))^gamma * KL, Eq. 6 and 7. beta = 0 is DW, Eq. 5.
+
+    The gradient passes through the modulating weight, as in the authors' code.
+
+    Args:
+        student_logits, teacher_logits: tensors of one shape.
+        gamma: how fast easy samples are weighted down; 0 leaves plain KL.
+        beta: how much the teacher's uncertainty counts. The authors' code writes the exponent as
+            BCE - beta_code T(q), which equals KL + (1 - beta_code) T(q): beta = 1 - beta_code.
+        form: "kl" (the paper) or "cross_entropy" (the authors' code: the same weight in front of
+            the balanced cross entropy).
+        alpha: balance of the cross-entropy form; unused by "kl".
+        reduction: "none" or "sum".
+    Returns:
+        a tensor of the logits' shape, or its sum.
+    Raises:
+        ValueError: unknown form or reduction, negative gamma or beta.
+    """
+    if form not in FORMS:
+        raise ValueError(f"form is {form!r}, it must be one of {', '.join(FORMS)}")
+    if gamma < 0 or beta < 0:
+        raise ValueError(f"gamma is {gamma} and beta is {beta}, neither may be negative")
+    kl = kl_divergence(student_logits, teacher_logits)
+    exponent = kl + beta * teacher_entropy(teacher_logits)
+    weight = -torch.expm1(-exponent)
+    # A floor, since the slope of w^gamma is infinite at 0 for gamma < 1 and inf * 0 is NaN.
+    weight = weight.clamp_min(torch.finfo(weight.dtype).tiny).pow(gamma)
+    if form == "kl":
+        return _reduce(weight * kl, reduction)
+    bce = balanced_cross_entropy(student_logits, teacher_logits, alpha)
+    return _reduce(weight * bce, reduction)
+
+
+def kl_loss(student_logits: Tensor, teacher_logits: Tensor, *, reduction: str = "none") -> Tensor:
+    """Plain KL (Eq. 2) as a loss: every anchor counts the same."""
+    return _reduce(kl_divergence(student_logits, teacher_logits), reduction)
+
+
+def _reduce(loss: Tensor, reduction: str) -> Tensor:
+    if reduction == "none":
+        return loss
+    if reduction == "sum":
+        return loss.sum()
+    raise ValueError(f"reduction is {reduction!r}, it must be none or sum")
+
+
+def teacher_power_normalizer(teacher_logits: Tensor, power: float = 1.8) -> Tensor:
+    """max(1, sum of q^power): about the number of anchors the teacher believes in (authors' code).
+
+    The sum runs over all that is given: images, levels, anchors (ignored ones too) and classes.
+    """
+    return _upcast(teacher_logits.detach()).sigmoid().pow(power).sum().clamp_min(1)
+
+
+def foreground_normalizer(gt_labels: Tensor, num_classes: int) -> Tensor:
+    """max(1, number of foreground anchors), as for the focal loss.
+
+    Args:
+        gt_labels: integers; -1 is ignored, `num_classes` is background.
+    """
+    return ((gt_labels >= 0) & (gt_labels < num_classes)).sum().clamp_min(1)
+
+
+# SAD.DISTILL.LOSS names one of these. A function takes the logits and the keyword arguments gamma,
+# beta, form and alpha, of which it uses what it needs, and returns the loss of each element.
+DISTILLATION_LOSSES = {
+    "adl": adaptive_distillation_loss,
+    "kl": lambda student_logits, teacher_logits, **_: kl_loss(student_logits, teacher_logits),
+}

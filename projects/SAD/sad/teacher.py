@@ -1,0 +1,125 @@
+"""The teacher: a trained RetinaNet, frozen, of which only the class logits are computed."""
+
+import logging
+
+import torch
+from detectron2.modeling import build_model
+from detectron2.modeling.meta_arch.dense_detector import permute_to_N_HWA_K
+from torch import Tensor
+
+from .checkpoint import SADCheckpointer
+from .config import get_sad_cfg
+from .errors import UserError
+
+logger = logging.getLogger(__name__)
+
+PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+def load_retinanet(config_file: str, weights: str, device: str, opts=()):
+    """Build the RetinaNet a yaml describes, fill it with weights, freeze it.
+
+    Args:
+        config_file: the yaml the model was trained with (a stock RetinaNet yaml or one of ours).
+        weights: a checkpoint of this project, of Detectron2 or of its model zoo.
+        opts: KEY VALUE pairs on top of the yaml.
+    Returns:
+        (model in eval mode without gradients, its frozen config)
+    Raises:
+        UserError: the files are absent, the yaml is no RetinaNet's, or any key does not match.
+    """
+    cfg = get_sad_cfg(config_file, opts)
+    if cfg.MODEL.META_ARCHITECTURE not in ("RetinaNet", "SADRetinaNet"):
+        raise UserError(
+            f"{config_file} describes a {cfg.MODEL.META_ARCHITECTURE}, a RetinaNet is needed"
+        )
+    if not weights:
+        raise UserError(f"no weights are given for the RetinaNet of {config_file}")
+    cfg.MODEL.META_ARCHITECTURE = "RetinaNet"
+    cfg.MODEL.DEVICE = device
+    cfg.MODEL.WEIGHTS = weights
+    cfg.freeze()
+    model = build_model(cfg)
+    try:
+        SADCheckpointer(model, strict=True).load(weights)
+    except UserError as error:
+        raise UserError(f"{config_file} with {weights}: {error}") from error
+    return model.requires_grad_(False).eval(), cfg
+
+
+def build_teacher(cfg):
+    """The teacher named by SAD.TEACHER, on MODEL.DEVICE: (model, config it was trained with).
+
+    Raises:
+        UserError: see `load_retinanet`; also when a key is not set.
+    """
+    for key in ("CONFIG_FILE", "WEIGHTS"):
+        if not cfg.SAD.TEACHER[key]:
+            raise UserError(
+                f"SAD.TEACHER.{key} is empty: give the teacher's yaml and weights, "
+                "or switch distillation off with SAD.DISTILL.LOSS none"
+            )
+    logger.info(f"Teacher: {cfg.SAD.TEACHER.CONFIG_FILE}, weights {cfg.SAD.TEACHER.WEIGHTS}")
+    return load_retinanet(cfg.SAD.TEACHER.CONFIG_FILE, cfg.SAD.TEACHER.WEIGHTS, cfg.MODEL.DEVICE)
+
+
+def check_same_logits(student, teacher) -> None:
+    """Both models must emit logits for the same classes of the same anchors.
+
+    Raises:
+        UserError: naming what differs and both values.
+    """
+
+    def anchors(model):
+        return [
+            [round(value, 2) for value in box]
+            for level in model.anchor_generator.cell_anchors
+            for box in level.tolist()
+        ]
+
+    for what, of in (
+        ("number of classes", lambda model: model.num_classes),
+        ("strides", lambda model: list(model.anchor_generator.strides)),
+        ("anchor offset", lambda model: model.anchor_generator.offset),
+        ("anchors", anchors),
+    ):
+        if of(student) != of(teacher):
+            raise UserError(
+                f"teacher and student differ in their {what}: "
+                f"the teacher has {of(teacher)}, the student {of(student)}"
+            )
+    if student.input_format != teacher.input_format and (
+        {student.input_format, teacher.input_format} != {"BGR", "RGB"}
+    ):
+        raise UserError(
+            f"the teacher reads {teacher.input_format} images and the student "
+            f"{student.input_format}: INPUT.FORMAT must be equal, or BGR and RGB"
+        )
+
+
+@torch.no_grad()
+def class_logits(
+    teacher, batched_inputs: list[dict], image_format: str, precision: str = "float32"
+) -> Tensor:
+    """Class logits of a frozen RetinaNet; its box branch is not computed.
+
+    Args:
+        batched_inputs: dicts with "image", a (C, H, W) tensor in `image_format` that is not yet
+            normalised: the teacher's own mean, standard deviation and padding are applied here.
+    Returns:
+        (N, R, K): N images, R anchors of all levels, K classes.
+    """
+    if image_format != teacher.input_format:
+        batched_inputs = [{"image": item["image"].flip(0)} for item in batched_inputs]
+    dtype = PRECISIONS[precision]
+    with torch.autocast(teacher.device.type, dtype=dtype, enabled=dtype != torch.float32):
+        features = teacher.backbone(teacher.preprocess_image(batched_inputs).tensor)
+        head = teacher.head
+        logits = [
+            head.cls_score(head.cls_subnet(features[name])) for name in teacher.head_in_features
+        ]
+    return torch.cat([permute_to_N_HWA_K(level, teacher.num_classes) for level in logits], dim=1)

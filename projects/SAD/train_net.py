@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Train or evaluate a RetinaNet, alone or as the student of a teacher.
+
+python projects/SAD/train_net.py --config-file configs/digits/SAD.yaml --num-gpus 1 [KEY VALUE ...]
+"""
+
+import logging
+import os
+
+# Detectron2's focal loss is a TorchScript function: on CPU its compilation takes over a minute, and
+# its first call returns other gradient bits than later ones. torch reads this when it is imported.
+os.environ.setdefault("PYTORCH_JIT", "0")
+
+import torch
+from detectron2.engine import default_argument_parser, default_setup, launch
+from detectron2.evaluation import verify_results
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+
+from sad.checkpoint import SADCheckpointer
+from sad.config import check_config, get_sad_cfg
+from sad.datasets import register_from_config
+from sad.errors import UserError, exit_on_user_error
+from sad.teacher import build_teacher
+from sad.trainer import SADTrainer
+
+logger = logging.getLogger("sad.train_net")
+
+
+def setup(args):
+    cfg = get_sad_cfg(args.config_file, args.opts)
+    if not torch.cuda.is_available():
+        cfg.MODEL.DEVICE = "cpu"
+    check_config(cfg)
+    register_from_config(cfg)
+    cfg.freeze()
+    default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="sad")
+    return cfg
+
+
+def evaluate(cfg, resume):
+    if not (cfg.MODEL.WEIGHTS or resume):
+        raise UserError("--eval-only needs MODEL.WEIGHTS, or --resume with an OUTPUT_DIR")
+    model = SADTrainer.build_model(cfg)
+    SADCheckpointer(model, cfg.OUTPUT_DIR, strict=True).resume_or_load(
+        cfg.MODEL.WEIGHTS, resume=resume
+    )
+    results = SADTrainer.test(cfg, model)
+    if comm.is_main_process():
+        verify_results(cfg, results)
+    return results
+
+
+@exit_on_user_error
+def main(args):
+    cfg = setup(args)
+    if args.eval_only:
+        return evaluate(cfg, args.resume)
+    trainer = SADTrainer(cfg)
+    if args.check_teacher:
+        logger.info("Evaluating the teacher before training")
+        teacher, teacher_cfg = build_teacher(cfg)
+        teacher_cfg = teacher_cfg.clone()
+        teacher_cfg.merge_from_list(["DATASETS.TEST", cfg.DATASETS.TEST])
+        SADTrainer.test(teacher_cfg, teacher)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
+
+
+@exit_on_user_error
+def start():
+    parser = default_argument_parser()
+    parser.add_argument(
+        "--check-teacher", action="store_true", help="evaluate the teacher on DATASETS.TEST first"
+    )
+    args = parser.parse_args()
+    launch(
+        main,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+    )
+
+
+if __name__ == "__main__":
+    start()
