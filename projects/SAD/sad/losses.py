@@ -23,7 +23,9 @@ def kl_divergence(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     x, z = _upcast(student_logits), _upcast(teacher_logits.detach())
     positive = z.sigmoid() * (F.logsigmoid(z) - F.logsigmoid(x))
     negative = (-z).sigmoid() * (F.logsigmoid(-z) - F.logsigmoid(-x))
-    return (positive + negative).clamp_min(0)  # rounding alone makes it negative
+    kl = positive + negative
+    # Rounding alone makes it negative: lift the value to 0, keep the gradient p - q.
+    return kl + (-kl.detach()).clamp_min(0)
 
 
 def teacher_entropy(teacher_logits: Tensor) -> Tensor:
