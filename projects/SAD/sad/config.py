@@ -52,8 +52,8 @@ def add_sad_config(cfg: CN) -> None:
     # ALPHA balancing its two halves).
     cfg.SAD.DISTILL.FORM = "kl"
     cfg.SAD.DISTILL.ALPHA = 0.5
-    # Factor of the distillation loss in Eq. 8, and the iterations over which it rises from 0.
-    # The paper names neither.
+    # Factor of the distillation loss in Eq. 8, and the iterations over which it rises from 0. The
+    # paper names neither; 0.5 is what ALPHA makes of the loss in the authors' code.
     cfg.SAD.DISTILL.WEIGHT = 0.5
     cfg.SAD.DISTILL.WARMUP_ITERS = 0
     # The sum over anchors and classes is divided by "teacher_power" (sum of q^1.8, the authors'

@@ -12,8 +12,10 @@ from .errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# Digit scenes (scripts/make_digits.py) below $DETECTRON2_DATASETS: name -> (json, image folder).
+# Below $DETECTRON2_DATASETS, name -> (json, image folder): COCO's un-120, which Detectron2 does not
+# register, and the digit scenes of scripts/make_digits.py.
 BUILTIN = {
+    "coco_2017_unlabeled": ("coco/annotations/image_info_unlabeled2017.json", "coco/unlabeled2017"),
     "digits_labeled": ("digits/annotations/labeled.json", "digits/labeled"),
     "digits_unlabeled": ("digits/annotations/image_info_unlabeled.json", "digits/unlabeled"),
     "digits_tune": ("digits/annotations/tune.json", "digits/tune"),
