@@ -11,6 +11,10 @@ import os
 # its first call returns other gradient bits than later ones. torch reads this when it is imported.
 os.environ.setdefault("PYTORCH_JIT", "0")
 
+# First of all: where Detectron2 is missing, this says how to get it.
+from sad.errors import UserError, exit_on_user_error
+
+# isort: split
 import torch
 from detectron2.engine import default_argument_parser, default_setup, launch
 from detectron2.evaluation import verify_results
@@ -20,7 +24,6 @@ from detectron2.utils.logger import setup_logger
 from sad.checkpoint import SADCheckpointer
 from sad.config import check_config, get_sad_cfg
 from sad.datasets import register_from_config
-from sad.errors import UserError, exit_on_user_error
 from sad.teacher import build_teacher
 from sad.trainer import SADTrainer
 
@@ -62,7 +65,9 @@ def main(args):
         logger.info("Evaluating the teacher before training")
         teacher, teacher_cfg = build_teacher(cfg)
         teacher_cfg = teacher_cfg.clone()
-        teacher_cfg.merge_from_list(["DATASETS.TEST", cfg.DATASETS.TEST])
+        teacher_cfg.defrost()
+        teacher_cfg.DATASETS.TEST = cfg.DATASETS.TEST
+        teacher_cfg.OUTPUT_DIR = os.path.join(cfg.OUTPUT_DIR, "teacher_check")
         SADTrainer.test(teacher_cfg, teacher)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()

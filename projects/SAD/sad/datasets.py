@@ -65,6 +65,10 @@ def load_coco_set(name: str, json_file: str, image_root: str) -> list[dict]:
         ) from error
     if not dicts:
         raise UserError(f"data set {name}: {json_file} lists no images")
+    if not os.path.exists(dicts[0]["file_name"]):
+        raise UserError(
+            f"data set {name}: {json_file} lists {dicts[0]['file_name']}, which does not exist"
+        )
     _clean_boxes(name, dicts)
     return dicts
 

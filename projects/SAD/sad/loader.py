@@ -143,6 +143,11 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
     Raises:
         UserError: a set is empty, lacks the annotations it is used for, or has other classes.
     """
+    if cfg.SOLVER.IMS_PER_BATCH < 1 or cfg.SOLVER.IMS_PER_BATCH % comm.get_world_size():
+        raise UserError(
+            f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}, it must be a multiple of the "
+            f"{comm.get_world_size()} workers"
+        )
     labeled = get_detection_dataset_dicts(
         cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
