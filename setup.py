@@ -1,0 +1,40 @@
+"""Package `sad` from projects/SAD.
+
+Two things it runs on are not listed as requirements, as in Detectron2's own setup.py:
+- detectron2 itself, which is not on PyPI under its own name: scripts/install_detectron2.py or
+  Detectron2's own instructions bring it, and any one that is already there is used;
+- OpenCV, whose distributions (opencv-python, opencv-python-headless, -contrib) all install the same
+  module `cv2` over each other: whichever is there is used, `pip install -e '.[opencv]'` brings the
+  headless one.
+"""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="sad-detectron2",
+    version="0.1.0",
+    description="Semi-supervised Adaptive Distillation of RetinaNet as a Detectron2 project",
+    license="Apache-2.0",
+    author="The SAD for Detectron2 authors",
+    python_requires=">=3.11",
+    package_dir={"": "projects/SAD"},
+    packages=find_packages("projects/SAD"),
+    install_requires=[
+        "torch>=2.4",
+        "torchvision",
+        "fvcore>=0.1.5,<0.1.6",
+        "pycocotools>=2.0.2",
+        "numpy",
+        "pillow",
+        "matplotlib",
+        "scikit-image",
+        "scikit-learn",
+        "tabulate",
+        "tqdm",
+        "setuptools<81",  # Detectron2 0.6 imports pkg_resources, which later ones lack
+    ],
+    extras_require={
+        "opencv": ["opencv-python-headless"],
+        "test": ["pytest", "hypothesis", "ruff"],
+    },
+)
