@@ -1,0 +1,214 @@
+"""What to look at before training on hard targets: report.json, histogram.png, preview.png."""
+
+import logging
+import os
+
+import matplotlib
+import numpy as np
+from detectron2.data.detection_utils import read_image
+from detectron2.structures import BoxMode
+from detectron2.utils.visualizer import Visualizer
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+from tabulate import tabulate
+
+from . import pseudo_labels
+from .files import atomic_write
+
+logger = logging.getLogger(__name__)
+
+NUM_BINS = 50
+PREVIEW_COLUMNS, PREVIEW_IMAGES, TILE, CAPTION = 4, 16, 400, 24  # TILE and CAPTION in pixels
+
+
+def write_report(job, detections, coco, unreadable, *, floor: float, cap: int) -> dict:
+    """Write and log the report on `job.output`, into <output without suffix>_report/.
+
+    Args:
+        job: sad.labeler.LabelingJob
+        detections: (M,) array of pseudo_labels.DETECTION, all of them
+        coco: the hard targets, those of the detections at or above the threshold
+        unreadable: {position in job.images: reason}
+        floor: score below which the teacher reports nothing
+        cap: most detections the teacher reports for an image
+    Returns:
+        the content of report.json
+    """
+    folder = os.path.splitext(job.output)[0] + "_report"
+    os.makedirs(folder, exist_ok=True)
+    report = summarize(job, detections, coco, unreadable, floor, cap)
+    pseudo_labels.write_json(report, os.path.join(folder, "report.json"), indent=2)
+    with atomic_write(os.path.join(folder, "histogram.png"), "wb") as file:
+        draw_histogram(report).savefig(file, format="png", dpi=120)
+    with atomic_write(os.path.join(folder, "preview.png"), "wb") as file:
+        draw_preview(coco, job.image_root).save(file, format="PNG")
+    _log(report)
+    logger.info(f"wrote {folder}/: report.json, histogram.png and preview.png, look at the last")
+    return report
+
+
+def summarize(job, detections, coco, unreadable, floor: float, cap: int) -> dict:
+    """The numbers of the report."""
+    info, annotations, categories = coco["info"], coco["annotations"], coco["categories"]
+    threshold = info["threshold"]
+    num_images = len(job.images) - len(unreadable)
+    above = detections["score"] >= threshold
+    per_image = np.bincount(detections["image"], minlength=len(job.images))
+    kept_per_image = np.bincount(detections["image"][above], minlength=len(job.images))
+    per_class = np.bincount(detections["category"][above], minlength=len(categories)).tolist()
+    histogram, edges = np.histogram(detections["score"], bins=NUM_BINS, range=(0, 1))
+    at_cap, cut = int((per_image >= cap).sum()), int((kept_per_image >= cap).sum())
+    report = {
+        "output": job.output,
+        "threshold": threshold,
+        "score_floor": floor,
+        "calibration": info["calibration"],
+        "mean_instances_per_image": len(annotations) / num_images,
+        "instances": len(annotations),
+        "detections": len(detections),
+        "images_listed": len(job.images),
+        "images_kept": len(coco["images"]),
+        "images_dropped": num_images - len(coco["images"]),
+        "images_unreadable": len(unreadable),
+        "detection_cap": cap,
+        "images_at_cap": at_cap,
+        "images_cut_by_cap": cut,
+        "instances_per_class": {
+            category["name"]: count for category, count in zip(categories, per_class, strict=True)
+        },
+        "score_histogram": {"edges": edges.round(4).tolist(), "counts": histogram.tolist()},
+        "precision_recall_at_iou_0.5": None,
+        "warnings": [],
+        "unreadable": {job.path(position): reason for position, reason in unreadable.items()},
+    }
+    if job.labels is not None:
+        readable = [image["id"] for i, image in enumerate(job.images) if i not in unreadable]
+        report["precision_recall_at_iou_0.5"] = pseudo_labels.precision_recall(
+            job.labels, annotations, readable, categories
+        )
+    target_mean = info["calibration"]["target_mean"]
+    if info["calibration"]["threshold"] is not None:
+        if threshold <= floor:
+            report["warnings"].append(
+                f"the threshold {threshold} is not above the teacher's score floor {floor}, below "
+                "which it reports nothing: lower MODEL.RETINANET.SCORE_THRESH_TEST"
+            )
+    elif above.all() and len(detections) < target_mean * num_images:
+        report["warnings"].append(
+            f"the calibrated threshold falls under the teacher's score floor {floor}: all its "
+            f"{len(detections)} detections are kept and still make only "
+            f"{report['mean_instances_per_image']:.2f} per image instead of {target_mean:.2f}; "
+            "lower MODEL.RETINANET.SCORE_THRESH_TEST or train the teacher longer"
+        )
+    if cut:
+        report["warnings"].append(
+            f"{cut} images hit the cap of {cap} detections with scores above the threshold, so "
+            "hard targets are perhaps lost there: raise TEST.DETECTIONS_PER_IMAGE"
+        )
+    return report
+
+
+def _log(report: dict) -> None:
+    target_mean = report["calibration"]["target_mean"]
+    wanted = "given by hand" if target_mean is None else f"wanted {target_mean:.3f}"
+    logger.info(
+        f"threshold {report['threshold']:.4f}: {report['instances']} hard targets, "
+        f"{report['mean_instances_per_image']:.3f} per image ({wanted})"
+    )
+    logger.info(
+        f"images: {report['images_kept']} kept, {report['images_dropped']} dropped as they have "
+        f"no hard target, {report['images_unreadable']} unreadable"
+    )
+    if report["images_at_cap"] > report["images_cut_by_cap"]:
+        logger.info(
+            f"{report['images_at_cap']} images hit the cap of {report['detection_cap']} "
+            f"detections, in {report['images_cut_by_cap']} all are above the threshold"
+        )
+    quality = report["precision_recall_at_iou_0.5"]
+    rows = [[name, count] for name, count in report["instances_per_class"].items()]
+    rows.append(["all", report["instances"]])
+    headers = ["class", "hard targets"]
+    if quality:
+        headers += ["labels", "precision", "recall"]
+        for row, rates in zip(
+            rows, [*quality["per_class"].values(), quality["overall"]], strict=True
+        ):
+            row += [rates["labels"], rates["precision"], rates["recall"]]
+    logger.info("\n" + tabulate(rows, headers, floatfmt=".3f", missingval="-"))
+    for warning in report["warnings"]:
+        logger.warning(warning)
+
+
+def draw_histogram(report: dict) -> Figure:
+    """Scores of all detections with the threshold, and the number of hard targets per class."""
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    scores, classes = figure.subplots(1, 2)
+    edges = np.array(report["score_histogram"]["edges"])
+    scores.stairs(report["score_histogram"]["counts"], edges, fill=True, color="tab:blue")
+    scores.axvline(
+        report["threshold"], color="tab:red", label=f"threshold {report['threshold']:.3f}"
+    )
+    scores.axvline(
+        report["score_floor"],
+        color="black",
+        linestyle=":",
+        label=f"score floor {report['score_floor']:g}",
+    )
+    scores.set(yscale="log", xlabel="score", ylabel="detections", xlim=(0, 1))
+    scores.set_title(
+        f"{report['instances']} of {report['detections']} detections kept", fontsize="medium"
+    )
+    scores.legend()
+    names, counts = zip(*report["instances_per_class"].items(), strict=True)
+    classes.bar(range(len(names)), counts, color="tab:red")
+    size = "small" if len(names) <= 20 else "xx-small"
+    classes.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
+    classes.set_ylabel("hard targets")
+    classes.set_title(
+        f"{report['mean_instances_per_image']:.2f} per image, {report['images_kept']} images kept, "
+        f"{report['images_dropped']} dropped",
+        fontsize="medium",
+    )
+    return figure
+
+
+def draw_preview(coco: dict, image_root: str) -> Image.Image:
+    """A page of images drawn by lot (seed 0) with their hard targets: box, class, score."""
+    chosen = np.random.default_rng(0).permutation(len(coco["images"]))[:PREVIEW_IMAGES]
+    images = [coco["images"][position] for position in sorted(chosen)]
+    targets = {image["id"]: [] for image in images}
+    for annotation in coco["annotations"]:
+        if annotation["image_id"] in targets:
+            targets[annotation["image_id"]].append(annotation)
+    colors = matplotlib.colormaps["hsv"](np.linspace(0, 1, len(coco["categories"]), endpoint=False))
+    style = {  # category id -> (name, colour)
+        category["id"]: (category["name"], color[:3])
+        for category, color in zip(coco["categories"], colors, strict=True)
+    }
+    rows = -(-len(images) // PREVIEW_COLUMNS)
+    columns = min(PREVIEW_COLUMNS, len(images))
+    page = Image.new("RGB", (columns * TILE, rows * (TILE + CAPTION)), "white")
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(13)
+    for number, image in enumerate(images):
+        x, y = number % columns * TILE, number // columns * (TILE + CAPTION)
+        found = targets[image["id"]]
+        tile = _draw_image(os.path.join(image_root, image["file_name"]), found, style)
+        caption = f"{os.path.basename(image['file_name'])[-40:]}: {len(found)}"
+        pen.text((x + 4, y + 4), caption, fill="black", font=font)
+        page.paste(tile, (x + (TILE - tile.width) // 2, y + CAPTION))
+    return page
+
+
+def _draw_image(path: str, annotations: list[dict], style: dict) -> Image.Image:
+    image = read_image(path, format="RGB")
+    scale = (TILE - 8) / max(image.shape[:2])
+    boxes = [annotation["bbox"] for annotation in annotations]
+    visualizer = Visualizer(image, scale=scale).overlay_instances(
+        boxes=BoxMode.convert(np.array(boxes), BoxMode.XYWH_ABS, BoxMode.XYXY_ABS),
+        labels=[
+            f"{style[annotation['category_id']][0]} {annotation['score']:.2f}"
+            for annotation in annotations
+        ],
+        assigned_colors=[style[annotation["category_id"]][1] for annotation in annotations],
+    )
+    return Image.fromarray(visualizer.get_image())

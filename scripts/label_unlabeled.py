@@ -1,0 +1,111 @@
+"""Let a trained teacher write hard targets for unlabelled images, as a COCO json.
+
+    python scripts/label_unlabeled.py --config-file configs/digits/teacher.yaml \
+        --weights output/teacher/model_final.pth \
+        --dataset digits_unlabeled --labeled-dataset digits_labeled \
+        --output output/hard_targets.json
+
+The score threshold is the one at which the mean number of instances per image equals that of the
+labelled set. Beside the json comes a folder with the report: numbers, a histogram and a preview.
+"""
+
+import argparse
+
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.engine import launch
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+
+from sad.config import get_sad_cfg
+from sad.datasets import register_from_config
+from sad.errors import UserError, exit_on_user_error
+from sad.label_job import prepare
+from sad.labeler import label_images
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, help="yaml the teacher was trained with")
+    parser.add_argument("--weights", required=True, help="the teacher's checkpoint")
+    unlabeled = parser.add_mutually_exclusive_group(required=True)
+    unlabeled.add_argument("--images", help="folder of the images; all below it, or as in --json")
+    unlabeled.add_argument("--dataset", help="registered data set instead of --images and --json")
+    parser.add_argument("--json", help="image-info or COCO json that lists the images")
+    labeled = parser.add_mutually_exclusive_group()
+    labeled.add_argument("--labeled-json", help="labelled COCO json: classes, and calibration")
+    labeled.add_argument("--labeled-dataset", help="registered data set instead of --labeled-json")
+    threshold = parser.add_mutually_exclusive_group()
+    threshold.add_argument(
+        "--mean-instances", type=float, help="wanted instances per image instead of the labelled"
+    )
+    threshold.add_argument("--threshold", type=float, help="score threshold by hand")
+    parser.add_argument("--output", required=True, help="the COCO json to write")
+    parser.add_argument("--batch-size", type=int, default=8, help="images at once, per process")
+    parser.add_argument("--num-gpus", type=int, default=1, help="processes; also without any GPU")
+    parser.add_argument(
+        "--max-unreadable", type=float, default=0.01, help="stop over this share of bad images"
+    )
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs for the config")
+    args = parser.parse_args()
+    if args.json and args.dataset:
+        parser.error("--json goes with --images, --dataset has a json of its own")
+    if args.mean_instances is not None and not args.mean_instances > 0:
+        parser.error("--mean-instances must be above 0")
+    if args.batch_size < 1 or args.num_gpus < 1:
+        parser.error("--batch-size and --num-gpus must be at least 1")
+    if torch.cuda.is_available() and args.num_gpus > torch.cuda.device_count():
+        parser.error(f"--num-gpus is {args.num_gpus}, there are {torch.cuda.device_count()}")
+    return args
+
+
+def json_and_images(name: str) -> tuple[str, str]:
+    """Files of a registered data set in COCO's format."""
+    if name not in DatasetCatalog:
+        raise UserError(
+            f"{name} is no registered data set: give its files instead, or name it under "
+            "DATASETS.REGISTER in the config"
+        )
+    metadata = MetadataCatalog.get(name)
+    if not metadata.get("json_file"):
+        raise UserError(f"data set {name} was not registered from a COCO json: give its files")
+    return metadata.json_file, metadata.image_root
+
+
+@exit_on_user_error
+def run(job) -> None:
+    """What each process does."""
+    setup_logger(distributed_rank=comm.get_rank(), name="sad")
+    label_images(job)
+
+
+@exit_on_user_error
+def main() -> None:
+    args = parse_args()
+    setup_logger(distributed_rank=0, name="sad")  # as in `run`: a second form would log all twice
+    register_from_config(get_sad_cfg(args.config_file, args.opts))
+    image_json, image_root, labeled_json = args.json, args.images, args.labeled_json
+    if args.dataset:
+        image_json, image_root = json_and_images(args.dataset)
+    if args.labeled_dataset:
+        labeled_json, _ = json_and_images(args.labeled_dataset)
+    job = prepare(
+        args.config_file,
+        args.weights,
+        image_root,
+        args.output,
+        image_json=image_json,
+        labeled_json=labeled_json,
+        target_mean=args.mean_instances,
+        threshold=args.threshold,
+        batch_size=args.batch_size,
+        max_unreadable=args.max_unreadable,
+        opts=args.opts,
+    )
+    launch(run, args.num_gpus, dist_url="auto", args=(job,))
+
+
+if __name__ == "__main__":
+    main()
