@@ -1,0 +1,218 @@
+"""The keys, their values, and configs that are refused."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from detectron2.config import CfgNode, get_cfg
+
+from sad.config import add_sad_config, check_config, get_sad_cfg
+from sad.errors import UserError
+from toy import REPOSITORY
+
+CONFIGS = sorted((REPOSITORY / "configs").rglob("*.yaml"))
+SOURCES = [REPOSITORY / "projects" / "SAD" / "train_net.py"]
+SOURCES += (REPOSITORY / "projects" / "SAD" / "sad").glob("*.py")
+
+
+def leaves(node: CfgNode, prefix=()) -> set[str]:
+    keys = set()
+    for key, value in node.items():
+        path = (*prefix, key)
+        keys |= leaves(value, path) if isinstance(value, CfgNode) and value else {".".join(path)}
+    return keys
+
+
+def new_keys() -> set[str]:
+    cfg = get_cfg()
+    before = leaves(cfg)
+    add_sad_config(cfg)
+    return leaves(cfg) - before
+
+
+def test_every_key_is_read_somewhere():
+    """Its last part stands in the sources, other than as an assignment in add_sad_config."""
+    text = "\n".join(path.read_text() for path in SOURCES)
+    code = "\n".join(line.partition("#")[0] for line in text.splitlines())
+    code = re.sub(r'""".*?"""', "", code, flags=re.DOTALL)
+    code = re.sub(r"^ *cfg(\.\w+)+ = ", "", code, flags=re.MULTILINE)
+    keys = new_keys()
+    assert len(keys) > 20
+    unread = {
+        key for key in keys if not re.search(rf"""(\.|\["|"){key.rpartition(".")[2]}\b""", code)
+    }
+    assert unread == set()
+
+
+def test_every_key_has_a_comment_above():
+    """A run of keys may share one."""
+    lines = (REPOSITORY / "projects" / "SAD" / "sad" / "config.py").read_text().splitlines()
+    for number, line in enumerate(lines):
+        if re.match(r" *cfg\.\S+ = (?!CN\(\))", line):
+            while re.match(r" *cfg\.", lines[number]):
+                number -= 1
+            assert lines[number].strip().startswith("#"), line
+
+
+def test_defaults_are_the_papers_values():
+    cfg = get_sad_cfg()
+    distill = cfg.SAD.DISTILL
+    assert (distill.LOSS, distill.FORM, distill.NORMALIZER) == ("adl", "kl", "teacher_power")
+    assert (distill.GAMMA, distill.BETA, distill.NORMALIZER_POWER) == (2.0, 1.5, 1.8)
+    assert cfg.SOLVER.LR_DROPS == (0.7, 0.9)
+    assert cfg.SAD.LOADER.MIX == "alternate"
+    assert cfg.SAD.TARGETS.LABELED == cfg.SAD.TARGETS.UNLABELED == ("hard", "soft")
+
+
+def test_detectron2_defaults_are_left_alone():
+    stock = get_cfg()
+    cfg = get_sad_cfg()
+    assert leaves(cfg) - leaves(stock) == new_keys()
+    for key in leaves(stock):
+        ours, theirs = cfg, stock
+        for part in key.split("."):
+            ours, theirs = ours[part], theirs[part]
+        assert ours == theirs, key
+    assert leaves(get_cfg()) == leaves(stock)  # the global defaults hold no key of ours
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_shipped_config(path):
+    cfg = get_sad_cfg(str(path))
+    check_config(cfg)
+    parents = [parent.name for parent in path.parents]
+    if cfg.SAD.TEACHER.CONFIG_FILE:
+        assert cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet"
+        teacher = get_sad_cfg(str(REPOSITORY / cfg.SAD.TEACHER.CONFIG_FILE))
+        assert teacher.MODEL.META_ARCHITECTURE == "RetinaNet"
+        assert teacher.MODEL.RETINANET.NUM_CLASSES == cfg.MODEL.RETINANET.NUM_CLASSES
+        assert cfg.SAD.TEACHER.WEIGHTS.startswith(teacher.OUTPUT_DIR)
+    if "Base" not in path.name and "configs" in parents:
+        # A run directory of its own.
+        others = [get_sad_cfg(str(other)) for other in CONFIGS if other != path]
+        assert cfg.OUTPUT_DIR not in [other.OUTPUT_DIR for other in others]
+        assert not Path(cfg.OUTPUT_DIR).is_absolute()
+
+
+def test_saved_config_loads_again(tmp_path, toy):
+    """config.yaml of a run directory describes the run."""
+    cfg = toy.cfg("SAD.yaml", "SAD.DISTILL.WEIGHT", 0.25)
+    (tmp_path / "config.yaml").write_text(cfg.dump())
+    again = get_sad_cfg(str(tmp_path / "config.yaml"))
+    check_config(again)
+    assert yaml.safe_load(again.dump()) == yaml.safe_load(cfg.dump())
+
+
+def test_options_win_over_the_yaml(toy):
+    cfg = get_sad_cfg(
+        toy.path("SAD.yaml"), ["SAD.DISTILL.LOSS", "kl", "SAD.LOADER.RATIO", "(1, 4)"]
+    )
+    assert cfg.SAD.DISTILL.LOSS == "kl"
+    assert cfg.SAD.LOADER.RATIO == (1, 4)
+    assert not cfg.is_frozen()
+
+
+REFUSED = {
+    "unknown key": ("SAD: {DISTIL: {LOSS: adl}}", "SAD.DISTIL"),
+    "unknown leaf": ("SAD: {DISTILL: {LAMBDA: 1}}", "SAD.DISTILL.LAMBDA"),
+    "wrong type": ("SAD: {DISTILL: {GAMMA: two}}", "SAD.DISTILL.GAMMA"),
+    "string for a list": ("SAD: {TARGETS: {LABELED: hard}}", "SAD.TARGETS.LABELED"),
+    "value for a section": ("SAD: 3", "SAD"),
+    "no yaml": ("SAD: [", "line 1"),
+    "a list": ("[1, 2]", ""),
+    "empty": ("", ""),
+    "python tag": ("SEED: !!python/object/apply:os.mkdir ['pwned']", "python/object/apply"),
+    "python tag in the base": ("_BASE_: tagged.yaml", "python/object/apply"),
+    "missing base": ("_BASE_: absent.yaml", "absent.yaml"),
+}
+
+
+@pytest.mark.parametrize(("text", "named"), REFUSED.values(), ids=REFUSED.keys())
+def test_refused_yaml(text, named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tagged.yaml").write_text("SEED: !!python/object/apply:os.mkdir ['pwned']")
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"a\.yaml") as error:
+        get_sad_cfg(str(tmp_path / "a.yaml"))
+    assert named in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_missing_yaml():
+    with pytest.raises(UserError, match=r"nowhere/a\.yaml"):
+        get_sad_cfg("nowhere/a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("opts", "named"),
+    [
+        (["SAD.DISTILL.LAMDA", "1"], "SAD.DISTILL.LAMDA"),
+        (["SAD.DISTILL.GAMMA"], "SAD.DISTILL.GAMMA"),  # no value
+        (["SAD.DISTILL.GAMMA", "two"], "SAD.DISTILL.GAMMA"),
+        (["SOLVER.IMS_PER_BATCH", "8.5"], "SOLVER.IMS_PER_BATCH"),
+    ],
+)
+def test_refused_options(opts, named, toy):
+    with pytest.raises(UserError) as error:
+        get_sad_cfg("", opts)
+    assert named in str(error.value)
+    with pytest.raises(UserError) as error:
+        get_sad_cfg(toy.path("SAD.yaml"), opts)
+    assert named in str(error.value)
+    # The yaml is not to blame.
+    assert "the options" in str(error.value)
+
+
+SAD_YAML = ("MODEL.META_ARCHITECTURE", "SADRetinaNet")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("MODEL.META_ARCHITECTURE", "GeneralizedRCNN"),
+        ("SAD.DISTILL.LOSS", "mse"),
+        ("SAD.DISTILL.FORM", "hinge"),
+        ("SAD.DISTILL.NORMALIZER", "anchors"),
+        ("SAD.DISTILL.GAMMA", -1.0),
+        ("SAD.DISTILL.BETA", -0.5),
+        ("SAD.DISTILL.WEIGHT", -0.5),
+        ("SAD.TEACHER.PRECISION", "float64"),
+        ("SOLVER.AMP.PRECISION", "float32"),
+        ("SAD.TARGETS.LABELED", ("hard", "sotf")),
+        ("SAD.TARGETS.UNLABELED", ("GT",)),
+        ("SAD.LOADER.MIX", "mixed"),
+        ("SAD.LOADER.RATIO", (0, 0)),
+        ("SAD.LOADER.RATIO", (1,)),
+        ("SAD.LOADER.RATIO", (1, -1)),
+        ("SAD.LOADER.RATIO", (0.5, 0.5)),
+        ("SAD.LOADER.RATIO", (1, 1, 1)),
+        ("SOLVER.LR_DROPS", (0.9, 0.7)),
+        ("SOLVER.LR_DROPS", (7.0,)),
+        ("SOLVER.IMS_PER_BATCH", 0),
+        ("DATASETS.TRAIN", ()),
+    ],
+)
+def test_refused_values(key, value):
+    opts = [*SAD_YAML, "DATASETS.TRAIN", ("coco_2017_train",), "SAD.LOADER.MIX", "ratio"]
+    check_config(get_sad_cfg("", opts))
+    with pytest.raises(UserError, match=re.escape(key)) as error:
+        check_config(get_sad_cfg("", [*opts, key, value]))
+    if not isinstance(value, tuple):
+        assert str(value) in str(error.value)
+
+
+def test_unlabeled_images_need_the_student_of_a_teacher():
+    opts = ["MODEL.META_ARCHITECTURE", "RetinaNet", "DATASETS.TRAIN", ("coco_2017_train",)]
+    with pytest.raises(UserError, match=r"DATASETS\.UNLABELED.*SADRetinaNet"):
+        check_config(get_sad_cfg("", [*opts, "DATASETS.UNLABELED", ("digits_unlabeled",)]))
+
+
+@pytest.mark.parametrize("key", ["LABELED", "UNLABELED"])
+def test_foreground_normalizer_needs_hard_targets(key):
+    opts = [*SAD_YAML, "DATASETS.TRAIN", ("coco_2017_train",)]
+    opts += ["SAD.DISTILL.NORMALIZER", "foreground"]
+    check_config(get_sad_cfg("", opts))
+    with pytest.raises(UserError, match="NORMALIZER foreground"):
+        check_config(get_sad_cfg("", [*opts, f"SAD.TARGETS.{key}", ("soft",)]))

@@ -1,0 +1,58 @@
+"""Files appear whole or not at all."""
+
+import os
+import stat
+
+import pytest
+
+from sad.files import atomic_write
+
+
+def test_writes_and_leaves_no_temporary(tmp_path):
+    path = tmp_path / "a.json"
+    with atomic_write(str(path)) as file:
+        file.write("new")
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_binary_mode(tmp_path):
+    with atomic_write(str(tmp_path / "a"), "wb") as file:
+        file.write(b"\x00\xff")
+    assert (tmp_path / "a").read_bytes() == b"\x00\xff"
+
+
+def test_target_is_untouched_until_the_end(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("old")
+    with atomic_write(str(path)) as file:
+        file.write("new")
+        file.flush()
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_failure_leaves_the_old_file_and_no_temporary(tmp_path, error):
+    path = tmp_path / "a"
+    path.write_text("old")
+    with pytest.raises(type(error)), atomic_write(str(path)) as file:
+        file.write("half")
+        raise error
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path):
+    (tmp_path / "plain").write_text("")
+    with atomic_write(str(tmp_path / "atomic")) as file:
+        file.write("")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "atomic")]
+    assert modes[0] == modes[1]
+
+
+def test_relative_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with atomic_write("a") as file:
+        file.write("x")
+    assert (tmp_path / "a").read_text() == "x"

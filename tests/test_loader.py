@@ -1,0 +1,443 @@
+"""The mix of labelled and unlabelled images, its repeatability, and broken image files."""
+
+import itertools
+import json
+import shutil
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from detectron2.engine import launch
+from detectron2.utils import comm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sad.errors import UserError
+from sad.loader import MixedBatchSampler, MixedDataset, build_mixed_loader
+from sad.trainer import ReadableShare
+
+
+def batches(count, *, start=0, **arguments):
+    sampler = MixedBatchSampler(**arguments)
+    sampler.start = start
+    return list(itertools.islice(sampler, count))
+
+
+def indices(batch):
+    return [key.index for key in batch]
+
+
+def labeled_share(sampled, num_labeled):
+    drawn = [index for batch in sampled for index in indices(batch)]
+    return sum(index < num_labeled for index in drawn) / len(drawn)
+
+
+# --- which images -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("labeled", "unlabeled"), [(23, 24), (10, 40), (7, 3)])
+def test_alternate_takes_every_other_batch_from_all_images(labeled, unlabeled):
+    """The authors' mix: about 75 % labelled on COCO (115k + 120k), 60 % with 1,000 + 4,000."""
+    everything = labeled + unlabeled
+    # Whole epochs of both streams, so that the share is exact.
+    sampled = batches(2 * everything * labeled, num_labeled=labeled, num_unlabeled=unlabeled,
+                      batch_size=1)  # fmt: skip
+    assert all(indices(batch)[0] < labeled for batch in sampled[0::2])
+    mixed = Counter(index for batch in sampled[1::2] for index in indices(batch))
+    assert set(mixed) == set(range(everything))
+    assert len(set(mixed.values())) == 1
+    expected = (1 + labeled / everything) / 2
+    assert labeled_share(sampled, labeled) == pytest.approx(expected, abs=1e-12)
+
+
+def test_alternate_starts_with_labeled_images():
+    sampled = batches(40, num_labeled=4, num_unlabeled=400, batch_size=4)
+    for number, batch in enumerate(sampled):
+        if number % 2 == 0:
+            assert max(indices(batch)) < 4
+    assert any(max(indices(batch)) >= 4 for batch in sampled[1::2])
+
+
+def test_union_shows_every_image_once_an_epoch():
+    sampled = batches(9, num_labeled=6, num_unlabeled=12, batch_size=4, mix="union")
+    drawn = [index for batch in sampled for index in indices(batch)]
+    assert sorted(drawn[:18]) == sorted(drawn[18:]) == list(range(18))
+    assert drawn[:18] != drawn[18:]
+    assert labeled_share(sampled, 6) == 6 / 18
+
+
+@pytest.mark.parametrize("ratio", [(1, 1), (1, 3), (3, 1), (0, 1), (1, 0)])
+def test_ratio_is_exact_in_every_batch(ratio):
+    sampled = batches(30, num_labeled=5, num_unlabeled=50, batch_size=4, mix="ratio", ratio=ratio)
+    expected = 4 * ratio[0] // sum(ratio)
+    assert [sum(index < 5 for index in indices(batch)) for batch in sampled] == [expected] * 30
+    if ratio[1]:
+        drawn = [index for batch in sampled for index in indices(batch) if index >= 5]
+        assert len(set(drawn[:50])) == len(drawn[:50])  # each once, before any comes again
+
+
+def test_without_unlabeled_images_every_mix_is_the_labeled_set():
+    expected = batches(6, num_labeled=6, num_unlabeled=0, batch_size=3, mix="alternate")
+    assert sorted(indices(expected[0]) + indices(expected[1])) == list(range(6))
+    for mix in ("union", "ratio"):
+        assert batches(6, num_labeled=6, num_unlabeled=0, batch_size=3, mix=mix) == expected
+
+
+def test_seeds_give_other_orders():
+    arguments = {"num_labeled": 50, "num_unlabeled": 50, "batch_size": 4}
+    assert batches(5, seed=1, **arguments) == batches(5, seed=1, **arguments)
+    assert batches(5, seed=1, **arguments) != batches(5, seed=2, **arguments)
+
+
+MIXES = st.sampled_from(["alternate", "union", "ratio"])
+
+
+@settings(max_examples=40, deadline=None)
+@given(MIXES, st.integers(0, 30), st.integers(0, 3), st.booleans())
+def test_a_later_start_is_the_tail(mix, start, seed, grouped):
+    groups = [index % 3 == 0 for index in range(15)] if grouped else None
+    arguments = {
+        **{"num_labeled": 7, "num_unlabeled": 8, "batch_size": 3, "mix": mix},
+        **{"ratio": (1, 2), "seed": seed, "groups": groups},
+    }
+    whole = batches(start + 5, **arguments)
+    assert batches(5, start=start, **arguments) == whole[start:]
+
+
+@pytest.mark.parametrize("mix", ["alternate", "union", "ratio"])
+def test_sample_seeds_are_seed_rank_and_position(mix):
+    sampled = batches(20, num_labeled=7, num_unlabeled=8, batch_size=3, mix=mix, seed=4)
+    assert [key.augmentation_seed for batch in sampled for key in batch] == [
+        (4, 0, k) for k in range(60)
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(MIXES, st.integers(1, 5), st.lists(st.booleans(), min_size=12, max_size=12))
+def test_wide_and_tall_images_never_share_a_batch(mix, batch_size, groups):
+    arguments = {"num_labeled": 5, "num_unlabeled": 7, "mix": mix, "groups": groups}
+    sampled = batches(40, batch_size=batch_size, **arguments)
+    assert all(len({groups[index] for index in indices(batch)}) == 1 for batch in sampled)
+    assert all(len(batch) == batch_size for batch in sampled)
+    # No image is lost while it waits for its group's batch: every key is its own sample.
+    seeds = [key.augmentation_seed for batch in sampled for key in batch]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_grouping_keeps_the_share_of_labeled_images():
+    """Groups only delay images, so over many epochs the mix stays what it is."""
+    groups = [True] * 10 + [True] * 10 + [False] * 20
+    sampled = batches(2000, num_labeled=10, num_unlabeled=30, batch_size=4, mix="union",
+                      groups=groups)  # fmt: skip
+    assert labeled_share(sampled, 10) == pytest.approx(10 / 40, abs=0.01)
+
+
+# --- several processes --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mix", ["alternate", "union", "ratio"])
+def test_ranks_deal_out_one_sequence(mix, monkeypatch):
+    arguments = {"num_labeled": 12, "num_unlabeled": 24, "mix": mix, "ratio": (1, 1)}
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    of_rank = []
+    for rank in (0, 1):
+        monkeypatch.setattr(comm, "get_rank", lambda rank=rank: rank)
+        of_rank.append(batches(40, batch_size=2, **arguments))
+    seeds = [{key.augmentation_seed for batch in sampled for key in batch} for sampled in of_rank]
+    assert not seeds[0] & seeds[1]
+    assert [key.augmentation_seed[1] for key in of_rank[1][0]] == [1, 1]
+    monkeypatch.undo()
+    # Together, the two see what one process sees with batches of twice the size.
+    together = batches(40, batch_size=4, **arguments)
+    for one, zero, first in zip(together, *of_rank, strict=True):
+        if mix == "ratio":  # there the ranks deal out each stream, not the mixed sequence
+            assert sorted(index < 12 for index in indices(zero)) == [False, True]
+        else:
+            assert sorted(indices(zero) + indices(first)) == sorted(indices(one))
+
+
+def write_batches(folder, cfg):
+    loader = build_mixed_loader(cfg)
+    drawn = [
+        [sample["image_id"] for sample in batch] + [sample["origin"] for sample in batch]
+        for batch in itertools.islice(loader, 6)
+    ]
+    (folder / f"{comm.get_rank()}.json").write_text(json.dumps(drawn))
+
+
+@pytest.mark.slow
+def test_two_processes_see_other_images(toy, tmp_path):
+    cfg = toy.cfg("SAD.yaml", "SAD.LOADER.MIX", "union", "DATALOADER.ASPECT_RATIO_GROUPING", False,
+                  "SOLVER.IMS_PER_BATCH", 4)  # fmt: skip
+    launch(register_and_write_batches, 2, dist_url="auto", args=(tmp_path, cfg))
+    zero, one = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert all(len(batch) == 4 for batch in zero + one)  # 2 ids and 2 origins
+    epoch = [tuple(batch[i::2]) for batch in zero[:3] + one[:3] for i in (0, 1)]
+    assert len(set(epoch)) == 12  # 3 batches x 2 processes x 2 images: each of the 12 once
+
+
+def register_and_write_batches(folder, cfg):
+    from sad.datasets import register_from_config  # a spawned process knows none of the toy's sets
+
+    register_from_config(cfg)
+    write_batches(folder, cfg)
+
+
+# --- samples ------------------------------------------------------------------------------------
+
+
+def same(one, other) -> bool:
+    return (
+        one["image_id"] == other["image_id"]
+        and one["origin"] == other["origin"]
+        and torch.equal(one["image"], other["image"])
+        and torch.equal(one["instances"].gt_boxes.tensor, other["instances"].gt_boxes.tensor)
+    )
+
+
+def loaded(cfg, count, start=0):
+    loader = build_mixed_loader(cfg)
+    loader.batch_sampler.start = start
+    return list(itertools.islice(loader, count))
+
+
+def test_samples_do_not_depend_on_the_number_of_workers(toy):
+    with_none = loaded(toy.cfg("SAD.yaml"), 6)
+    np.random.seed(5)
+    with_two = loaded(toy.cfg("SAD.yaml", "DATALOADER.NUM_WORKERS", 2), 6)
+    for one, other in zip(with_none, with_two, strict=True):
+        assert all(same(*pair) for pair in zip(one, other, strict=True))
+
+
+def test_resumed_loader_gives_the_samples_of_the_unbroken_one(toy):
+    whole = loaded(toy.cfg("SAD.yaml"), 9)
+    resumed = loaded(toy.cfg("SAD.yaml"), 4, start=5)
+    for one, other in zip(whole[5:], resumed, strict=True):
+        assert all(same(*pair) for pair in zip(one, other, strict=True))
+
+
+def test_batches_of_wide_and_of_tall_images(toy):
+    for batch in loaded(toy.cfg("SAD.yaml"), 12):
+        shapes = [sample["image"].shape for sample in batch]
+        assert len({width > height for _, height, width in shapes}) == 1
+
+
+def test_composition_is_logged(toy, log):
+    build_mixed_loader(toy.cfg("SAD.yaml"))
+    assert (
+        "Batches of 2 images (2 on each of 1 workers), mix alternate of 6 labelled and 6 "
+        in (log[-1])
+    )
+    assert "75% of the images seen are labelled" in log[-1]
+    build_mixed_loader(toy.cfg("SAD.yaml", "SAD.LOADER.MIX", "union"))
+    assert "50% of" in log[-1]
+    build_mixed_loader(toy.cfg("SAD.yaml", "SAD.LOADER.MIX", "ratio", "SAD.LOADER.RATIO", (1, 3)))
+    assert "25% of" in log[-1]
+    build_mixed_loader(toy.cfg("SAD.yaml", "DATASETS.UNLABELED", ()))
+    assert "100% of" in log[-1]
+
+
+def test_images_without_ground_truth_are_left_out(toy, register):
+    content = toy.json("labeled.json")
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] != 10]
+    register("labeled_with_empty", content)
+    cfg = toy.cfg("student.yaml", "DATASETS.TRAIN", ("labeled_with_empty",))
+    assert len(build_mixed_loader(cfg).dataset) == 5
+    cfg = toy.cfg("student.yaml", "DATASETS.TRAIN", ("labeled_with_empty",),
+                  "DATALOADER.FILTER_EMPTY_ANNOTATIONS", False)  # fmt: skip
+    assert len(build_mixed_loader(cfg).dataset) == 6
+
+
+def test_seed_of_the_config(toy):
+    def first(seed):
+        return [sample["image_id"] for batch in loaded(toy.cfg("SAD.yaml", "SEED", seed), 6)
+                for sample in batch]  # fmt: skip
+
+    assert first(1) == first(1) != first(2)
+    assert len(first(-1)) == 12  # no seed: any order
+
+
+# --- refused sets -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def register(toy, tmp_path):
+    """A function that registers a json over the toy's labelled images."""
+    from detectron2.data import DatasetCatalog, MetadataCatalog
+
+    from sad.datasets import register_coco_set
+
+    names = []
+
+    def write_and_register(name, content):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+        register_coco_set(name, str(tmp_path / f"{name}.json"), toy.path("labeled"))
+        names.append(name)
+
+    yield write_and_register
+    for name in names:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+def test_classes_of_two_sets_differ(toy, register):
+    content = toy.json("hard_targets.json")
+    content["categories"][1]["name"] = "gray"
+    register("other_classes", content)
+    with pytest.raises(UserError) as error:
+        build_mixed_loader(toy.cfg("SAD.yaml", "DATASETS.UNLABELED", ("other_classes",)))
+    for part in ("toy_labeled", "other_classes", "'dark'", "'gray'"):
+        assert part in str(error.value)
+
+
+def test_classes_of_two_labeled_sets_differ(toy, register):
+    content = toy.json("labeled.json")
+    content["categories"][1]["name"] = "gray"
+    register("other_classes", content)
+    cfg = toy.cfg("student.yaml", "DATASETS.TRAIN", ("toy_labeled", "other_classes"))
+    with pytest.raises(UserError, match="other_classes.*'gray'"):
+        build_mixed_loader(cfg)
+
+
+def test_number_of_classes(toy):
+    with pytest.raises(UserError, match=r"NUM_CLASSES is 3, data set toy_labeled has 2 classes"):
+        build_mixed_loader(toy.cfg("SAD.yaml", "MODEL.RETINANET.NUM_CLASSES", 3))
+
+
+def test_hard_targets_without_boxes(toy):
+    with pytest.raises(UserError, match=r"hard targets.*toy_unlabeled.*label_unlabeled\.py"):
+        build_mixed_loader(toy.cfg("SAD.yaml", "DATASETS.UNLABELED", ("toy_unlabeled",)))
+
+
+def test_soft_targets_need_no_boxes(toy):
+    cfg = toy.cfg("SAD.yaml", "DATASETS.UNLABELED", ("toy_unlabeled",),
+                  "SAD.TARGETS.UNLABELED", ("soft",), "SAD.LOADER.MIX", "union")  # fmt: skip
+    samples = [sample for batch in loaded(cfg, 6) for sample in batch]
+    by_origin = {sample["origin"]: sample for sample in samples}
+    assert by_origin["unlabeled"]["hard_targets"] is False
+    assert by_origin["unlabeled"]["soft_targets"] is True
+    assert by_origin["labeled"]["hard_targets"] is True
+
+
+def test_labeled_set_without_a_single_box(toy, register):
+    register("no_boxes", {**toy.json("labeled.json"), "annotations": []})
+    with pytest.raises(UserError, match="no_boxes"):
+        build_mixed_loader(toy.cfg("student.yaml", "DATASETS.TRAIN", ("no_boxes",)))
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_batch_must_be_a_multiple_of_the_processes(toy, monkeypatch, images):
+    """With fewer images than processes a batch would never fill."""
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    with pytest.raises(UserError, match=r"SOLVER\.IMS_PER_BATCH"):
+        build_mixed_loader(toy.cfg("student.yaml", "SOLVER.IMS_PER_BATCH", images))
+
+
+# --- unreadable images --------------------------------------------------------------------------
+
+WAYS_TO_BREAK = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:200]),
+    "text": lambda path: path.write_text("<html>404</html>"),
+    "broken chunk": lambda path: path.write_bytes(
+        path.read_bytes().replace(b"IDAT", b"\xdc<\x1a\x9d")
+    ),
+    "other size": lambda path: shutil.copy(path.with_name("000002.png"), path),
+}
+
+
+@pytest.fixture
+def broken(toy, tmp_path):
+    """A function that breaks files of a copy of the toy and gives its config."""
+    root = tmp_path / "copy"
+    shutil.copytree(toy.root / "labeled", root / "labeled")
+    shutil.copytree(toy.root / "unlabeled", root / "unlabeled")
+
+    def break_files(way, *names, **shares):
+        for name in names:
+            WAYS_TO_BREAK[way](root / name)
+        opts = ["DATASETS.REGISTER.toy_labeled.IMAGES", str(root / "labeled")]
+        opts += ["DATASETS.REGISTER.toy_hard_targets.IMAGES", str(root / "unlabeled")]
+        return toy.cfg("SAD.yaml", "SAD.LOADER.MIX", "union", *opts)
+
+    return break_files
+
+
+@pytest.mark.parametrize("way", WAYS_TO_BREAK)
+@pytest.mark.parametrize("folder", ["labeled", "unlabeled"])
+def test_unreadable_image_is_replaced_by_one_of_its_origin(broken, way, folder):
+    samples = [s for batch in loaded(broken(way, f"{folder}/000001.png"), 30) for s in batch]
+    replaced = [sample for sample in samples if sample["unreadable"]]
+    assert len(replaced) >= 3
+    for sample in replaced:
+        assert sample["origin"] == folder
+        assert not sample["file_name"].endswith(f"{folder}/000001.png")
+        assert all(f"{folder}/000001.png (" in name for name in sample["unreadable"])
+    assert len({sample["file_name"] for sample in replaced}) > 1
+    # The others are what they would have been.
+    assert {s["origin"] for s in samples} == {"labeled", "unlabeled"}
+
+
+def test_replacement_is_repeatable(broken, toy):
+    cfg = broken("cut short", "labeled/000001.png")
+    for one, other in zip(loaded(cfg, 12), loaded(cfg, 12), strict=True):
+        assert all(same(*pair) for pair in zip(one, other, strict=True))
+    undamaged = toy.cfg("SAD.yaml", "SAD.LOADER.MIX", "union")
+    for one, other in zip(loaded(cfg, 12), loaded(undamaged, 12), strict=True):
+        for pair in zip(one, other, strict=True):
+            assert same(*pair) or pair[0]["unreadable"]
+
+
+def test_every_image_unreadable_is_an_error_not_a_hang(broken):
+    names = [f"{folder}/{i:06d}.png" for folder in ("labeled", "unlabeled") for i in range(1, 7)]
+    batch = loaded(broken("cut short", *names), 1)[0]
+    assert all("image" not in sample and sample["unreadable"] for sample in batch)
+    with pytest.raises(UserError, match="could not be read"):
+        ReadableShare(1.0).check(batch)
+
+
+def test_mistakes_in_code_are_not_taken_for_broken_images():
+    def mapper(item):
+        raise AttributeError("a bug")
+
+    dataset = MixedDataset([{"file_name": "a.png"}], [], mapper)
+    with pytest.raises(AttributeError, match="a bug"):
+        dataset[SimpleNamespace(index=0, augmentation_seed=(0, 0, 0))]
+
+
+def sample(*unreadable):
+    return {
+        "image": torch.zeros(3, 4, 4),
+        "unreadable": [f"{name} (OSError)" for name in unreadable],
+    }
+
+
+def test_unreadable_images_are_named_once_and_counted(log):
+    share = ReadableShare(0.5)
+    for _ in range(3):
+        share.check([sample("a.png"), sample(), sample("b.png", "a.png")])
+    assert (share.seen, share.unreadable) == (9, 9)
+    assert sorted(log) == [f"Image skipped, it cannot be read: {n}.png (OSError)" for n in "ab"]
+
+
+def test_share_is_of_the_images_seen():
+    share = ReadableShare(0.01)
+    share.check([sample("a.png")] + [sample()] * 49)  # 1 of at most 100
+    share.check([sample()] * 150)
+    share.check([sample("a.png")])  # 2 of 201
+    with pytest.raises(UserError) as error:
+        share.check([sample("b.png")])  # 3 of 202
+    message = str(error.value)
+    assert "3 of 202 images" in message
+    assert "DATALOADER.MAX_UNREADABLE 0.01" in message
+    assert "b.png" in message
+
+
+def test_no_unreadable_image_is_allowed_at_0():
+    share = ReadableShare(0.0)
+    share.check([sample()] * 10)
+    with pytest.raises(UserError):
+        share.check([sample("a.png")])

@@ -1,0 +1,419 @@
+"""A whole run: schedule, clipping, what is logged, checkpoints, resuming, several processes."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.engine import HookBase, launch
+from detectron2.modeling import build_model
+from detectron2.utils import comm
+
+import reference
+from sad.checkpoint import SADCheckpointer
+from sad.errors import UserError
+from sad.trainer import SADTrainer, derive_schedule
+
+TEN = ("SOLVER.MAX_ITER", 10)
+
+
+class Recorder(HookBase):
+    """The learning rate and the samples of every iteration, and the gradients of the last."""
+
+    def __init__(self):
+        self.learning_rates, self.iterations, self.samples = [], [], []
+
+    def before_train(self):
+        model = self.trainer.model
+        model.register_forward_pre_hook(lambda _, inputs: self.record(inputs[0]))
+
+    def record(self, batch):
+        if self.trainer.model.training:
+            self.samples.append(
+                [(s["image_id"], s["origin"], s["image"].float().mean().item()) for s in batch]
+            )
+
+    def before_step(self):
+        self.iterations.append(self.trainer.iter)
+        self.learning_rates.append({group["lr"] for group in self.trainer.optimizer.param_groups})
+
+    def after_step(self):
+        self.gradients = [p.grad.clone() for p in self.trainer.model.parameters()]
+
+
+def make_trainer(cfg, *hooks, resume=False):
+    trainer = SADTrainer(cfg)
+    trainer.register_hooks(hooks)
+    trainer.resume_or_load(resume)
+    return trainer
+
+
+def train(toy, output, name, *opts, resume=False, hooks=()):
+    """Run to the end: (trainer, its Recorder)."""
+    torch.manual_seed(0)  # the command line seeds through default_setup
+    recorder = Recorder()
+    cfg = toy.cfg(name, "OUTPUT_DIR", str(output), *opts)
+    output.mkdir(exist_ok=True)
+    trainer = make_trainer(cfg, recorder, *hooks, resume=resume)
+    trainer.train()
+    return trainer, recorder
+
+
+def history(trainer, key) -> list[float]:
+    return [value for value, _ in trainer.storage.history(key).values()]
+
+
+def weights(path) -> dict:
+    return torch.load(path, weights_only=True)["model"]
+
+
+def assert_same_weights(one, other):
+    assert one.keys() == other.keys()
+    for key in one:
+        assert torch.equal(one[key], other[key]), key
+
+
+@pytest.fixture(scope="module")
+def run(toy, tmp_path_factory):
+    """20 iterations of SAD with a checkpoint after the 10th: (output, trainer, Recorder)."""
+    output = tmp_path_factory.mktemp("run")
+    opts = ("SOLVER.MAX_ITER", 20, "SOLVER.WARMUP_ITERS", 6, "SOLVER.CHECKPOINT_PERIOD", 10)
+    return output, *train(toy, output, "SAD.yaml", *opts)
+
+
+# --- schedule -----------------------------------------------------------------------------------
+
+
+def test_learning_rate_of_every_iteration(run):
+    _, trainer, recorder = run
+    assert recorder.iterations == list(range(20))
+    expected = [
+        reference.learning_rate(i, base_lr=0.02, max_iter=20, warmup_iters=6) for i in range(20)
+    ]
+    assert all(len(rates) == 1 for rates in recorder.learning_rates)
+    rates = [rates.pop() for rates in map(set, recorder.learning_rates)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-9)
+    np.testing.assert_allclose(history(trainer, "lr"), expected, rtol=1e-9)
+
+
+def test_drops_are_derived_from_max_iter(toy):
+    cfg = toy.cfg("student.yaml", "SOLVER.MAX_ITER", 90000, "SOLVER.STEPS", (1, 2))
+    assert derive_schedule(cfg, 1).SOLVER.STEPS == (63000, 81000)
+    cfg = toy.cfg("student.yaml", "SOLVER.MAX_ITER", 90000, "SOLVER.LR_DROPS", (2 / 3, 8 / 9))
+    assert derive_schedule(cfg, 1).SOLVER.STEPS == (60000, 80000)
+    cfg = toy.cfg("student.yaml", "SOLVER.LR_DROPS", (), "SOLVER.STEPS", (3, 5))
+    assert derive_schedule(cfg, 1).SOLVER.STEPS == (3, 5)
+    assert cfg.SOLVER.STEPS == (3, 5) and cfg.is_frozen()
+
+
+def test_drops_come_after_the_scaling_to_the_processes(toy, log):
+    cfg = toy.cfg(
+        *("student.yaml", "SOLVER.REFERENCE_WORLD_SIZE", 8, "SOLVER.IMS_PER_BATCH", 16),
+        *("SOLVER.BASE_LR", 0.08, "SOLVER.MAX_ITER", 1000, "SOLVER.WARMUP_ITERS", 100),
+    )
+    solver = derive_schedule(cfg, 2).SOLVER
+    assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.MAX_ITER) == (4, 0.02, 4000)
+    assert (solver.WARMUP_ITERS, solver.STEPS) == (400, (2800, 3600))
+    assert "0.02 over 4000 iterations, warm-up 400, times 0.1 at (2800, 3600)" in log[-1]
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 3, 5])
+def test_very_short_runs_train(toy, max_iter):
+    """The first thing anybody tries is a run of a few iterations."""
+    cfg = derive_schedule(toy.cfg("student.yaml", "SOLVER.MAX_ITER", max_iter), 1)
+    optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.02)
+    SADTrainer.build_lr_scheduler(cfg, optimizer)
+
+
+# --- one step -----------------------------------------------------------------------------------
+
+
+def test_gradient_norm_of_the_whole_model_is_clipped(toy, tmp_path):
+    one = ("SOLVER.MAX_ITER", 10, "SOLVER.LR_DROPS", (), "SOLVER.WARMUP_ITERS", 0)
+    gradients = {}
+    for clip in (0.0, 0.001, 1e6):
+        torch.manual_seed(0)
+        recorder = Recorder()
+        opts = (*one, "OUTPUT_DIR", str(tmp_path), "SOLVER.CLIP_FULL_MODEL_NORM", clip)
+        trainer = make_trainer(toy.cfg("SAD.yaml", *opts), recorder)
+        trainer.max_iter = 1
+        trainer.train()
+        gradients[clip] = recorder.gradients
+    norm = torch.stack([gradient.norm() for gradient in gradients[0.0]]).norm().item()
+    assert norm > 0.01
+    clipped = torch.stack([gradient.norm() for gradient in gradients[0.001]]).norm().item()
+    assert clipped == pytest.approx(0.001, rel=1e-3)
+    for free, short, loose in zip(*gradients.values(), strict=True):
+        torch.testing.assert_close(short, free * (0.001 / norm), rtol=1e-3, atol=1e-9)
+        assert torch.equal(loose, free)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_trains(toy, tmp_path, precision):
+    opts = (*TEN, "SOLVER.AMP.ENABLED", True, "SOLVER.AMP.PRECISION", precision)
+    trainer, _ = train(toy, tmp_path / "amp", "SAD.yaml", *opts, "DATASETS.TEST", ())
+    exact, _ = train(toy, tmp_path / "exact", "SAD.yaml", *TEN, "DATASETS.TEST", ())
+    for key in ("loss_cls", "loss_box_reg", "loss_distill"):
+        ours, theirs = history(trainer, key), history(exact, key)
+        assert ours[0] == pytest.approx(theirs[0], rel=0.05)
+        assert ours != theirs
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in trainer.model.parameters())
+
+
+# --- what is logged -----------------------------------------------------------------------------
+
+
+def test_losses_and_their_ratio_are_logged(run):
+    output, trainer, _ = run
+    distill = np.array(history(trainer, "loss_distill"))
+    detection = np.array(history(trainer, "loss_cls")) + np.array(history(trainer, "loss_box_reg"))
+    assert len(distill) == 20 and (distill > 0).all()
+    np.testing.assert_allclose(
+        history(trainer, "distill_to_detection"), distill / detection, rtol=1e-5
+    )
+    np.testing.assert_allclose(history(trainer, "total_loss"), distill + detection, rtol=1e-5)
+    lines = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
+    keys = {key for line in lines for key in line}
+    assert keys >= {
+        *("iteration", "total_loss", "loss_cls", "loss_box_reg", "loss_distill", "lr"),
+        *("distill_to_detection", "eta_seconds", "time", "bbox/AP", "bbox/AP50", "bbox/AP75"),
+    }
+
+
+def test_it_learns(toy, tmp_path):
+    """The focal normaliser's average starts at 100, so detection is judged by AP, not by loss."""
+    opts = ("SOLVER.MAX_ITER", 50, "SOLVER.BASE_LR", 0.1, "SOLVER.CLIP_FULL_MODEL_NORM", 1.0)
+    trainer, _ = train(toy, tmp_path / "run", "SAD.yaml", *opts)
+    distill = history(trainer, "loss_distill")
+    assert np.mean(distill[-10:]) < 0.7 * np.mean(distill[:10])
+    assert trainer._last_eval_results["bbox"]["AP50"] > 5
+
+
+# --- against stock RetinaNet --------------------------------------------------------------------
+
+
+def test_distillation_off_is_the_plain_run(toy, tmp_path):
+    off = ("SAD.DISTILL.LOSS", "none", "DATASETS.UNLABELED", (), "SAD.TEACHER.WEIGHTS", "")
+    plain, one = train(toy, tmp_path / "plain", "student.yaml", *TEN, "DATASETS.TEST", ())
+    ours, other = train(toy, tmp_path / "ours", "SAD.yaml", *TEN, *off, "DATASETS.TEST", ())
+    assert one.samples == other.samples
+    for key in ("loss_cls", "loss_box_reg", "total_loss", "lr"):
+        assert history(plain, key) == history(ours, key)
+    assert "loss_distill" not in ours.storage.histories()
+    assert_same_weights(
+        *(weights(tmp_path / name / "model_final.pth") for name in ("plain", "ours"))
+    )
+
+
+def test_checkpoint_is_a_plain_retinanet(toy, run):
+    output, _, _ = run
+    state = weights(output / "model_final.pth")
+    stock = build_model(toy.cfg("student.yaml"))
+    assert list(state) == list(stock.state_dict())
+    stock.load_state_dict(state, strict=True)
+    assert_same_weights(stock.state_dict(), state)
+    ours = build_model(toy.cfg("SAD.yaml"))
+    SADCheckpointer(ours, strict=True).load(str(output / "model_final.pth"))
+    assert_same_weights(ours.state_dict(), state)
+
+
+def test_stock_checkpointer_loads_it(toy, run):
+    output, _, _ = run
+    model = build_model(toy.cfg("student.yaml"))
+    DetectionCheckpointer(model).load(str(output / "model_final.pth"))
+    assert_same_weights(model.state_dict(), weights(output / "model_final.pth"))
+
+
+def test_same_ap_on_the_students_yaml_and_on_sads(toy, run, tmp_path):
+    output, _, _ = run
+    results = {}
+    for name in ("student.yaml", "SAD.yaml"):
+        cfg = toy.cfg(name, "OUTPUT_DIR", str(tmp_path / name))
+        model = build_model(cfg)
+        SADCheckpointer(model, strict=True).load(str(output / "model_final.pth"))
+        results[name] = dict(SADTrainer.test(cfg, model)["bbox"])
+    one, other = results.values()
+    assert one["AP"] > 0
+    assert one == pytest.approx(other, nan_ok=True, abs=0)
+    last = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()][-1]
+    assert last["bbox/AP"] == pytest.approx(one["AP"])
+
+
+# --- going on where a run stopped ---------------------------------------------------------------
+
+
+def resumed_from(run, toy, folder, *opts):
+    """The run of the fixture, resumed from its checkpoint after 10 iterations."""
+    output, _, _ = run
+    folder.mkdir()
+    shutil.copy(output / "model_0000009.pth", folder)
+    (folder / "last_checkpoint").write_text("model_0000009.pth")
+    same = ("SOLVER.MAX_ITER", 20, "SOLVER.WARMUP_ITERS", 6, "SOLVER.CHECKPOINT_PERIOD", 10)
+    return train(toy, folder, "SAD.yaml", *same, "DATASETS.TEST", (), *opts, resume=True)
+
+
+def test_resumed_run_is_the_unbroken_run(run, toy, tmp_path):
+    output, unbroken, recorded = run
+    trainer, recorder = resumed_from(run, toy, tmp_path / "resumed")
+    assert recorder.iterations == list(range(10, 20))
+    assert recorder.samples == recorded.samples[10:]
+    assert recorder.learning_rates == recorded.learning_rates[10:]
+    for key in ("loss_cls", "loss_box_reg", "loss_distill"):
+        assert history(trainer, key) == history(unbroken, key)[10:]
+    assert_same_weights(
+        weights(tmp_path / "resumed" / "model_final.pth"), weights(output / "model_final.pth")
+    )
+
+
+def test_resumed_run_without_a_seed_of_its_own(toy, tmp_path):
+    """SEED -1, Detectron2's default, draws a seed; the resumed run goes on with that one."""
+    opts = (*TEN, "SEED", -1, "SOLVER.CHECKPOINT_PERIOD", 5, "DATASETS.TEST", ())
+    _, unbroken = train(toy, tmp_path / "run", "SAD.yaml", *opts)
+    (tmp_path / "run" / "last_checkpoint").write_text("model_0000004.pth")
+    _, resumed = train(toy, tmp_path / "run", "SAD.yaml", *opts, resume=True)
+    assert resumed.iterations == list(range(5, 10))
+    assert resumed.samples == unbroken.samples[5:]
+
+
+def test_resumed_with_worker_processes(run, toy, tmp_path):
+    _, _, recorded = run
+    _, recorder = resumed_from(run, toy, tmp_path / "resumed", "DATALOADER.NUM_WORKERS", 2)
+    assert recorder.samples == recorded.samples[10:]
+
+
+def test_broken_off_run_goes_on(run, toy, tmp_path):
+    """Whatever ended it: the last checkpoint counts, and later iterations are done again."""
+
+    class PowerCut(HookBase):
+        def after_step(self):
+            if self.trainer.iter == 13:
+                raise KeyboardInterrupt
+
+    output, _, recorded = run
+    opts = ("SOLVER.MAX_ITER", 20, "SOLVER.WARMUP_ITERS", 6, "SOLVER.CHECKPOINT_PERIOD", 10)
+    opts += ("DATASETS.TEST", ())
+    with pytest.raises(KeyboardInterrupt):
+        train(toy, tmp_path / "run", "SAD.yaml", *opts, hooks=[PowerCut()])
+    assert (tmp_path / "run" / "last_checkpoint").read_text() == "model_0000009.pth"
+    assert not (tmp_path / "run" / "model_final.pth").exists()
+    _, recorder = train(toy, tmp_path / "run", "SAD.yaml", *opts, resume=True)
+    assert recorder.iterations == list(range(10, 20))
+    assert recorder.samples == recorded.samples[10:]
+    assert_same_weights(
+        weights(tmp_path / "run" / "model_final.pth"), weights(output / "model_final.pth")
+    )
+
+
+def test_resuming_a_finished_run_only_evaluates(run, toy, tmp_path):
+    output, _, _ = run
+    shutil.copytree(output, tmp_path / "run")
+    opts = ("SOLVER.MAX_ITER", 20, "SOLVER.CHECKPOINT_PERIOD", 10)
+    trainer, recorder = train(toy, tmp_path / "run", "SAD.yaml", *opts, resume=True)
+    assert recorder.iterations == []
+    assert trainer._last_eval_results["bbox"]["AP"] > 0
+    assert_same_weights(
+        weights(tmp_path / "run" / "model_final.pth"), weights(output / "model_final.pth")
+    )
+
+
+def test_without_resume_the_directory_is_not_looked_at(run, toy, tmp_path):
+    output, _, _ = run
+    shutil.copytree(output, tmp_path / "run")
+    _, recorder = train(toy, tmp_path / "run", "SAD.yaml", *TEN, "DATASETS.TEST", ())
+    assert recorder.iterations == list(range(10))
+
+
+def test_evaluation_in_between_changes_nothing(run, toy, tmp_path):
+    output, _, _ = run
+    opts = ("SOLVER.MAX_ITER", 20, "SOLVER.WARMUP_ITERS", 6, "TEST.EVAL_PERIOD", 7)
+    train(toy, tmp_path / "run", "SAD.yaml", *opts)
+    assert_same_weights(
+        weights(tmp_path / "run" / "model_final.pth"), weights(output / "model_final.pth")
+    )
+
+
+def test_weights_to_start_from(run, toy, tmp_path):
+    """MODEL.WEIGHTS starts the student at other weights, at iteration 0."""
+    output, _, _ = run
+    path = str(output / "model_final.pth")
+    cfg = toy.cfg("SAD.yaml", "OUTPUT_DIR", str(tmp_path), "MODEL.WEIGHTS", path)
+    trainer = make_trainer(cfg)
+    assert trainer.start_iter == 0
+    assert_same_weights(trainer.model.state_dict(), weights(path))
+
+
+# --- images that cannot be read -----------------------------------------------------------------
+
+
+@pytest.fixture
+def damaged(toy, tmp_path):
+    """A function that cuts images short and gives the config keys of the damaged copy."""
+
+    def cut(*numbers):
+        folder = tmp_path / "images"
+        shutil.copytree(toy.root / "labeled", folder)
+        for number in numbers:
+            path = folder / f"{number:06d}.png"
+            path.write_bytes(path.read_bytes()[:300])
+        return ("DATASETS.REGISTER.toy_labeled.IMAGES", str(folder), "DATASETS.TEST", ())
+
+    return cut
+
+
+def test_run_goes_on_after_an_unreadable_image(toy, tmp_path, damaged, log):
+    opts = (*damaged(3), *TEN, "DATALOADER.MAX_UNREADABLE", 0.5)
+    _, recorder = train(toy, tmp_path / "run", "student.yaml", *opts)
+    assert recorder.iterations == list(range(10))
+    named = [message for message in log if "000003.png" in message]
+    assert len(named) == 1
+    assert "skipped" in named[0]
+
+
+def test_too_many_unreadable_images_stop_the_run(toy, tmp_path, damaged):
+    opts = (*damaged(1, 2, 3), *TEN, "DATALOADER.MAX_UNREADABLE", 0.02)
+    with pytest.raises(UserError, match=r"MAX_UNREADABLE 0\.02; for example .*00000[123]\.png"):
+        train(toy, tmp_path / "run", "student.yaml", *opts)
+    assert not (tmp_path / "run" / "model_final.pth").exists()
+
+
+def test_only_unreadable_images_stop_the_run(toy, tmp_path, damaged):
+    opts = (*damaged(1, 2, 3, 4, 5, 6), *TEN, "DATALOADER.MAX_UNREADABLE", 1.0)
+    with pytest.raises(UserError, match="could not be read"):
+        train(toy, tmp_path / "run", "student.yaml", *opts)
+
+
+# --- several processes --------------------------------------------------------------------------
+
+
+def train_and_compare(toy, output, opts):
+    """In each process: train, and see that all hold the same weights."""
+    (output / "log").mkdir(parents=True, exist_ok=True)
+    trainer, recorder = train(toy, output, "SAD.yaml", *opts)
+    final = {key: value.cpu() for key, value in trainer.model.module.named_parameters()}
+    everybody = comm.all_gather(final)
+    for other in everybody:
+        assert_same_weights(final, other)
+    assert all(value.isfinite().all() for value in final.values())
+    (output / "log" / f"{comm.get_rank()}.json").write_text(json.dumps(recorder.samples))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("labeled", "unlabeled"), [("hard+soft", "hard+soft"), ("hard", "soft"), ("soft", "hard")]
+)
+def test_two_processes(toy, tmp_path, labeled, unlabeled):
+    """One image each, so that often only one of the two has hard targets, or soft ones."""
+    opts = (
+        *("SOLVER.MAX_ITER", 12, "SOLVER.IMS_PER_BATCH", 2, "SAD.LOADER.MIX", "union"),
+        *("SAD.TARGETS.LABELED", tuple(labeled.split("+"))),
+        *("SAD.TARGETS.UNLABELED", tuple(unlabeled.split("+"))),
+    )
+    launch(train_and_compare, 2, dist_url="auto", args=(toy, tmp_path, opts))
+    samples = [json.loads((tmp_path / "log" / f"{rank}.json").read_text()) for rank in (0, 1)]
+    origins = [[batch[0][1] for batch in of_rank] for of_rank in samples]
+    assert [len(of_rank) for of_rank in origins] == [12, 12]
+    assert origins[0] != origins[1]
+    stock = build_model(toy.cfg("student.yaml"))
+    stock.load_state_dict(weights(tmp_path / "model_final.pth"), strict=True)

@@ -1,0 +1,192 @@
+"""A detection problem of 6 + 6 tiny images and RetinaNets that train a step in milliseconds."""
+
+import importlib.util
+import json
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.modeling import build_model
+from PIL import Image
+
+from sad.config import check_config, get_sad_cfg
+from sad.datasets import register_from_config
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TRAIN_NET = REPOSITORY / "projects" / "SAD" / "train_net.py"
+
+# (width, height): wide, tall and square ones, padded to 64 x 64, 64 x 96 and 96 x 64.
+SIZES = [(64, 48), (48, 64), (64, 64), (80, 48), (40, 80), (56, 56)]
+# Ids are not contiguous: the models' classes are 0 and 1.
+CATEGORIES = [{"id": 2, "name": "light"}, {"id": 5, "name": "dark"}]
+
+BASE = """
+_BASE_: {repository}/configs/digits/Base.yaml
+MODEL:
+  DEVICE: cpu
+  SMALL_RESNET:
+    BLOCKS: (1, 1, 1, 1)
+  RETINANET:
+    NUM_CLASSES: 2
+    NUM_CONVS: 1
+    SCORE_THRESH_TEST: 0.001
+INPUT:
+  MIN_SIZE_TRAIN: [48, 64]
+  MAX_SIZE_TRAIN: 96
+  MIN_SIZE_TEST: 64
+  MAX_SIZE_TEST: 96
+  RANDOM_FLIP: horizontal
+DATASETS:
+  REGISTER:
+    toy_labeled:
+      JSON: {root}/annotations/labeled.json
+      IMAGES: {root}/labeled
+  TRAIN: [toy_labeled]
+  TEST: [toy_labeled]
+SOLVER:
+  IMS_PER_BATCH: 2
+  BASE_LR: 0.02
+  WARMUP_ITERS: 3
+  MAX_ITER: 10
+OUTPUT_DIR: {root}/never_written
+"""
+WIDTHS = """
+_BASE_: base.yaml
+MODEL:
+  RESNETS: {{STEM_OUT_CHANNELS: {width}, RES2_OUT_CHANNELS: {width}}}
+  FPN: {{OUT_CHANNELS: {fpn}}}
+"""
+SAD = """
+_BASE_: student.yaml
+MODEL:
+  META_ARCHITECTURE: SADRetinaNet
+DATASETS:
+  REGISTER:
+    toy_hard_targets:
+      JSON: {root}/annotations/hard_targets.json
+      IMAGES: {root}/unlabeled
+    toy_unlabeled:
+      JSON: {root}/annotations/image_info.json
+      IMAGES: {root}/unlabeled
+  UNLABELED: [toy_hard_targets]
+SAD:
+  TEACHER:
+    CONFIG_FILE: {root}/teacher.yaml
+    WEIGHTS: {root}/teacher.pth
+"""
+
+
+@dataclass(frozen=True)
+class Toy:
+    """Where the toy problem lies, and its configs."""
+
+    root: Path
+
+    def path(self, name: str) -> str:
+        return str(self.root / name)
+
+    def cfg(self, name: str, *opts, checked=True):
+        """The frozen config of a yaml with KEY VALUE pairs, its data sets registered."""
+        cfg = get_sad_cfg(self.path(name), opts)
+        if checked:
+            check_config(cfg)
+            register_from_config(cfg)
+        cfg.freeze()
+        return cfg
+
+    def json(self, name: str) -> dict:
+        return json.loads((self.root / "annotations" / name).read_text())
+
+
+def build(root: Path) -> Toy:
+    """Write images, annotations, yamls and the weights of a random, but opinionated, teacher."""
+    rng = np.random.default_rng(0)
+    (root / "annotations").mkdir()
+    images, annotations = _write_images(root / "labeled", rng)
+    coco = {"images": images, "annotations": annotations, "categories": CATEGORIES}
+    _write_json(root / "annotations" / "labeled.json", coco)
+
+    images, annotations = _write_images(root / "unlabeled", rng)
+    coco = {"images": images, "categories": CATEGORIES}
+    _write_json(root / "annotations" / "image_info.json", coco)
+    # The teacher finds nothing in the last image.
+    found = [
+        {**annotation, "score": round(float(rng.uniform(0.5, 1)), 4)}
+        for annotation in annotations
+        if annotation["image_id"] != images[-1]["id"]
+    ]
+    _write_json(root / "annotations" / "hard_targets.json", {**coco, "annotations": found})
+
+    (root / "base.yaml").write_text(BASE.format(repository=REPOSITORY, root=root))
+    (root / "teacher.yaml").write_text(WIDTHS.format(width=16, fpn=16))
+    (root / "student.yaml").write_text(WIDTHS.format(width=8, fpn=8))
+    (root / "SAD.yaml").write_text(SAD.format(root=root))
+    toy = Toy(root)
+    save_random_teacher(toy.cfg("teacher.yaml"), root / "teacher.pth")
+    return toy
+
+
+def save_random_teacher(cfg, path: Path) -> None:
+    """Weights whose class probabilities spread over (0, 1) instead of lying at the prior 0.01."""
+    torch.manual_seed(1)
+    model = build_model(cfg)
+    torch.nn.init.normal_(model.head.cls_score.weight, std=0.3)
+    torch.nn.init.constant_(model.head.cls_score.bias, -1.0)
+    torch.save({"model": model.state_dict()}, path)
+
+
+def train_net():
+    """The command line projects/SAD/train_net.py as a module, under a name of its own."""
+    if "toy_train_net" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("toy_train_net", TRAIN_NET)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["toy_train_net"] = module
+        spec.loader.exec_module(module)
+    return sys.modules["toy_train_net"]
+
+
+def run_train_net(monkeypatch, *arguments):
+    """What the shell does with `python projects/SAD/train_net.py ...`, in this process."""
+    monkeypatch.setattr(sys, "argv", [str(TRAIN_NET), *map(str, arguments)])
+    loggers = [logging.getLogger(name) for name in ("detectron2", "fvcore", "sad")]
+    before = [(list(logger.handlers), logger.propagate) for logger in loggers]
+    try:
+        train_net().start()
+    finally:
+        # The run's handlers write to this test's stdout and log.txt.
+        for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+            logger.handlers[:], logger.propagate = handlers, propagate
+
+
+def _write_images(folder: Path, rng) -> tuple[list[dict], list[dict]]:
+    """Noise with one light and one dark rectangle each; COCO's images and annotations."""
+    folder.mkdir()
+    images, annotations = [], []
+    for number, (width, height) in enumerate(SIZES, start=1):
+        pixels = rng.integers(90, 160, (height, width, 3), np.uint8)
+        image_id = 10 * number
+        for category, (low, high) in zip(CATEGORIES, ((200, 255), (0, 40)), strict=True):
+            w, h = (int(side) for side in rng.integers(14, 26, 2))
+            x, y = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
+            pixels[y : y + h, x : x + w] = rng.integers(low, high, (h, w, 3), np.uint8)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": category["id"],
+                    "bbox": [x, y, w, h],
+                    "area": w * h,
+                    "iscrowd": 0,
+                }
+            )
+        name = f"{number:06d}.png"
+        Image.fromarray(pixels).save(folder / name)
+        images.append({"id": image_id, "file_name": name, "width": width, "height": height})
+    return images, annotations
+
+
+def _write_json(path: Path, content) -> None:
+    path.write_text(json.dumps(content))
