@@ -19,12 +19,13 @@ output=$root/output/quickstart
 seed=0
 while (($#)); do
   case $1 in
-    --output) output=${2:?needs a folder} && shift 2 ;;
-    --seed) seed=${2:?needs a number} && shift 2 ;;
     -h | --help) echo "$usage" && exit ;;
-    *) fail "unknown argument $1
-$usage" ;;
+    --output) output=${2:-} ;;
+    --seed) seed=${2:-} ;;
+    *) fail "unknown argument $1; try --help" ;;
   esac
+  [ -n "${2:-}" ] || fail "$1 needs a value"
+  shift 2
 done
 [[ $seed =~ ^[0-9]+$ ]] || fail "--seed $seed is no whole number"
 output=$(realpath -m --relative-base="$root" "$output")

@@ -121,7 +121,7 @@ def write_hard_targets(args, home: Path, configs: Path, output: Path) -> None:
 def table(results: dict[int, dict]) -> str:
     """Markdown: a row per arm with mean +- standard deviation, and the AP of each seed."""
     lines = [
-        f"| {len(results)} seeds | AP | AP50 | AP75 | AP of each seed |",
+        f"| seeds {', '.join(map(str, results))} | AP | AP50 | AP75 | AP of each seed |",
         "|---|---|---|---|---|",
     ]
     for row in next(iter(results.values())):

@@ -42,6 +42,8 @@ def coco(boxes=(), **changes) -> dict:
 def load(tmp_path):
     """A function that writes a json and loads it as a data set."""
     (tmp_path / "images").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "images" / name).touch()  # not opened before training
 
     def write_and_load(content):
         path = tmp_path / "set.json"
@@ -157,7 +159,15 @@ def test_missing_files(tmp_path):
         load_coco_set(NAME, str(path), str(folder))
 
 
+def test_images_of_another_folder(load, tmp_path):
+    """One broken image is skipped in training; that none is there is found at once."""
+    (tmp_path / "images" / "a.png").unlink()
+    with pytest.raises(UserError, match=f"{NAME}.*{tmp_path / 'images' / 'a.png'}"):
+        load(coco())
+
+
 def test_second_registration_replaces_the_first(tmp_path):
+    (tmp_path / "a.png").touch()
     for name in ("one", "two"):
         content = coco(categories=[{"id": 3, "name": name}])
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
@@ -187,6 +197,7 @@ DATASETS:
 def test_paths_in_the_config(tmp_path, monkeypatch):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     (tmp_path / "ann").mkdir()
+    (tmp_path / "ann" / "a.png").touch()
     (tmp_path / "ann" / "set.json").write_text(json.dumps(coco([[1, 2, 3, 4]])))
     for json_file in ("ann/set.json", str(tmp_path / "ann" / "set.json")):
         register_from_config(config(REGISTER % (json_file, "ann"), tmp_path))

@@ -55,7 +55,7 @@ def test_metrics_of_an_interrupted_run(tmp_path):
         {"iteration": 39, "loss_cls": 1.0},
         {"iteration": 40, "bbox/AP": 9.0},
     ]
-    cut_short = '{"iteration": 59, "total\n'
+    cut_short = '{"iteration": 59, "total'
     path.write_text("".join(json.dumps(line) + "\n" for line in before) + cut_short)
     with path.open("a") as file:
         file.writelines(json.dumps(line) + "\n" for line in after)

@@ -185,17 +185,25 @@ def draw_preview(coco: dict, image_root: str) -> Image.Image:
         category["id"]: (category["name"], color[:3])
         for category, color in zip(coco["categories"], colors, strict=True)
     }
-    rows = -(-len(images) // PREVIEW_COLUMNS)
-    columns = min(PREVIEW_COLUMNS, len(images))
-    page = Image.new("RGB", (columns * TILE, rows * (TILE + CAPTION)), "white")
+    tiles = [
+        _draw_image(os.path.join(image_root, image["file_name"]), targets[image["id"]], style)
+        for image in images
+    ]
+    rows = [
+        range(start, min(start + PREVIEW_COLUMNS, len(tiles)))
+        for start in range(0, len(tiles), PREVIEW_COLUMNS)
+    ]
+    heights = [CAPTION + max(tiles[number].height for number in row) for row in rows]
+    page = Image.new("RGB", (len(rows[0]) * TILE, sum(heights)), "white")
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(13)
-    for number, image in enumerate(images):
-        x, y = number % columns * TILE, number // columns * (TILE + CAPTION)
-        found = targets[image["id"]]
-        tile = _draw_image(os.path.join(image_root, image["file_name"]), found, style)
-        caption = f"{os.path.basename(image['file_name'])[-40:]}: {len(found)}"
-        pen.text((x + 4, y + 4), caption, fill="black", font=font)
-        page.paste(tile, (x + (TILE - tile.width) // 2, y + CAPTION))
+    y = 0
+    for row, height in zip(rows, heights, strict=True):
+        for x, number in zip(range(0, page.width, TILE), row, strict=False):
+            image, tile = images[number], tiles[number]
+            caption = f"{image['file_name'][-40:]}: {len(targets[image['id']])}"
+            pen.text((x + 4, y + 4), caption, fill="black", font=font)
+            page.paste(tile, (x + (TILE - tile.width) // 2, y + CAPTION))
+        y += height
     return page
 
 

@@ -1,5 +1,6 @@
 """The report on finished runs: what each model scores and costs, and what it sees."""
 
+import contextlib
 import json
 import os
 import platform
@@ -78,17 +79,15 @@ class Run:
 def read_metrics(path: str) -> list[dict]:
     """Detectron2's metrics.json: its last line last, the others by iteration.
 
-    A run that was interrupted and resumed writes some iterations twice, the later line counts; a
-    line that the interruption cut short is left out, and so is what an earlier, longer run wrote
-    beyond the end.
+    A run that was interrupted and resumed writes some iterations twice, the later line counts. A
+    line that the interruption cut short is left out; the next may hang on it without a line break.
+    What an earlier, longer run wrote beyond the end is left out too.
     """
     lines = []
     with open(path, encoding="utf-8") as file:
         for line in file:
-            try:
-                lines.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
+            with contextlib.suppress(json.JSONDecodeError):
+                lines.append(json.loads(line[max(0, line.rfind("{")) :]))
     by_iteration = {}
     for line in lines:
         by_iteration[line["iteration"]] = by_iteration.get(line["iteration"], {}) | line
