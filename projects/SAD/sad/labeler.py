@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from . import pseudo_labels
+from .config import get_sad_cfg
 from .errors import UserError
 from .label_job import LabelingJob, reason
 from .label_report import write_report
@@ -159,7 +160,8 @@ def label_images(job: LabelingJob) -> None:
         UserError: the teacher cannot be loaded, too many images are unreadable, or nothing is left
             to write.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    wanted = get_sad_cfg(job.config_file, job.opts).MODEL.DEVICE
+    device = wanted if torch.cuda.is_available() else "cpu"
     model, cfg = load_retinanet(job.config_file, job.weights, device, job.opts)
     positions = [i for i in range(len(job.images)) if i not in job.unreadable]
     shapes = _shapes(model, cfg, [job.images[position] for position in positions])
