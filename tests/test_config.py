@@ -190,8 +190,6 @@ SAD_YAML = ("MODEL.META_ARCHITECTURE", "SADRetinaNet")
         ("SAD.LOADER.RATIO", (1, 1, 1)),
         ("SOLVER.LR_DROPS", (0.9, 0.7)),
         ("SOLVER.LR_DROPS", (7.0,)),
-        ("SOLVER.IMS_PER_BATCH", 0),
-        ("DATASETS.TRAIN", ()),
     ],
 )
 def test_refused_values(key, value):

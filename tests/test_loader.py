@@ -321,13 +321,18 @@ def test_soft_targets_need_no_boxes(toy):
     assert by_origin["labeled"]["hard_targets"] is True
 
 
+def test_no_labeled_set(toy):
+    with pytest.raises(UserError, match=r"DATASETS\.TRAIN"):
+        build_mixed_loader(toy.cfg("student.yaml", "DATASETS.TRAIN", ()))
+
+
 def test_labeled_set_without_a_single_box(toy, register):
     register("no_boxes", {**toy.json("labeled.json"), "annotations": []})
     with pytest.raises(UserError, match="no_boxes"):
         build_mixed_loader(toy.cfg("student.yaml", "DATASETS.TRAIN", ("no_boxes",)))
 
 
-@pytest.mark.parametrize("images", [1, 3])
+@pytest.mark.parametrize("images", [0, 1, 3])
 def test_batch_must_be_a_multiple_of_the_processes(toy, monkeypatch, images):
     """With fewer images than processes a batch would never fill."""
     monkeypatch.setattr(comm, "get_world_size", lambda: 2)

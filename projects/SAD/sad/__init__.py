@@ -8,7 +8,8 @@ from importlib.util import find_spec
 if find_spec("detectron2") is None:
     raise ImportError(
         "SAD needs Detectron2, which is not installed here: run "
-        "`python scripts/install_detectron2.py` (needs no compiler), or `pip install --no-build-isolation "
+        "`python scripts/install_detectron2.py` (no compiler needed), or "
+        "`pip install --no-build-isolation "
         "'git+https://github.com/facebookresearch/detectron2.git'`."
     )
 
