@@ -11,6 +11,10 @@ labelled set. Beside the json comes a folder with the report: numbers, a histogr
 
 import argparse
 
+# First of all: where Detectron2 is missing, this says how to get it.
+from sad.errors import UserError, exit_on_user_error
+
+# isort: split
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import launch
@@ -19,7 +23,6 @@ from detectron2.utils.logger import setup_logger
 
 from sad.config import get_sad_cfg
 from sad.datasets import register_from_config
-from sad.errors import UserError, exit_on_user_error
 from sad.label_job import prepare
 from sad.labeler import label_images
 

@@ -125,6 +125,7 @@ def predict(
         desc=description if comm.get_world_size() > 1 else "labelling",
         total=sum(map(len, batches)),
         unit="image",
+        mininterval=1,  # a log file keeps every update
         disable=not comm.is_main_process(),
     ) as progress:
         for batch in loader:
