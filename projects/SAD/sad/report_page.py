@@ -165,9 +165,9 @@ def style_axes(axes, title: str) -> None:
     axes.set_axisbelow(True)
 
 
-def running_mean(values: list[float], window: int = 5) -> np.ndarray:
-    """Mean of the `window` (odd) values around each, of fewer at the ends."""
-    kernel = np.ones(min(window, len(values) - 1 + len(values) % 2))
+def running_mean(values: list[float]) -> np.ndarray:
+    """Mean of the tenth of the curve around each value, of less at the ends."""
+    kernel = np.ones(len(values) // 20 * 2 + 1)
     weights = np.convolve(np.ones(len(values)), kernel, "same")
     return np.convolve(values, kernel, "same") / weights
 
@@ -191,7 +191,8 @@ def draw_truth(axes, record: dict, class_names: list[str]) -> str:
     show_image(axes, record)
     for annotation in record["annotations"]:
         name = class_names[annotation["category_id"]]
-        draw_box(axes, annotation_box(annotation), TRUTH, "-", name, ink=INK)
+        size = label_size(record["annotations"])
+        draw_box(axes, annotation_box(annotation), TRUTH, "-", name, INK, size)
     return f"{len(record['annotations'])} objects"
 
 
@@ -204,7 +205,8 @@ def draw_detections(axes, record: dict, match: dict, class_names: list[str]) -> 
     ):
         color, line = (CORRECT, "-") if correct else (WRONG, (0, (4, 1.5)))
         ink = INK if correct else "white"
-        draw_box(axes, box, color, line, f"{class_names[label]}  {score:.2f}", ink)
+        name = f"{class_names[label]}  {score:.2f}"
+        draw_box(axes, box, color, line, name, ink, label_size(match["boxes"]))
     found, wrong = int(match["correct"].sum()), int((~match["correct"]).sum())
     return f"{found} of {found + len(match['missed'])} found, {wrong} wrong"
 
@@ -222,14 +224,19 @@ def show_image(axes, record: dict) -> None:
     axes.axis("off")
 
 
-def draw_box(axes, box, color: str, line, label: str = "", ink: str = INK) -> None:
+def label_size(boxes) -> float:
+    """Points; where objects crowd, small labels cover less of them."""
+    return 9 if len(boxes) <= 8 else 6
+
+
+def draw_box(axes, box, color: str, line, label="", ink=INK, size=9.0) -> None:
     x0, y0, x1, y1 = box
     patch = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, color=color, lw=2, ls=line)
     patch.set_path_effects([withStroke(linewidth=3.5, foreground=INK, alpha=0.6)])
     axes.add_patch(patch)
     if label:
         style = {"facecolor": color, "edgecolor": "none", "pad": 1.5}
-        axes.text(x0, y0, label, fontsize=9, color=ink, va="bottom", bbox=style, clip_on=True)
+        axes.text(x0, y0, label, fontsize=size, color=ink, va="bottom", bbox=style, clip_on=True)
 
 
 def footer(report: dict) -> str:
