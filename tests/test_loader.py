@@ -9,11 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import launch
 from detectron2.utils import comm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sad.datasets import register_coco_set, register_from_config
 from sad.errors import UserError
 from sad.loader import MixedBatchSampler, MixedDataset, build_mixed_loader
 from sad.trainer import ReadableShare
@@ -179,9 +181,7 @@ def test_two_processes_see_other_images(toy, tmp_path):
 
 
 def register_and_write_batches(folder, cfg):
-    from sad.datasets import register_from_config  # a spawned process knows none of the toy's sets
-
-    register_from_config(cfg)
+    register_from_config(cfg)  # a spawned process knows none of the toy's sets
     write_batches(folder, cfg)
 
 
@@ -265,10 +265,6 @@ def test_seed_of_the_config(toy):
 @pytest.fixture
 def register(toy, tmp_path):
     """A function that registers a json over the toy's labelled images."""
-    from detectron2.data import DatasetCatalog, MetadataCatalog
-
-    from sad.datasets import register_coco_set
-
     names = []
 
     def write_and_register(name, content):
@@ -361,7 +357,7 @@ def broken(toy, tmp_path):
     shutil.copytree(toy.root / "labeled", root / "labeled")
     shutil.copytree(toy.root / "unlabeled", root / "unlabeled")
 
-    def break_files(way, *names, **shares):
+    def break_files(way, *names):
         for name in names:
             WAYS_TO_BREAK[way](root / name)
         opts = ["DATASETS.REGISTER.toy_labeled.IMAGES", str(root / "labeled")]

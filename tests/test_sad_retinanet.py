@@ -302,7 +302,7 @@ TARGETS = {
 }
 
 
-@pytest.mark.parametrize("hard,soft", TARGETS.values(), ids=TARGETS)  # noqa: PT006
+@pytest.mark.parametrize(("hard", "soft"), TARGETS.values(), ids=TARGETS)
 @pytest.mark.parametrize("number", [0, 1])
 def test_mixed_batches(toy, batches, hard, soft, number):
     """Every loss over the images that carry its targets, for images of several sizes."""

@@ -23,7 +23,7 @@ from detectron2.utils.logger import setup_logger
 
 from sad.checkpoint import SADCheckpointer
 from sad.config import check_config, get_sad_cfg
-from sad.datasets import register_from_config
+from sad.datasets import check_files, register_from_config
 from sad.teacher import build_teacher
 from sad.trainer import SADTrainer
 
@@ -45,10 +45,12 @@ def setup(args):
 def evaluate(cfg, resume):
     if not (cfg.MODEL.WEIGHTS or resume):
         raise UserError("--eval-only needs MODEL.WEIGHTS, or --resume with an OUTPUT_DIR")
+    check_files(cfg.DATASETS.TEST)
     model = SADTrainer.build_model(cfg)
-    SADCheckpointer(model, cfg.OUTPUT_DIR, strict=True).resume_or_load(
-        cfg.MODEL.WEIGHTS, resume=resume
-    )
+    checkpointer = SADCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
+    if not cfg.MODEL.WEIGHTS and not checkpointer.has_checkpoint():
+        raise UserError(f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds no checkpoint to resume from")
+    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
     results = SADTrainer.test(cfg, model)
     if comm.is_main_process():
         verify_results(cfg, results)

@@ -10,6 +10,25 @@ from .errors import UserError
 from .files import atomic_write
 
 
+class ArrayUnpickler(pickle.Unpickler):
+    """Reads the .pkl files of Detectron's model zoos and refuses whatever could run code."""
+
+    ALLOWED = {
+        ("collections", "OrderedDict"),
+        ("_codecs", "encode"),
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        *((f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")),
+        *((f"numpy.{core}.multiarray", "scalar") for core in ("core", "_core")),
+        *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
+    }
+
+    def find_class(self, module, name):
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in weights")
+        return super().find_class(module, name)
+
+
 class SADCheckpointer(DetectionCheckpointer):
     """DetectionCheckpointer that writes atomically and loads .pth weights-only.
 
@@ -40,20 +59,36 @@ class SADCheckpointer(DetectionCheckpointer):
             return super().load(path, *args, **kwargs)
         except (AssertionError, FileNotFoundError) as error:
             raise UserError(f"weights {path} do not exist") from error
-        except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"weights {path} cannot be read: {reason}") from error
+        except OSError as error:
+            raise UserError(f"weights {path} cannot be read: {error}") from error
+
+    def _load_file(self, filename):
+        try:
+            if filename.endswith(".pkl"):
+                with self.path_manager.open(filename, "rb") as file:
+                    ArrayUnpickler(file, encoding="latin1").load()  # before the free-for-all below
+            loaded = super()._load_file(filename)
+            if wrong := [key for key, x in loaded["model"].items() if not hasattr(x, "shape")]:
+                raise TypeError(f"{wrong[0]} is no array")
+        except Exception as error:  # a broken file can raise anything
+            raise UserError(
+                f"weights {filename} cannot be read: they are cut short, hold more than arrays, or "
+                f"are no checkpoint ({type(error).__name__})"
+            ) from error
+        return loaded
 
     def _torch_load(self, filename):
         with self.path_manager.open(filename, "rb") as file:
             return torch.load(file, map_location="cpu", weights_only=True)
 
     def _log_incompatible_keys(self, incompatible) -> None:
+        misshapen = {key for key, *_ in incompatible.incorrect_shapes}  # counted as missing too
+        missing = [key for key in incompatible.missing_keys if key not in misshapen]
         problems = [
             f"{len(keys)} {what} ({', '.join(str(key) for key in keys[:3])}"
             f"{', ...' if len(keys) > 3 else ''})"
             for what, keys in (
-                ("missing", incompatible.missing_keys),
+                ("missing", missing),
                 ("unexpected", incompatible.unexpected_keys),
                 (
                     "of another shape",

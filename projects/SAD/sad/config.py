@@ -83,14 +83,13 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
     """
     cfg = get_cfg()
     add_sad_config(cfg)
+    where = f"config {config_file}"
     try:
         if config_file:
             cfg.merge_from_file(config_file, allow_unsafe=False)
+        where = "the options after the config file"
         cfg.merge_from_list(list(opts))
-    except (
-        Exception
-    ) as error:  # yacs, yaml and Detectron2 raise anything from KeyError to AssertionError
-        where = f"config {config_file}" if config_file else "the options"
+    except Exception as error:  # yacs, yaml and Detectron2 raise anything
         raise UserError(f"{where}: {' '.join(str(error).split())}") from error
     return cfg
 
@@ -122,6 +121,12 @@ def check_config(cfg) -> None:
     for key in ("GAMMA", "BETA", "WEIGHT"):
         if cfg.SAD.DISTILL[key] < 0:
             raise UserError(f"SAD.DISTILL.{key} is {cfg.SAD.DISTILL[key]}, it must be at least 0")
+    ratio = cfg.SAD.LOADER.RATIO
+    if len(ratio) != 2 or sum(ratio) < 1 or any(type(x) is not int or x < 0 for x in ratio):
+        raise UserError(f"SAD.LOADER.RATIO is {ratio}, it must be two counts of images")
+    drops = cfg.SOLVER.LR_DROPS
+    if list(drops) != sorted(set(drops)) or not all(0 < share < 1 for share in drops):
+        raise UserError(f"SOLVER.LR_DROPS is {drops}, it must be rising shares of MAX_ITER")
     if cfg.DATASETS.UNLABELED and cfg.MODEL.META_ARCHITECTURE != "SADRetinaNet":
         raise UserError(
             f"DATASETS.UNLABELED is {cfg.DATASETS.UNLABELED}, which needs "

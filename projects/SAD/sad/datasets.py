@@ -7,6 +7,7 @@ import os
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json
 from detectron2.structures import BoxMode
+from detectron2.utils.file_io import PathManager
 
 from .errors import UserError
 
@@ -49,19 +50,18 @@ def load_coco_set(name: str, json_file: str, image_root: str) -> list[dict]:
     Raises:
         UserError: the json or the image folder is missing, or the json is broken or empty.
     """
-    for path, what in ((json_file, "annotation file"), (image_root, "image folder")):
-        if not os.path.exists(path):
-            raise UserError(f"data set {name}: {what} {path} does not exist")
+    _check_paths(name, json_file, image_root)
     try:
         dicts = load_coco_json(json_file, image_root, name, extra_annotation_keys=["score"])
+        clipped, dropped = _clean_boxes(dicts)
     except json.JSONDecodeError as error:
         raise UserError(
             f"data set {name}: {json_file} is no whole json ({error}); write or copy it again"
         ) from error
-    except (KeyError, TypeError, AssertionError, AttributeError, IndexError) as error:
+    except Exception as error:  # Detectron2 and pycocotools raise anything
         raise UserError(
             f"data set {name}: {json_file} is not in COCO's format "
-            f"({type(error).__name__}: {error})"
+            f"({type(error).__name__}: {' '.join(str(error).split())})"
         ) from error
     if not dicts:
         raise UserError(f"data set {name}: {json_file} lists no images")
@@ -69,25 +69,30 @@ def load_coco_set(name: str, json_file: str, image_root: str) -> list[dict]:
         raise UserError(
             f"data set {name}: {json_file} lists {dicts[0]['file_name']}, which does not exist"
         )
-    _clean_boxes(name, dicts)
+    if clipped or dropped:
+        logger.warning(
+            f"data set {name}: {clipped} boxes clipped to their image, "
+            f"{dropped} boxes without area left out"
+        )
     return dicts
 
 
-def _clean_boxes(name: str, dicts: list[dict]) -> None:
+def _clean_boxes(dicts: list[dict]) -> tuple[int, int]:
+    """Clip boxes to their image, leave out those without area; how many of each."""
     clipped = dropped = 0
     for image in dicts:
         kept = []
         for annotation in image["annotations"]:
-            x0, y0, x1, y1 = BoxMode.convert(
-                annotation["bbox"], annotation["bbox_mode"], BoxMode.XYXY_ABS
-            )
+            # Plain arithmetic: BoxMode.convert takes 20 us a box, and train2017 has 860,000.
+            x0, y0, width, height = annotation["bbox"]
+            x1, y1 = x0 + width, y0 + height
             inside = (
                 min(max(x0, 0), image["width"]),
                 min(max(y0, 0), image["height"]),
                 min(max(x1, 0), image["width"]),
                 min(max(y1, 0), image["height"]),
             )
-            if inside[2] <= inside[0] or inside[3] <= inside[1]:
+            if not (inside[2] > inside[0] and inside[3] > inside[1]):  # also when a value is NaN
                 dropped += 1
                 continue
             if inside != (x0, y0, x1, y1):
@@ -95,11 +100,7 @@ def _clean_boxes(name: str, dicts: list[dict]) -> None:
                 annotation["bbox"], annotation["bbox_mode"] = list(inside), BoxMode.XYXY_ABS
             kept.append(annotation)
         image["annotations"] = kept
-    if clipped or dropped:
-        logger.warning(
-            f"data set {name}: {clipped} boxes clipped to their image, "
-            f"{dropped} boxes without area left out"
-        )
+    return clipped, dropped
 
 
 def register_from_config(cfg) -> None:
@@ -109,7 +110,8 @@ def register_from_config(cfg) -> None:
         UserError: an entry lacks JSON or IMAGES, or a name is not registered.
     """
     for name, entry in cfg.DATASETS.REGISTER.items():
-        missing = [key for key in ("JSON", "IMAGES") if not entry.get(key)]
+        given = entry if isinstance(entry, dict) else {}
+        missing = [key for key in ("JSON", "IMAGES") if not given.get(key)]
         if missing:
             raise UserError(f"DATASETS.REGISTER.{name} lacks {' and '.join(missing)}")
         register_coco_set(name, data_path(entry["JSON"]), data_path(entry["IMAGES"]))
@@ -120,6 +122,52 @@ def register_from_config(cfg) -> None:
                     f"DATASETS.{key} names {name!r}, which is no registered data set; "
                     f"add DATASETS.REGISTER.{name} with JSON and IMAGES"
                 )
+
+
+def check_files(names) -> None:
+    """Also sets that Detectron2 itself registers, COCO's say, must be there.
+
+    Raises:
+        UserError: naming the data set and the file or folder that is missing.
+    """
+    for name in names:
+        metadata = MetadataCatalog.get(name)
+        _check_paths(name, metadata.get("json_file"), metadata.get("image_root"))
+
+
+def _check_paths(name: str, json_file: str | None, image_root: str | None) -> None:
+    for what, path in (("annotation file", json_file), ("image folder", image_root)):
+        if path and not PathManager.exists(path):
+            raise UserError(
+                f"data set {name}: {what} {path} does not exist; "
+                "relative paths start at $DETECTRON2_DATASETS (default ./datasets)"
+            )
+
+
+def check_test_sets(cfg) -> None:
+    """Catch before training what would only stop the evaluation after it.
+
+    Raises:
+        UserError: a set of DATASETS.TEST is broken, has other classes than DATASETS.TRAIN, or its
+            annotations lack a key that COCO's evaluation reads.
+    """
+    train = cfg.DATASETS.TRAIN[0]
+    check_files(cfg.DATASETS.TEST)
+    for name in cfg.DATASETS.TEST:
+        DatasetCatalog.get(name)
+        metadata = MetadataCatalog.get(name)
+        if list(metadata.thing_classes) != list(MetadataCatalog.get(train).thing_classes):
+            raise UserError(f"data sets {train} and {name} have other classes")
+        if not metadata.get("json_file"):
+            continue
+        with open(metadata.json_file) as file:
+            annotations = json.load(file).get("annotations", ())
+        lacking = [k for k in ("area", "iscrowd") if any(k not in a for a in annotations)]
+        if lacking:
+            raise UserError(
+                f"data set {name}: annotations of {metadata.json_file} lack "
+                f"{' and '.join(lacking)}, which COCO's evaluation reads"
+            )
 
 
 for _name, (_json, _images) in BUILTIN.items():

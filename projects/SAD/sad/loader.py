@@ -9,13 +9,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from detectron2.data import DatasetFromList, MetadataCatalog, get_detection_dataset_dicts
-from detectron2.data.build import trivial_batch_collator
+from detectron2.data.build import (
+    filter_images_with_only_crowd_annotations,
+    trivial_batch_collator,
+)
 from detectron2.data.detection_utils import SizeMismatchError
 from detectron2.data.samplers import TrainingSampler
 from detectron2.utils import comm
 from PIL.Image import DecompressionBombError
 
 from .dataset_mapper import SADDatasetMapper
+from .datasets import check_files
 from .errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -148,13 +152,22 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
             f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}, it must be a multiple of the "
             f"{comm.get_world_size()} workers"
         )
-    labeled = get_detection_dataset_dicts(
-        cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    if not cfg.DATASETS.TRAIN:
+        raise UserError("DATASETS.TRAIN is empty: name a labelled data set")
+    check_files((*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED))
+    # Read with every image and whatever classes there are, so that the checks can name them.
+    labeled, unlabeled = (
+        get_detection_dataset_dicts(names, filter_empty=False, check_consistency=False)
+        if names
+        else []
+        for names in (cfg.DATASETS.TRAIN, cfg.DATASETS.UNLABELED)
     )
-    unlabeled = []
-    if cfg.DATASETS.UNLABELED:
-        unlabeled = get_detection_dataset_dicts(cfg.DATASETS.UNLABELED, filter_empty=False)
     _check_annotations(cfg, unlabeled)
+    with_boxes = filter_images_with_only_crowd_annotations(labeled)
+    if not with_boxes:
+        raise UserError(f"DATASETS.TRAIN {', '.join(cfg.DATASETS.TRAIN)} holds no boxes")
+    if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+        labeled = with_boxes
     groups = None
     if cfg.DATALOADER.ASPECT_RATIO_GROUPING:
         groups = [item["width"] > item["height"] for item in labeled + unlabeled]

@@ -115,7 +115,10 @@ class SADRetinaNet(RetinaNet):
         losses = self.hard_target_losses(hard, anchors, logits, gt_labels, deltas, gt_boxes)
         if self.distillation_loss is not None:
             losses["loss_distill"] = self.soft_target_loss(
-                batched_inputs, torch.cat(logits, dim=1), dict(zip(hard, gt_labels, strict=True))
+                batched_inputs,
+                torch.cat(logits, dim=1),
+                dict(zip(hard, gt_labels, strict=True)),
+                images.tensor.shape[-2:],
             )
         return losses
 
@@ -133,7 +136,11 @@ class SADRetinaNet(RetinaNet):
         return self.losses(anchors, logits, gt_labels, deltas, gt_boxes)
 
     def soft_target_loss(
-        self, batched_inputs: list[dict], student_logits: Tensor, gt_labels: dict[int, Tensor]
+        self,
+        batched_inputs: list[dict],
+        student_logits: Tensor,
+        gt_labels: dict[int, Tensor],
+        padded_shape: tuple[int, int],
     ) -> Tensor:
         """ADL, or whatever SAD.DISTILL.LOSS names, over the images with soft targets.
 
@@ -141,15 +148,19 @@ class SADRetinaNet(RetinaNet):
             student_logits: (N, R, K)
             gt_labels: position in the batch -> (R,) labels of the anchors, -1 for ignored. Images
                 without hard targets have none, and none of their anchors is ignored.
+            padded_shape: (height, width) of the batch, which decides on the anchors.
         """
         soft = [i for i, item in enumerate(batched_inputs) if item["soft_targets"]]
         if not soft:
             return student_logits[:0].sum()
+        if self.teacher is None:
+            raise RuntimeError("distillation is on but attach_teacher has not been called")
         teacher_logits = class_logits(  # (S, R, K)
             self.teacher,
             [batched_inputs[i] for i in soft],
             self.input_format,
             self.teacher_precision,
+            padded_shape,
         )
         background = student_logits.new_full(
             student_logits.shape[1:2], self.num_classes, dtype=torch.long

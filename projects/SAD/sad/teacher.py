@@ -3,6 +3,7 @@
 import logging
 
 import torch
+import torch.nn.functional as F
 from detectron2.modeling import build_model
 from detectron2.modeling.meta_arch.dense_detector import permute_to_N_HWA_K
 from torch import Tensor
@@ -85,12 +86,21 @@ def check_same_logits(student, teacher) -> None:
         ("number of classes", lambda model: model.num_classes),
         ("strides", lambda model: list(model.anchor_generator.strides)),
         ("anchor offset", lambda model: model.anchor_generator.offset),
-        ("anchors", anchors),
+        (
+            "number of anchors per cell",
+            lambda model: [len(level) for level in model.anchor_generator.cell_anchors],
+        ),
     ):
         if of(student) != of(teacher):
             raise UserError(
                 f"teacher and student differ in their {what}: "
                 f"the teacher has {of(teacher)}, the student {of(student)}"
+            )
+    for ours, theirs in zip(anchors(student), anchors(teacher), strict=True):
+        if ours != theirs:
+            raise UserError(
+                f"teacher and student differ in their anchors (MODEL.ANCHOR_GENERATOR): one of the "
+                f"teacher's is {theirs}, which is {ours} in the student"
             )
     if student.input_format != teacher.input_format and (
         {student.input_format, teacher.input_format} != {"BGR", "RGB"}
@@ -103,21 +113,31 @@ def check_same_logits(student, teacher) -> None:
 
 @torch.no_grad()
 def class_logits(
-    teacher, batched_inputs: list[dict], image_format: str, precision: str = "float32"
+    teacher,
+    batched_inputs: list[dict],
+    image_format: str,
+    precision: str = "float32",
+    padded_shape: tuple[int, int] | None = None,
 ) -> Tensor:
     """Class logits of a frozen RetinaNet; its box branch is not computed.
 
     Args:
         batched_inputs: dicts with "image", a (C, H, W) tensor in `image_format` that is not yet
-            normalised: the teacher's own mean, standard deviation and padding are applied here.
+            normalised: the teacher's own mean and standard deviation are applied here.
+        padded_shape: (height, width) of the student's batch, which may hold more images; None
+            pads as the teacher does by itself.
     Returns:
         (N, R, K): N images, R anchors of all levels, K classes.
     """
     if image_format != teacher.input_format:
         batched_inputs = [{"image": item["image"].flip(0)} for item in batched_inputs]
     dtype = PRECISIONS[precision]
+    images = teacher.preprocess_image(batched_inputs).tensor
+    if padded_shape is not None:
+        bottom, right = (a - b for a, b in zip(padded_shape, images.shape[-2:], strict=True))
+        images = F.pad(images, (0, right, 0, bottom))
     with torch.autocast(teacher.device.type, dtype=dtype, enabled=dtype != torch.float32):
-        features = teacher.backbone(teacher.preprocess_image(batched_inputs).tensor)
+        features = teacher.backbone(images)
         head = teacher.head
         logits = [
             head.cls_score(head.cls_subnet(features[name])) for name in teacher.head_in_features

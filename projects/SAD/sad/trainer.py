@@ -12,6 +12,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 
 from .checkpoint import SADCheckpointer
+from .datasets import check_test_sets
 from .errors import UserError
 from .loader import build_mixed_loader
 from .sad_retinanet import SADRetinaNet
@@ -28,9 +29,11 @@ def derive_schedule(cfg, world_size: int):
     cfg = DefaultTrainer.auto_scale_workers(cfg, world_size).clone()
     cfg.defrost()
     if cfg.SOLVER.LR_DROPS:
-        cfg.SOLVER.STEPS = tuple(
-            round(share * cfg.SOLVER.MAX_ITER) for share in cfg.SOLVER.LR_DROPS
-        )
+        steps = {round(share * cfg.SOLVER.MAX_ITER) for share in cfg.SOLVER.LR_DROPS}
+        # The last iterations of very short runs fall together.
+        cfg.SOLVER.STEPS = tuple(sorted(step for step in steps if 0 < step < cfg.SOLVER.MAX_ITER))
+        if cfg.SOLVER.MAX_ITER <= len(cfg.SOLVER.STEPS):
+            cfg.SOLVER.STEPS = ()
     cfg.freeze()
     logger.info(
         f"Learning rate {cfg.SOLVER.BASE_LR:g} over {cfg.SOLVER.MAX_ITER} iterations, "
@@ -70,21 +73,24 @@ class SADStep(SimpleTrainer):
         self.scaler.update()
         self._write_metrics(losses, data_time)
         if "loss_distill" in losses:
-            detection = losses["loss_cls"] + losses["loss_box_reg"]
-            ratio = losses["loss_distill"] / detection.clamp_min(1e-12)
-            get_event_storage().put_scalar("distill_to_detection", ratio.item())
+            detection = (losses["loss_cls"] + losses["loss_box_reg"]).item()
+            if detection > 0:  # it is 0 in a batch without hard targets
+                ratio = losses["loss_distill"].item() / detection
+                get_event_storage().put_scalar("distill_to_detection", ratio)
 
     def state_dict(self):
         return {
             **super().state_dict(),
             "scaler": self.scaler.state_dict(),
             # An attribute in Detectron2's dense detectors, so not in the model's state.
+            "loader_seed": self.data_loader.batch_sampler.seed,
             "loss_normalizer": getattr(_unwrap(self.model), "loss_normalizer", None),
         }
 
     def load_state_dict(self, state):
         super().load_state_dict(state)
         self.scaler.load_state_dict(state["scaler"])
+        self.data_loader.batch_sampler.seed = state["loader_seed"]
         if state["loss_normalizer"] is not None:
             _unwrap(self.model).loss_normalizer = state["loss_normalizer"]
 
@@ -117,6 +123,14 @@ class ReadableShare:
             )
 
 
+def _no_user_error(record) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], UserError))
+
+
+# TrainerBase logs a traceback of whatever stops the training; a UserError says all in its sentence.
+logging.getLogger("detectron2.engine.train_loop").addFilter(_no_user_error)
+
+
 class SADTrainer(DefaultTrainer):
     """DefaultTrainer with the mixed loader, the teacher, and a student checkpoint."""
 
@@ -129,6 +143,7 @@ class SADTrainer(DefaultTrainer):
             model.attach_teacher(build_teacher(cfg)[0])
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
+        check_test_sets(cfg)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
 
         arguments = {} if cfg.MODEL.DEVICE.startswith("cuda") else {"device_ids": None}
