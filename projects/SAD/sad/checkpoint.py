@@ -64,9 +64,12 @@ class SADCheckpointer(DetectionCheckpointer):
 
     def _load_file(self, filename):
         try:
+            # Detectron2 lets these two formats run code (.pyth on torch before 2.6): try them first.
             if filename.endswith(".pkl"):
                 with self.path_manager.open(filename, "rb") as file:
-                    ArrayUnpickler(file, encoding="latin1").load()  # before the free-for-all below
+                    ArrayUnpickler(file, encoding="latin1").load()
+            elif filename.endswith(".pyth"):
+                self._torch_load(filename)
             loaded = super()._load_file(filename)
             if wrong := [key for key, x in loaded["model"].items() if not hasattr(x, "shape")]:
                 raise TypeError(f"{wrong[0]} is no array")
