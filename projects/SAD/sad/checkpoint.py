@@ -64,7 +64,7 @@ class SADCheckpointer(DetectionCheckpointer):
 
     def _load_file(self, filename):
         try:
-            # Detectron2 lets these two run code (.pyth on torch before 2.6): read them safely first.
+            # Detectron2 lets these two run code (.pyth before torch 2.6): read them safely first.
             if filename.endswith(".pkl"):
                 with self.path_manager.open(filename, "rb") as file:
                     ArrayUnpickler(file, encoding="latin1").load()
