@@ -1,8 +1,10 @@
 """Mistakes a user can mend: one sentence on stderr and exit code 2, never a traceback."""
 
 import functools
+import os
 import sys
 
+import torch
 from torch.multiprocessing import ProcessExitedException
 
 EXIT_CODE = 2
@@ -25,6 +27,11 @@ def exit_on_user_error(main):
             return main(*args, **kwargs)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
+            if torch.distributed.is_initialized():
+                # Past the interpreter's clean-up: there gloo's threads now and then abort the
+                # process because another worker has gone already, and the exit code is lost.
+                sys.stdout.flush()
+                os._exit(EXIT_CODE)
             sys.exit(EXIT_CODE)
         except ProcessExitedException as error:
             if error.exit_code != EXIT_CODE:
