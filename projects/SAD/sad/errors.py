@@ -24,14 +24,12 @@ def exit_on_user_error(main):
     @functools.wraps(main)
     def wrapped(*args, **kwargs):
         try:
-            return main(*args, **kwargs)
+            result = main(*args, **kwargs)
+            _leave_worker(0)
+            return result
         except UserError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
-            if torch.distributed.is_initialized():
-                # Past the interpreter's clean-up: there gloo's threads now and then abort the
-                # process because another worker has gone already, and the exit code is lost.
-                sys.stdout.flush()
-                os._exit(EXIT_CODE)
+            _leave_worker(EXIT_CODE)
             sys.exit(EXIT_CODE)
         except ProcessExitedException as error:
             if error.exit_code != EXIT_CODE:
@@ -39,3 +37,15 @@ def exit_on_user_error(main):
             sys.exit(EXIT_CODE)
 
     return wrapped
+
+
+def _leave_worker(exit_code: int) -> None:
+    """End a worker process at once; nothing happens outside of a process group.
+
+    The interpreter's clean-up would destroy gloo's threads, which now and then aborts the process
+    (SIGABRT) after its work is done.
+    """
+    if torch.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
