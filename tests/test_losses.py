@@ -55,6 +55,15 @@ def test_kl_and_entropy_match_the_reference(spread):
     assert_close(losses.teacher_entropy(teacher), reference.teacher_entropy(z))
 
 
+def assert_adl_matches_the_reference(student, teacher, **options):
+    actual, gradient = value_and_gradient(
+        losses.adaptive_distillation_loss, student, teacher, **options
+    )
+    expected, expected_gradient = reference_value_and_gradient(student, teacher, **options)
+    assert_close(actual, expected)
+    assert_close(gradient, expected_gradient)
+
+
 @pytest.mark.parametrize("spread", [1, 4, 30])
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0, 1.5])
 @pytest.mark.parametrize("gamma", [0.0, 1.0, 1.5, 2.0])
@@ -64,12 +73,7 @@ def test_kl_and_entropy_match_the_reference(spread):
 def test_adl_matches_the_reference(form, alpha, gamma, beta, spread):
     student, teacher = random_logits(spread)
     options = dict(gamma=gamma, beta=beta, form=form, alpha=alpha)
-    actual, gradient = value_and_gradient(
-        losses.adaptive_distillation_loss, student, teacher, **options
-    )
-    expected, expected_gradient = reference_value_and_gradient(student, teacher, **options)
-    assert_close(actual, expected)
-    assert_close(gradient, expected_gradient)
+    assert_adl_matches_the_reference(student, teacher, **options)
 
 
 # Below gamma = 1 the weight's slope is infinite at 0: float32 can only tell pairs well apart.
@@ -80,12 +84,7 @@ def test_adl_matches_the_reference_with_gamma_below_one(form, beta):
     student = teacher + torch.linspace(-5, 5, 10)[:, None]
     teacher = teacher.expand_as(student)
     options = dict(gamma=0.5, beta=beta, form=form)
-    actual, gradient = value_and_gradient(
-        losses.adaptive_distillation_loss, student, teacher, **options
-    )
-    expected, expected_gradient = reference_value_and_gradient(student, teacher, **options)
-    assert_close(actual, expected)
-    assert_close(gradient, expected_gradient)
+    assert_adl_matches_the_reference(student, teacher, **options)
 
 
 @pytest.mark.parametrize(
@@ -102,12 +101,7 @@ def test_adl_matches_the_reference_where_student_and_teacher_nearly_agree(form, 
     student = teacher + torch.linspace(-2e-3, 2e-3, 41)[:, None]
     teacher = teacher.expand_as(student)
     options = dict(gamma=gamma, beta=beta, form=form)
-    actual, gradient = value_and_gradient(
-        losses.adaptive_distillation_loss, student, teacher, **options
-    )
-    expected, expected_gradient = reference_value_and_gradient(student, teacher, **options)
-    assert_close(actual, expected)
-    assert_close(gradient, expected_gradient)
+    assert_adl_matches_the_reference(student, teacher, **options)
 
 
 @pytest.mark.parametrize("beta", [0.0, 1.5])
