@@ -92,6 +92,21 @@ def adl_gradient(x, z, gamma=2.0, beta=1.5):
     return binary_cross_entropy_gradient(x, z) * (weight + slope * kl)
 
 
+def fdl(x, z, positive, gamma=2.0):
+    """Eq. 4: (1 - p_t)^gamma KL with p_t = p where the label is this class, else 1 - p."""
+    p = sigmoid(x)
+    return np.where(positive, sigmoid(-x), p) ** gamma * kl_divergence(x, z)
+
+
+def fdl_gradient(x, z, positive, gamma=2.0):
+    """With m = 1 - p_t: dm/dx = -p (1-p) for a positive and p (1-p) else; dKL/dx = p - q."""
+    p = sigmoid(x)
+    m = np.where(positive, sigmoid(-x), p)
+    slope = np.where(positive, -1, 1) * p * sigmoid(-x)
+    through_weight = 0 if gamma == 0 else gamma * m ** (gamma - 1) * slope * kl_divergence(x, z)
+    return m**gamma * (p - sigmoid(z)) + through_weight
+
+
 def released_kernel(x, z, gamma=2.0, beta_code=0.0, alpha=0.5):
     """Released form: (1 - exp(-(BCE - beta_code T)))^gamma times the alpha-weighted BCE.
 

@@ -141,3 +141,20 @@ def test_the_dict_given_is_not_changed(toy, dicts):
     before = repr(given)
     mapper(toy)(given)
     assert repr(given) == before
+
+
+def test_the_teachers_view_is_the_same_view_at_its_scale(toy, dicts):
+    """Resized from the file's own pixels: halved again it is nearly the student's image."""
+    seen = set()
+    for seed in range(12):
+        map_ = mapper(toy, "SAD.TEACHER.INPUT_SCALE", 2.0)
+        sample = map_(dataset_dict(dicts, seed=(0, 0, seed)))
+        assert same(sample, mapper(toy)(dataset_dict(dicts, seed=(0, 0, seed))))
+        image, view = sample["image"].float(), sample["teacher_image"].float()
+        assert list(view.shape[1:]) == [2 * side for side in image.shape[1:]]
+        halved = torch.nn.functional.avg_pool2d(view, 2)
+        assert (halved - image).abs().mean() < 12  # noise of 90 to 160; a flip differs by over 18
+        assert (halved.flip(-1) - image).abs().mean() > 18
+        seen.add(image.shape)
+    assert len(seen) == 2
+    assert "teacher_image" not in mapper(toy)(dataset_dict(dicts))

@@ -28,6 +28,18 @@ def value_and_gradient(loss, student, *args, **kwargs):
     return value.detach(), torch.autograd.grad(value.sum(), student)[0]
 
 
+def by_name(name):
+    """A loss of the registry on logits of one dimension: anchors of one class."""
+
+    def loss(student, teacher, **options):
+        labels = (torch.arange(student.numel()) % 3 > 0).long()
+        options = {"gamma": 2.0, "beta": 1.5, "form": "kl", "alpha": 0.5, **options}
+        function = losses.DISTILLATION_LOSSES[name]
+        return function(student[:, None], teacher[:, None], labels, **options)[:, 0]
+
+    return loss
+
+
 def reference_value_and_gradient(student, teacher, gamma, beta, form, alpha=0.5):
     x, z = student.double().numpy(), teacher.double().numpy()
     if form == "kl":
@@ -177,7 +189,7 @@ def test_finite_for_all_logits(name, form, dtype):
     for gamma in (0.0, 0.5, 1.0, 2.0):
         for beta in (0.0, 1.0, 1.5):
             value, gradient = value_and_gradient(
-                losses.DISTILLATION_LOSSES[name],
+                by_name(name),
                 student,
                 teacher,
                 gamma=gamma,
@@ -196,7 +208,7 @@ def test_half_precision_is_computed_in_float32(dtype):
         actual = function(student, teacher)
         assert actual.dtype == torch.float32
         assert torch.equal(actual, function(student.float(), teacher.float()))
-    assert losses.teacher_power_normalizer(teacher).dtype == torch.float32
+    assert losses.teacher_power(teacher).dtype == torch.float32
 
 
 @pytest.mark.parametrize("beta", [0.0, 1.5])
@@ -205,7 +217,7 @@ def test_half_precision_is_computed_in_float32(dtype):
 def test_student_equal_to_teacher_has_no_loss_and_no_gradient(name, gamma, beta):
     logits = torch.cat([torch.arange(-100.0, 101.0), random_logits(5)[0]])
     value, gradient = value_and_gradient(
-        losses.DISTILLATION_LOSSES[name],
+        by_name(name),
         logits,
         logits.clone(),
         gamma=gamma,
@@ -215,6 +227,47 @@ def test_student_equal_to_teacher_has_no_loss_and_no_gradient(name, gamma, beta)
     )
     assert (value == 0).all()
     np.testing.assert_allclose(gradient, 0, atol=1e-7)  # q - p and its rounding
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("spread", [1, 4, 30])
+def test_focal_distillation_loss_matches_the_reference(spread, gamma):
+    student, teacher = random_logits(spread)
+    positive = torch.arange(len(student)) % 3 == 0
+    actual = value_and_gradient(
+        losses.focal_distillation_loss, student, teacher, positive, gamma=gamma
+    )
+    arrays = student.double().numpy(), teacher.double().numpy(), positive.numpy()
+    assert_close(actual[0], reference.fdl(*arrays, gamma=gamma))
+    assert_close(actual[1], reference.fdl_gradient(*arrays, gamma=gamma), 2e-5)
+    # As a choice of SAD.DISTILL.LOSS it reads the labels of the anchors.
+    labels = (~positive).long()
+    by_labels = losses.DISTILLATION_LOSSES["fdl"](
+        student[:, None], teacher[:, None], labels, gamma=gamma, beta=1.5, form="kl", alpha=0.5
+    )
+    assert torch.equal(by_labels[:, 0], actual[0])
+
+
+def test_focal_distillation_loss_is_not_least_where_student_equals_teacher():
+    """Section 4.1's reason for ADL: a student surer of the label than its teacher has a lower FDL
+    than KL alone would say, and at p = p_t = 1 none at all."""
+    teacher = torch.zeros(2)
+    value = losses.focal_distillation_loss(
+        torch.tensor([3.0, -3.0]), teacher, torch.tensor([True, True])
+    )
+    kl = losses.kl_divergence(torch.tensor([3.0, -3.0]), teacher)
+    assert kl[0] == pytest.approx(kl[1].item())
+    assert value[0] < 0.01 * value[1]
+    with pytest.raises(ValueError, match="-1"):
+        losses.focal_distillation_loss(teacher, teacher, torch.tensor([True, True]), gamma=-1)
+
+
+def test_logit_l2_loss():
+    student, teacher = random_logits(4)
+    value, gradient = value_and_gradient(losses.logit_l2_loss, student, teacher)
+    difference = student.double().numpy() - teacher.double().numpy()
+    assert_close(value, difference**2)
+    assert_close(gradient, 2 * difference)
 
 
 @pytest.mark.parametrize("alpha", [0.25, 0.5])
@@ -303,9 +356,7 @@ def test_empty_logits_have_loss_zero_and_a_backward(form):
 @pytest.mark.parametrize("name", sorted(losses.DISTILLATION_LOSSES))
 def test_no_gradient_reaches_the_teacher(name, form):
     student, teacher = (logits.requires_grad_() for logits in random_logits(3))
-    loss = losses.DISTILLATION_LOSSES[name](
-        student, teacher, gamma=2.0, beta=1.5, form=form, alpha=0.5
-    )
+    loss = by_name(name)(student, teacher, form=form)
     loss.sum().backward()
     assert teacher.grad is None and student.grad.abs().sum() > 0
 
@@ -314,12 +365,15 @@ def test_registry_names_the_losses():
     student, teacher = random_logits(3)
     options = dict(gamma=1.5, beta=0.7, form="cross_entropy", alpha=0.3)
     assert torch.equal(
-        losses.DISTILLATION_LOSSES["adl"](student, teacher, **options),
+        by_name("adl")(student, teacher, **options),
         losses.adaptive_distillation_loss(student, teacher, **options),
     )
     assert torch.equal(
-        losses.DISTILLATION_LOSSES["kl"](student, teacher, **options),
+        by_name("kl")(student, teacher, **options),
         losses.kl_loss(student, teacher),
+    )
+    assert torch.equal(
+        by_name("l2")(student, teacher, **options), losses.logit_l2_loss(student, teacher)
     )
 
 
@@ -335,7 +389,7 @@ def test_released_layer(beta):
         loss = losses.adaptive_distillation_loss(
             *pair, beta=beta, form="cross_entropy", reduction="sum"
         )
-        return loss / losses.teacher_power_normalizer(teacher)
+        return loss / losses.teacher_power(teacher)
 
     value, gradient = value_and_gradient(layer, student)
     expected, expected_gradient = reference.released_layer(
@@ -346,24 +400,24 @@ def test_released_layer(beta):
 
 
 @pytest.mark.parametrize("power", [1.0, 1.8])
-def test_teacher_power_normalizer(power):
+def test_teacher_power(power):
     teacher = random_logits(6)[1].view(20, 100)
-    actual = losses.teacher_power_normalizer(teacher.requires_grad_(), power)
+    actual = losses.teacher_power(teacher.requires_grad_(), power)
     expected = reference.teacher_power_normalizer(teacher.detach().double().numpy(), power)
     assert actual.shape == () and not actual.requires_grad
     assert actual.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_normalizers_are_at_least_one():
-    assert losses.teacher_power_normalizer(torch.full((5,), -100.0)).item() == 1
-    assert losses.teacher_power_normalizer(torch.empty(0, 80)).item() == 1
-    assert losses.foreground_normalizer(torch.tensor([-1, 10, 10, -1]), 10).item() == 1
-    assert losses.foreground_normalizer(torch.empty(0, dtype=torch.int64), 10).item() == 1
+def test_nothing_counts_as_zero():
+    assert losses.teacher_power(torch.full((5,), -100.0)).item() == pytest.approx(0)
+    assert losses.teacher_power(torch.empty(0, 80)).item() == 0
+    assert losses.foreground_count(torch.tensor([-1, 10, 10, -1]), 10).item() == 0
+    assert losses.foreground_count(torch.empty(0, dtype=torch.int64), 10).item() == 0
 
 
-def test_foreground_normalizer_counts_neither_background_nor_ignored():
+def test_foreground_count_counts_neither_background_nor_ignored():
     labels = torch.tensor([[0, 9, 10, -1], [3, 10, 0, -1]])
-    actual = losses.foreground_normalizer(labels, num_classes=10)
+    actual = losses.foreground_count(labels, num_classes=10)
     assert actual.shape == () and actual.item() == 4
 
 

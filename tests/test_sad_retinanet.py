@@ -22,7 +22,7 @@ def build(toy, name, *opts, teacher=True):
     cfg = toy.cfg(name, *opts)
     torch.manual_seed(0)
     model = build_model(cfg).train()
-    if teacher and cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet" and model.distillation_loss:
+    if teacher and cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet" and model.distills:
         model.attach_teacher(build_teacher(cfg)[0])
     return model
 

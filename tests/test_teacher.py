@@ -9,7 +9,7 @@ from detectron2.modeling import RetinaNet, build_model
 
 from sad.config import get_sad_cfg
 from sad.errors import UserError
-from sad.teacher import build_teacher, check_same_logits, class_logits, load_retinanet
+from sad.teacher import build_teacher, check_same_logits, load_retinanet, teacher_outputs
 from toy import REPOSITORY
 
 
@@ -46,6 +46,10 @@ def logits_of_whole_model(model, images):
          for level in levels],
         dim=1,
     )  # fmt: skip
+
+
+def class_logits(model, batched_inputs, *arguments):
+    return teacher_outputs(model, [item["image"] for item in batched_inputs], *arguments)[1]
 
 
 # --- class logits -------------------------------------------------------------------------------

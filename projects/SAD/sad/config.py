@@ -16,6 +16,18 @@ def add_sad_config(cfg: CN) -> None:
     # $DETECTRON2_DATASETS (default ./datasets).
     cfg.DATASETS.REGISTER = CN(new_allowed=True)
 
+    # Train on this share of the labelled images, drawn by the seed; with one seed, a smaller share
+    # is part of a larger one.
+    cfg.DATASETS.LABELED_SHARE = 1.0
+    cfg.DATASETS.LABELED_SHARE_SEED = 0
+
+    # Micro-batches whose gradients are summed before a step. SOLVER.IMS_PER_BATCH stays the images
+    # of one step: a forward sees IMS_PER_BATCH / workers / ACCUMULATION_STEPS.
+    cfg.SOLVER.ACCUMULATION_STEPS = 1
+    # What the sums of the losses are divided by: "local", counted on each worker in each forward
+    # (as Detectron2 does), or "global", over all workers and micro-batches of a step, so that the
+    # step does not depend on how the batch is split. "global" needs SADRetinaNet.
+    cfg.SOLVER.LOSS_NORMALIZERS = "local"
     # Learning rate drops by SOLVER.GAMMA at these shares of MAX_ITER (section 4: 70 % and 90 %;
     # the released yaml: 2/3 and 8/9). SOLVER.STEPS is derived from it. () leaves STEPS as given.
     cfg.SOLVER.LR_DROPS = (0.7, 0.9)
@@ -34,6 +46,10 @@ def add_sad_config(cfg: CN) -> None:
     # P6 and P7 on top of the FPN, as RetinaNet has on large images.
     cfg.MODEL.SMALL_RESNET.P6_P7 = False
 
+    # ResNet-50-up: the FPN builder that build_upsampled_backbone puts its deconvolutions on.
+    cfg.MODEL.UPSAMPLED = CN()
+    cfg.MODEL.UPSAMPLED.BACKBONE = "build_retinanet_resnet_fpn_backbone"
+
     cfg.SAD = CN()
     cfg.SAD.TEACHER = CN()
     # The yaml the teacher was trained with, and its weights.
@@ -41,9 +57,13 @@ def add_sad_config(cfg: CN) -> None:
     cfg.SAD.TEACHER.WEIGHTS = ""
     # Numbers the teacher computes in: float32, bfloat16 or float16 (autocast).
     cfg.SAD.TEACHER.PRECISION = "float32"
+    # Size of the teacher's image over the student's; 2.0 with build_upsampled_backbone.
+    cfg.SAD.TEACHER.INPUT_SCALE = 1.0
 
     cfg.SAD.DISTILL = CN()
-    # The soft-target loss: "adl" (Eq. 7), "kl" (Eq. 2), "none" switches distillation off.
+    # The soft-target loss: "adl" (Eq. 7), "kl" (Eq. 2), "fdl" (Eq. 4), "l2" (of the logits),
+    # "feature_l2" (mean squared difference of the FPN maps, without a normaliser); "none" switches
+    # distillation off.
     cfg.SAD.DISTILL.LOSS = "adl"
     # gamma and beta of Eq. 6. The authors' code's beta is 1 - BETA; it left it at 0, so BETA 1.0.
     cfg.SAD.DISTILL.GAMMA = 2.0
@@ -57,7 +77,8 @@ def add_sad_config(cfg: CN) -> None:
     cfg.SAD.DISTILL.WEIGHT = 0.5
     cfg.SAD.DISTILL.WARMUP_ITERS = 0
     # The sum over anchors and classes is divided by "teacher_power" (sum of q^1.8, the authors'
-    # adaptive normaliser) or "foreground" (number of foreground anchors).
+    # adaptive normaliser), "foreground" (number of foreground anchors) or "elements" (how many
+    # terms there are: their mean).
     cfg.SAD.DISTILL.NORMALIZER = "teacher_power"
     cfg.SAD.DISTILL.NORMALIZER_POWER = 1.8
 
@@ -110,9 +131,10 @@ def check_config(cfg) -> None:
                 raise UserError(f"{key} is {item!r}, it must be one of {', '.join(allowed)}")
 
     one_of("MODEL.META_ARCHITECTURE", ("RetinaNet", "SADRetinaNet"))
-    one_of("SAD.DISTILL.LOSS", ("none", *DISTILLATION_LOSSES))
+    one_of("SAD.DISTILL.LOSS", ("none", "feature_l2", *DISTILLATION_LOSSES))
     one_of("SAD.DISTILL.FORM", FORMS)
-    one_of("SAD.DISTILL.NORMALIZER", ("teacher_power", "foreground"))
+    one_of("SAD.DISTILL.NORMALIZER", ("teacher_power", "foreground", "elements"))
+    one_of("SOLVER.LOSS_NORMALIZERS", ("local", "global"))
     one_of("SAD.TEACHER.PRECISION", ("float32", "bfloat16", "float16"))
     one_of("SOLVER.AMP.PRECISION", ("bfloat16", "float16"))
     one_of("SAD.TARGETS.LABELED", ("hard", "soft"))
@@ -121,6 +143,19 @@ def check_config(cfg) -> None:
     for key in ("GAMMA", "BETA", "WEIGHT"):
         if cfg.SAD.DISTILL[key] < 0:
             raise UserError(f"SAD.DISTILL.{key} is {cfg.SAD.DISTILL[key]}, it must be at least 0")
+    if cfg.SAD.TEACHER.INPUT_SCALE <= 0:
+        raise UserError(
+            f"SAD.TEACHER.INPUT_SCALE is {cfg.SAD.TEACHER.INPUT_SCALE}, it must be above 0"
+        )
+    if not 0 < cfg.DATASETS.LABELED_SHARE <= 1:
+        raise UserError(
+            f"DATASETS.LABELED_SHARE is {cfg.DATASETS.LABELED_SHARE}, it must be above 0 and at "
+            "most 1"
+        )
+    if cfg.SOLVER.ACCUMULATION_STEPS < 1:
+        raise UserError(
+            f"SOLVER.ACCUMULATION_STEPS is {cfg.SOLVER.ACCUMULATION_STEPS}, it must be at least 1"
+        )
     ratio = cfg.SAD.LOADER.RATIO
     if len(ratio) != 2 or sum(ratio) < 1 or any(type(x) is not int or x < 0 for x in ratio):
         raise UserError(f"SAD.LOADER.RATIO is {ratio}, it must be two counts of images")
@@ -132,9 +167,19 @@ def check_config(cfg) -> None:
             f"DATASETS.UNLABELED is {cfg.DATASETS.UNLABELED}, which needs "
             "MODEL.META_ARCHITECTURE SADRetinaNet"
         )
+    if cfg.SOLVER.LOSS_NORMALIZERS == "global" and cfg.MODEL.META_ARCHITECTURE != "SADRetinaNet":
+        raise UserError(
+            "SOLVER.LOSS_NORMALIZERS global needs MODEL.META_ARCHITECTURE SADRetinaNet, with "
+            "SAD.DISTILL.LOSS none for a student alone"
+        )
     soft_only = [
         "soft" in targets and "hard" not in targets for targets in cfg.SAD.TARGETS.values()
     ]
+    if cfg.SAD.DISTILL.LOSS == "fdl" and any(soft_only):
+        raise UserError(
+            "SAD.DISTILL.LOSS fdl weights by hard targets, but SAD.TARGETS has images with soft "
+            "targets alone: use another loss"
+        )
     if cfg.SAD.DISTILL.NORMALIZER == "foreground" and any(soft_only):
         raise UserError(
             "SAD.DISTILL.NORMALIZER foreground counts hard targets, but SAD.TARGETS has images "

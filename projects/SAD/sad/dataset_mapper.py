@@ -4,8 +4,10 @@ import random
 from contextlib import contextmanager
 
 import numpy as np
+import torch
 from detectron2.config import configurable
 from detectron2.data import DatasetMapper
+from detectron2.data import transforms as T
 
 
 @contextmanager
@@ -21,22 +23,58 @@ def seeded(seed: tuple[int, ...]):
         random.setstate(python_state)
 
 
+class WithTeacherView:
+    """Augmentations that also keep what the teacher sees: the same view at a multiple of its size.
+
+    Resized from the file's own pixels, not from the student's. Flips after the resizing and crops
+    before it (Detectron2's order) mean the same at both sizes.
+    """
+
+    def __init__(self, augmentations: T.AugmentationList, scale: float):
+        self.augmentations = augmentations
+        self.scale = scale
+        self.image = None
+
+    def __call__(self, aug_input: T.AugInput) -> T.TransformList:
+        image = aug_input.image
+        transforms = self.augmentations(aug_input)
+        self.image = T.TransformList([self._scaled(t) for t in transforms]).apply_image(image)
+        return transforms
+
+    def _scaled(self, transform: T.Transform) -> T.Transform:
+        if not isinstance(transform, T.ResizeTransform):
+            return transform
+        height, width = (round(self.scale * side) for side in (transform.new_h, transform.new_w))
+        return T.ResizeTransform(transform.h, transform.w, height, width, transform.interp)
+
+
 class SADDatasetMapper(DatasetMapper):
     """DatasetMapper for labelled and teacher-annotated images (Table 3's columns).
 
     A dict comes with `origin`, "labeled" or "unlabeled", and `augmentation_seed`. It leaves with
     `instances` (ground truth, or the teacher's boxes), `hard_targets`: whether they enter the
-    focal and box losses, and `soft_targets`: whether the teacher's logits do.
+    focal and box losses, and `soft_targets`: whether the teacher's logits do. Where the teacher
+    has another input scale, `teacher_image` is its view of `image`.
     """
 
     @configurable
-    def __init__(self, *, targets: dict[str, tuple[str, ...]], **mapper_arguments):
+    def __init__(
+        self,
+        *,
+        targets: dict[str, tuple[str, ...]],
+        teacher_scale: float = 1.0,
+        **mapper_arguments,
+    ):
         """
         Args:
             targets: origin -> some of "hard" and "soft"
+            teacher_scale: size of the teacher's image over the student's.
         """
         super().__init__(**mapper_arguments)
         self.targets = targets
+        self.teacher_scale = teacher_scale
+        if teacher_scale != 1:
+            self.augmentations = WithTeacherView(self.augmentations, teacher_scale)
 
     @classmethod
     def from_config(cls, cfg, is_train: bool = True):
@@ -46,11 +84,15 @@ class SADDatasetMapper(DatasetMapper):
                 "labeled": cfg.SAD.TARGETS.LABELED,
                 "unlabeled": cfg.SAD.TARGETS.UNLABELED,
             },
+            "teacher_scale": cfg.SAD.TEACHER.INPUT_SCALE,
         }
 
     def __call__(self, dataset_dict: dict) -> dict:
         with seeded(dataset_dict["augmentation_seed"]):
             sample = super().__call__(dataset_dict)
+        if self.teacher_scale != 1:
+            image = self.augmentations.image.transpose(2, 0, 1)
+            sample["teacher_image"] = torch.as_tensor(np.ascontiguousarray(image))
         targets = self.targets[sample["origin"]]
         sample["hard_targets"] = "hard" in targets
         sample["soft_targets"] = "soft" in targets

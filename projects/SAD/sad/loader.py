@@ -21,6 +21,7 @@ from PIL.Image import DecompressionBombError
 from .dataset_mapper import SADDatasetMapper
 from .datasets import check_files
 from .errors import UserError
+from .label_share import choose_share
 
 logger = logging.getLogger(__name__)
 
@@ -163,6 +164,7 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
         for names in (cfg.DATASETS.TRAIN, cfg.DATASETS.UNLABELED)
     )
     _check_annotations(cfg, unlabeled)
+    labeled = choose_share(labeled, cfg.DATASETS.LABELED_SHARE, cfg.DATASETS.LABELED_SHARE_SEED)
     with_boxes = filter_images_with_only_crowd_annotations(labeled)
     if not with_boxes:
         raise UserError(f"DATASETS.TRAIN {', '.join(cfg.DATASETS.TRAIN)} holds no boxes")

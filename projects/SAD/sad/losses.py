@@ -5,6 +5,8 @@ Every class of every anchor is a binary problem. Letters used here and in the pa
     p, q   sigmoid(x), sigmoid(z)
 All functions work elementwise on logits of one shape, compute in float32 (float64 stays float64),
 stay finite for any logits in [-100, 100], and send no gradient to the teacher.
+
+SAD.DISTILL.LOSS names a function of DISTILLATION_LOSSES, at the end of this file.
 """
 
 import torch
@@ -90,6 +92,39 @@ def kl_loss(student_logits: Tensor, teacher_logits: Tensor, *, reduction: str = 
     return _reduce(kl_divergence(student_logits, teacher_logits), reduction)
 
 
+def focal_distillation_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    positive: Tensor,
+    *,
+    gamma: float = 2.0,
+    reduction: str = "none",
+) -> Tensor:
+    """FDL = (1 - p_t)^gamma * KL, Eq. 4: the focal loss's own weight, which the labels decide on.
+
+    The gradient passes through the weight, as in the focal loss.
+
+    Args:
+        positive: bool, of the logits' shape: whether the hard label is this class. p_t is p where
+            it is and 1 - p elsewhere.
+    Raises:
+        ValueError: unknown reduction or negative gamma.
+    """
+    if gamma < 0:
+        raise ValueError(f"gamma is {gamma}, it may not be negative")
+    x = _upcast(student_logits)
+    missing = torch.where(positive, -x, x).sigmoid()  # 1 - p_t
+    weight = missing.clamp_min(torch.finfo(missing.dtype).tiny).pow(gamma)
+    return _reduce(weight * kl_divergence(student_logits, teacher_logits), reduction)
+
+
+def logit_l2_loss(
+    student_logits: Tensor, teacher_logits: Tensor, *, reduction: str = "none"
+) -> Tensor:
+    """(x - z)^2: logit mimic (section 4.1)."""
+    return _reduce((_upcast(student_logits) - _upcast(teacher_logits.detach())).square(), reduction)
+
+
 def _reduce(loss: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return loss
@@ -98,26 +133,34 @@ def _reduce(loss: Tensor, reduction: str) -> Tensor:
     raise ValueError(f"reduction is {reduction!r}, it must be none or sum")
 
 
-def teacher_power_normalizer(teacher_logits: Tensor, power: float = 1.8) -> Tensor:
-    """max(1, sum of q^power): about the number of anchors the teacher believes in (authors' code).
+def teacher_power(teacher_logits: Tensor, power: float = 1.8) -> Tensor:
+    """Sum of q^power: about the number of anchors the teacher believes in (authors' code).
 
     The sum runs over all that is given: images, levels, anchors (ignored ones too) and classes.
     """
-    return _upcast(teacher_logits.detach()).sigmoid().pow(power).sum().clamp_min(1)
+    return _upcast(teacher_logits.detach()).sigmoid().pow(power).sum()
 
 
-def foreground_normalizer(gt_labels: Tensor, num_classes: int) -> Tensor:
-    """max(1, number of foreground anchors), as for the focal loss.
+def foreground_count(gt_labels: Tensor, num_classes: int) -> Tensor:
+    """Number of foreground anchors, what the focal loss is divided by.
 
     Args:
         gt_labels: integers; -1 is ignored, `num_classes` is background.
     """
-    return ((gt_labels >= 0) & (gt_labels < num_classes)).sum().clamp_min(1)
+    return ((gt_labels >= 0) & (gt_labels < num_classes)).sum()
 
 
-# SAD.DISTILL.LOSS names one of these. A function takes the logits and the keyword arguments gamma,
-# beta, form and alpha, of which it uses what it needs, and returns the loss of each element.
+def _fdl(student_logits, teacher_logits, labels, *, gamma, **_):
+    positive = F.one_hot(labels, student_logits.shape[-1] + 1)[..., :-1].bool()
+    return focal_distillation_loss(student_logits, teacher_logits, positive, gamma=gamma)
+
+
+# SAD.DISTILL.LOSS names one of these: a function of the logits (M, K), the hard labels of the
+# anchors (M,), K for background, and the keywords gamma, beta, form and alpha, of which each uses
+# what it needs. It returns the loss of each element, (M, K).
 DISTILLATION_LOSSES = {
-    "adl": adaptive_distillation_loss,
-    "kl": lambda student_logits, teacher_logits, **_: kl_loss(student_logits, teacher_logits),
+    "adl": lambda x, z, labels, **options: adaptive_distillation_loss(x, z, **options),
+    "kl": lambda x, z, labels, **options: kl_loss(x, z),
+    "fdl": _fdl,
+    "l2": lambda x, z, labels, **options: logit_l2_loss(x, z),
 }

@@ -1,17 +1,38 @@
 """The student: a RetinaNet that, while training, also learns from a teacher's class logits."""
 
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, RetinaNet
+from detectron2.structures import Boxes, ImageList
+from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
-from .losses import DISTILLATION_LOSSES, foreground_normalizer, teacher_power_normalizer
-from .teacher import check_same_logits, class_logits
+from .losses import DISTILLATION_LOSSES, foreground_count, teacher_power
+from .mimic import FeatureMimic
+from .teacher import check_same_logits, teacher_outputs
 
 # Shapes: N images of the batch, S of them with soft targets, R anchors of all levels, K classes.
+
+
+@dataclass
+class PreparedBatch:
+    """All that the losses of a batch need besides the student's outputs."""
+
+    images: ImageList
+    anchors: list[Boxes]  # of each level
+    hard: list[int]  # positions in the batch of the images with hard targets
+    gt_labels: list[Tensor]  # of each of them (R,): class, K for background, -1 for ignored
+    gt_boxes: list[Tensor]  # of each of them (R, 4)
+    soft: list[int]  # positions in the batch of the images with soft targets
+    soft_labels: Tensor | None = None  # (S, R), background where there are no hard targets
+    teacher_features: list[Tensor] | None = None  # FPN maps, kept for feature mimic alone
+    teacher_logits: Tensor | None = None  # (S, R, K)
+    detection_normalizer: float | None = None  # None: Detectron2's, of this forward
+    distillation_normalizer: Tensor | float = 1.0
 
 
 @META_ARCH_REGISTRY.register()
@@ -27,36 +48,47 @@ class SADRetinaNet(RetinaNet):
         self,
         *,
         distillation_loss=None,
+        feature_mimic=False,
         distillation_weight=0.5,
         distillation_warmup_iters=0,
         normalizer="teacher_power",
         normalizer_power=1.8,
+        loss_normalizers="local",
         teacher_precision="float32",
+        teacher_scale=1.0,
         **retinanet_arguments,
     ):
         """
         Args:
-            distillation_loss: (student logits, teacher logits) -> loss of each element, both
-                (M, K); None switches distillation off.
+            distillation_loss: (student logits, teacher logits, hard labels) -> loss of each
+                element, see `sad.losses.DISTILLATION_LOSSES`; None for no loss of logits.
+            feature_mimic: L2 of FPN maps, see `sad.mimic`.
             distillation_weight: factor of the normalised sum.
             distillation_warmup_iters: iterations over which the factor rises from 0.
-            normalizer: "teacher_power" or "foreground", see `sad.losses`.
+            normalizer: "teacher_power", "foreground" or "elements", see SAD.DISTILL.NORMALIZER.
+            loss_normalizers: "local" or "global", see SOLVER.LOSS_NORMALIZERS.
             teacher_precision: see `sad.teacher.PRECISIONS`.
+            teacher_scale: size of the teacher's image over the student's.
         """
         super().__init__(**retinanet_arguments)
         self.distillation_loss = distillation_loss
+        self.feature_mimic = feature_mimic
         self.distillation_weight = distillation_weight
         self.distillation_warmup_iters = distillation_warmup_iters
         self.normalizer = normalizer
         self.normalizer_power = normalizer_power
+        self.loss_normalizers = loss_normalizers
         self.teacher_precision = teacher_precision
+        self.teacher_scale = teacher_scale
+        self.mimic = None
+        self.detection_normalizer = None
         self.attach_teacher(None)
 
     @classmethod
     def from_config(cls, cfg):
         distill = cfg.SAD.DISTILL
         loss = None
-        if distill.LOSS != "none":
+        if distill.LOSS in DISTILLATION_LOSSES:
             loss = partial(
                 DISTILLATION_LOSSES[distill.LOSS],
                 gamma=distill.GAMMA,
@@ -67,12 +99,19 @@ class SADRetinaNet(RetinaNet):
         return {
             **super().from_config(cfg),
             "distillation_loss": loss,
+            "feature_mimic": distill.LOSS == "feature_l2",
             "distillation_weight": distill.WEIGHT,
             "distillation_warmup_iters": distill.WARMUP_ITERS,
             "normalizer": distill.NORMALIZER,
             "normalizer_power": distill.NORMALIZER_POWER,
+            "loss_normalizers": cfg.SOLVER.LOSS_NORMALIZERS,
             "teacher_precision": cfg.SAD.TEACHER.PRECISION,
+            "teacher_scale": cfg.SAD.TEACHER.INPUT_SCALE,
         }
+
+    @property
+    def distills(self) -> bool:
+        return self.distillation_loss is not None or self.feature_mimic
 
     def attach_teacher(self, teacher) -> None:
         """Hang in a frozen RetinaNet, see `sad.teacher.build_teacher`.
@@ -81,7 +120,9 @@ class SADRetinaNet(RetinaNet):
             UserError: its classes or anchors are not the student's.
         """
         if teacher is not None:
-            check_same_logits(self, teacher)
+            check_same_logits(self, teacher, self.teacher_scale)
+            if self.feature_mimic:
+                self.mimic = FeatureMimic(*map(_fpn_channels, (self, teacher))).to(self.device)
         # Past nn.Module.__setattr__, which would make it a submodule.
         object.__setattr__(self, "teacher", teacher)
 
@@ -91,39 +132,130 @@ class SADRetinaNet(RetinaNet):
             self.teacher._apply(fn, *args, **kwargs)
         return super()._apply(fn, *args, **kwargs)
 
-    def forward(self, batched_inputs: list[dict]):
+    def forward(self, batched_inputs: list[dict], prepared: PreparedBatch | None = None):
         """As RetinaNet.forward; in training each dict also has `hard_targets` and `soft_targets`.
 
+        Args:
+            prepared: what `prepare` made of this batch; None for a batch that is a whole step.
         Returns:
             in training {"loss_cls", "loss_box_reg"} and, unless distillation is off,
             "loss_distill"; else the detections of each image.
         """
         if not self.training:
             return super().forward(batched_inputs)
-        images = self.preprocess_image(batched_inputs)
-        features = self.backbone(images.tensor)
+        if prepared is None:
+            (prepared,) = self.prepare([batched_inputs])
+        features = self.backbone(prepared.images.tensor)
         features = [features[name] for name in self.head_in_features]
         logits, deltas = self._transpose_dense_predictions(
             self.head(features), [self.num_classes, 4]
         )
-        anchors = self.anchor_generator(features)
-
-        hard = [i for i, item in enumerate(batched_inputs) if item["hard_targets"]]
-        gt_labels, gt_boxes = self.label_anchors(
-            anchors, [batched_inputs[i]["instances"].to(self.device) for i in hard]
-        )
-        losses = self.hard_target_losses(hard, anchors, logits, gt_labels, deltas, gt_boxes)
-        if self.distillation_loss is not None:
-            losses["loss_distill"] = self.soft_target_loss(
-                batched_inputs,
-                torch.cat(logits, dim=1),
-                dict(zip(hard, gt_labels, strict=True)),
-                images.tensor.shape[-2:],
-            )
+        with torch.autocast(self.device.type, enabled=False):
+            logits, deltas = ([_at_least_float32(level) for level in x] for x in (logits, deltas))
+            losses = self.hard_target_losses(prepared, logits, deltas)
+            if self.distills:
+                losses["loss_distill"] = self.soft_target_loss(prepared, features, logits)
         return losses
 
-    def hard_target_losses(self, hard, anchors, logits, gt_labels, deltas, gt_boxes):
-        """FL + L_loc of the images whose positions in the batch are `hard`."""
+    @torch.no_grad()
+    def prepare(self, batches: list[list[dict]]) -> list[PreparedBatch]:
+        """Anchor labels and teacher outputs of a step's micro-batches, and what their losses are
+        divided by.
+
+        With `loss_normalizers` "global" the losses of all micro-batches and workers are divided by
+        one sum over all of them. DistributedDataParallel averages over the workers, so that sum
+        is divided by their number.
+        """
+        step = [self._prepare(batch) for batch in batches]
+        if self.loss_normalizers == "local":
+            for batch in step:
+                batch.distillation_normalizer = self._distillation_sum(batch).clamp_min(1)
+            return step
+        labels = [labels for batch in step for labels in batch.gt_labels]
+        sums = torch.tensor(
+            [
+                len(labels),
+                sum(foreground_count(image, self.num_classes) for image in labels),
+                sum(self._distillation_sum(batch) for batch in step),
+            ],
+            dtype=torch.float64,
+            device=self.device,
+        )
+        world_size = comm.get_world_size()
+        if world_size > 1:
+            torch.distributed.all_reduce(sums)
+        hard_images, foreground, distillation = sums.tolist()
+        if hard_images:
+            super()._ema_update("loss_normalizer", max(foreground, 1), 100)
+        for batch in step:
+            batch.detection_normalizer = getattr(self, "loss_normalizer", 100) / world_size
+            batch.distillation_normalizer = max(distillation, 1) / world_size
+        return step
+
+    def _prepare(self, batch: list[dict]) -> PreparedBatch:
+        images = self.preprocess_image(batch)
+        padded_shape = images.tensor.shape[-2:]
+        anchors = self._anchors(padded_shape)
+        hard = [i for i, item in enumerate(batch) if item["hard_targets"]]
+        soft = [i for i, item in enumerate(batch) if item["soft_targets"] and self.distills]
+        gt_labels, gt_boxes = self.label_anchors(
+            anchors, [batch[i]["instances"].to(self.device) for i in hard]
+        )
+        prepared = PreparedBatch(images, anchors, hard, gt_labels, gt_boxes, soft)
+        if not soft:
+            return prepared
+        if self.teacher is None:
+            raise RuntimeError("distillation is on but attach_teacher has not been called")
+        view = "image" if self.teacher_scale == 1 else "teacher_image"
+        features, prepared.teacher_logits = teacher_outputs(
+            self.teacher,
+            [batch[i][view] for i in soft],
+            self.input_format,
+            self.teacher_precision,
+            tuple(round(self.teacher_scale * side) for side in padded_shape),
+        )
+        if self.feature_mimic:
+            prepared.teacher_features = features
+        background = torch.full((sum(map(len, anchors)),), self.num_classes, device=self.device)
+        labels = dict(zip(hard, gt_labels, strict=True))
+        prepared.soft_labels = torch.stack([labels.get(i, background) for i in soft])
+        return prepared
+
+    def _anchors(self, padded_shape: tuple[int, int]) -> list[Boxes]:
+        """The anchors of a batch, from the sizes its feature maps will have."""
+        height, width = padded_shape
+        return self.anchor_generator(
+            [
+                torch.empty(1, 1, -(-height // stride), -(-width // stride), device="meta")
+                for stride in self.anchor_generator.strides
+            ]
+        )
+
+    def _distillation_sum(self, prepared: PreparedBatch) -> Tensor:
+        """What the distillation loss of this batch adds to its divisor."""
+        if not prepared.soft:
+            return torch.zeros((), device=self.device)
+        if self.feature_mimic:  # a mean already
+            return torch.ones((), device=self.device)
+        if self.normalizer == "teacher_power":
+            return teacher_power(prepared.teacher_logits, self.normalizer_power)
+        if self.normalizer == "foreground":
+            return foreground_count(prepared.soft_labels, self.num_classes)
+        return (prepared.soft_labels >= 0).sum() * self.num_classes
+
+    def _ema_update(self, name: str, value: float, initial_value: float, momentum: float = 0.9):
+        # Where RetinaNet.losses asks what to divide by; `prepare` may have the answer already.
+        if self.detection_normalizer is not None:
+            return self.detection_normalizer
+        return super()._ema_update(name, value, initial_value, momentum)
+
+    def hard_target_losses(self, prepared: PreparedBatch, logits, deltas) -> dict[str, Tensor]:
+        """FL + L_loc of the images with hard targets.
+
+        Args:
+            logits, deltas: of each level (N, anchors of the level, K or 4)
+        """
+        hard = prepared.hard
         if not hard:
             # Zeros of the graph: every parameter still gets a gradient, as DDP demands.
             return {
@@ -131,52 +263,43 @@ class SADRetinaNet(RetinaNet):
                 "loss_box_reg": sum(level[:0].sum() for level in deltas),
             }
         if len(hard) < len(logits[0]):
-            logits = [level[hard] for level in logits]
-            deltas = [level[hard] for level in deltas]
-        return self.losses(anchors, logits, gt_labels, deltas, gt_boxes)
+            logits, deltas = ([level[hard] for level in x] for x in (logits, deltas))
+        self.detection_normalizer = prepared.detection_normalizer
+        return self.losses(prepared.anchors, logits, prepared.gt_labels, deltas, prepared.gt_boxes)
 
-    def soft_target_loss(
-        self,
-        batched_inputs: list[dict],
-        student_logits: Tensor,
-        gt_labels: dict[int, Tensor],
-        padded_shape: tuple[int, int],
-    ) -> Tensor:
+    def soft_target_loss(self, prepared: PreparedBatch, features, logits) -> Tensor:
         """ADL, or whatever SAD.DISTILL.LOSS names, over the images with soft targets.
 
         Args:
-            student_logits: (N, R, K)
-            gt_labels: position in the batch -> (R,) labels of the anchors, -1 for ignored. Images
-                without hard targets have none, and none of their anchors is ignored.
-            padded_shape: (height, width) of the batch, which decides on the anchors.
+            features: FPN map of each level, (N, C, h, w)
+            logits: of each level (N, anchors of the level, K)
         """
-        soft = [i for i, item in enumerate(batched_inputs) if item["soft_targets"]]
+        soft = prepared.soft
         if not soft:
-            return student_logits[:0].sum()
-        if self.teacher is None:
-            raise RuntimeError("distillation is on but attach_teacher has not been called")
-        teacher_logits = class_logits(  # (S, R, K)
-            self.teacher,
-            [batched_inputs[i] for i in soft],
-            self.input_format,
-            self.teacher_precision,
-            padded_shape,
-        )
-        background = student_logits.new_full(
-            student_logits.shape[1:2], self.num_classes, dtype=torch.long
-        )
-        labels = torch.stack([gt_labels.get(i, background) for i in soft])  # (S, R)
-        if self.normalizer == "teacher_power":
-            normalizer = teacher_power_normalizer(teacher_logits, self.normalizer_power)
+            untouched = [*logits, *(self.mimic.parameters() if self.mimic else ())]
+            return sum(x[:0].sum() for x in untouched)
+        if self.feature_mimic:
+            loss = self.mimic([level[soft] for level in features], prepared.teacher_features)
         else:
-            normalizer = foreground_normalizer(labels, self.num_classes)
-        used = labels >= 0
-        with torch.autocast(student_logits.device.type, enabled=False):
-            loss = self.distillation_loss(student_logits[soft][used], teacher_logits[used]).sum()
-        return self.current_weight() * loss / normalizer
+            used = prepared.soft_labels >= 0
+            loss = self.distillation_loss(
+                torch.cat(logits, dim=1)[soft][used],
+                prepared.teacher_logits[used],
+                prepared.soft_labels[used],
+            ).sum()
+        return self.current_weight() * loss / prepared.distillation_normalizer
 
     def current_weight(self) -> float:
         """The factor of the distillation loss at this iteration."""
         iteration = get_event_storage().iter
         rise = min(1.0, (iteration + 1) / max(1, self.distillation_warmup_iters))
         return self.distillation_weight * rise
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _fpn_channels(model) -> list[int]:
+    shapes = model.backbone.output_shape()
+    return [shapes[name].channels for name in model.head_in_features]

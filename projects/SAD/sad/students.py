@@ -1,9 +1,12 @@
-"""Backbones that Detectron2's own builders refuse."""
+"""Backbones that Detectron2's own builders do not know."""
+
+import math
 
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import BACKBONE_REGISTRY, FPN
+from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
 from detectron2.modeling.backbone.fpn import LastLevelP6P7
 from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, ResNet
+from torch import Tensor, nn
 
 
 @BACKBONE_REGISTRY.register()
@@ -49,3 +52,64 @@ def build_small_resnet_fpn_backbone(cfg, input_shape: ShapeSpec):
         top_block=top,
         fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
     )
+
+
+@BACKBONE_REGISTRY.register()
+def build_upsampled_backbone(cfg, input_shape: ShapeSpec):
+    """The FPN that MODEL.UPSAMPLED.BACKBONE names, with its maps brought to twice their size."""
+    builder = BACKBONE_REGISTRY.get(cfg.MODEL.UPSAMPLED.BACKBONE)
+    return UpsampledBackbone(builder(cfg, input_shape))
+
+
+class UpsampledBackbone(Backbone):
+    """ResNet-50-up (section 4): a deconvolution on each final feature map of an FPN.
+
+    On an image of half the size it emits maps of the size that the FPN alone emits on the whole
+    image, at half the strides. So student and teacher have the same number of logits; the
+    student's anchors, in its own pixels, are half the teacher's.
+    """
+
+    def __init__(self, fpn: Backbone):
+        super().__init__()
+        self.fpn = fpn
+        self._shape = {
+            name: ShapeSpec(channels=shape.channels, stride=shape.stride // 2)
+            for name, shape in fpn.output_shape().items()
+        }
+        self.upsample = nn.ModuleDict(
+            {
+                name: nn.ConvTranspose2d(shape.channels, shape.channels, 4, stride=2, padding=1)
+                for name, shape in self._shape.items()
+            }
+        )
+        for layer in self.upsample.values():
+            _init_bilinear(layer)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(N, C, H, W) images -> name of the level: (N, C, ceil(H / stride), ceil(W / stride))."""
+        maps = {}
+        for name, level in self.fpn(x).items():
+            # Twice an odd level rounded up is one row more than the teacher has.
+            height, width = (math.ceil(side / self._shape[name].stride) for side in x.shape[-2:])
+            maps[name] = self.upsample[name](level)[..., :height, :width]
+        return maps
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        return self._shape
+
+    @property
+    def size_divisibility(self) -> int:
+        return self.fpn.size_divisibility
+
+    @property
+    def padding_constraints(self) -> dict[str, int]:
+        return self.fpn.padding_constraints
+
+
+def _init_bilinear(layer: nn.ConvTranspose2d) -> None:
+    """Start as bilinear interpolation of each channel by itself."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    kernel = layer.weight.new_tensor([0.25, 0.75, 0.75, 0.25])
+    for channel in range(layer.in_channels):
+        layer.weight.data[channel, channel] = kernel[:, None] * kernel

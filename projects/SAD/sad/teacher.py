@@ -68,23 +68,34 @@ def build_teacher(cfg):
     return load_retinanet(cfg.SAD.TEACHER.CONFIG_FILE, cfg.SAD.TEACHER.WEIGHTS, cfg.MODEL.DEVICE)
 
 
-def check_same_logits(student, teacher) -> None:
+def check_same_logits(student, teacher, scale: float = 1.0) -> None:
     """Both models must emit logits for the same classes of the same anchors.
 
+    Args:
+        scale: size of the teacher's image over the student's; the anchors are compared in the
+            teacher's.
     Raises:
         UserError: naming what differs and both values.
     """
 
     def anchors(model):
+        times = scale if model is student else 1
         return [
-            [round(value, 2) for value in box]
+            [round(value * times, 2) for value in box]
             for level in model.anchor_generator.cell_anchors
             for box in level.tolist()
         ]
 
+    def strides(model):
+        times = scale if model is student else 1
+        return [round(times * stride) for stride in model.anchor_generator.strides]
+
+    in_pixels = (
+        "" if scale == 1 else f" (in the teacher's pixels, SAD.TEACHER.INPUT_SCALE {scale:g})"
+    )
     for what, of in (
         ("number of classes", lambda model: model.num_classes),
-        ("strides", lambda model: list(model.anchor_generator.strides)),
+        (f"strides{in_pixels}", strides),
         ("anchor offset", lambda model: model.anchor_generator.offset),
         (
             "number of anchors per cell",
@@ -99,8 +110,8 @@ def check_same_logits(student, teacher) -> None:
     for ours, theirs in zip(anchors(student), anchors(teacher), strict=True):
         if ours != theirs:
             raise UserError(
-                f"teacher and student differ in their anchors (MODEL.ANCHOR_GENERATOR): one of the "
-                f"teacher's is {theirs}, which is {ours} in the student"
+                f"teacher and student differ in their anchors (MODEL.ANCHOR_GENERATOR){in_pixels}: "
+                f"one of the teacher's is {theirs}, which is {ours} in the student"
             )
     if student.input_format != teacher.input_format and (
         {student.input_format, teacher.input_format} != {"BGR", "RGB"}
@@ -112,34 +123,35 @@ def check_same_logits(student, teacher) -> None:
 
 
 @torch.no_grad()
-def class_logits(
+def teacher_outputs(
     teacher,
-    batched_inputs: list[dict],
+    images: list[Tensor],
     image_format: str,
     precision: str = "float32",
     padded_shape: tuple[int, int] | None = None,
-) -> Tensor:
-    """Class logits of a frozen RetinaNet; its box branch is not computed.
+) -> tuple[list[Tensor], Tensor]:
+    """FPN maps and class logits of a frozen RetinaNet; its box branch is not computed.
 
     Args:
-        batched_inputs: dicts with "image", a (C, H, W) tensor in `image_format` that is not yet
-            normalised: the teacher's own mean and standard deviation are applied here.
-        padded_shape: (height, width) of the student's batch, which may hold more images; None
+        images: (C, H, W) tensors in `image_format`, not yet normalised: the teacher's own mean and
+            standard deviation are applied here.
+        padded_shape: (height, width) to pad to, that of a batch which may hold more images; None
             pads as the teacher does by itself.
     Returns:
-        (N, R, K): N images, R anchors of all levels, K classes.
+        FPN maps (N, C, h, w) of each level, and logits (N, R, K): N images, R anchors of all
+        levels, K classes.
     """
     if image_format != teacher.input_format:
-        batched_inputs = [{"image": item["image"].flip(0)} for item in batched_inputs]
+        images = [image.flip(0) for image in images]
     dtype = PRECISIONS[precision]
-    images = teacher.preprocess_image(batched_inputs).tensor
+    pixels = teacher.preprocess_image([{"image": image} for image in images]).tensor
     if padded_shape is not None:
-        bottom, right = (a - b for a, b in zip(padded_shape, images.shape[-2:], strict=True))
-        images = F.pad(images, (0, right, 0, bottom))
+        bottom, right = (a - b for a, b in zip(padded_shape, pixels.shape[-2:], strict=True))
+        pixels = F.pad(pixels, (0, right, 0, bottom))
     with torch.autocast(teacher.device.type, dtype=dtype, enabled=dtype != torch.float32):
-        features = teacher.backbone(images)
+        features = teacher.backbone(pixels)
+        features = [features[name] for name in teacher.head_in_features]
         head = teacher.head
-        logits = [
-            head.cls_score(head.cls_subnet(features[name])) for name in teacher.head_in_features
-        ]
-    return torch.cat([permute_to_N_HWA_K(level, teacher.num_classes) for level in logits], dim=1)
+        logits = [head.cls_score(head.cls_subnet(level)) for level in features]
+    levels = [permute_to_N_HWA_K(level, teacher.num_classes) for level in logits]
+    return features, torch.cat(levels, dim=1)

@@ -139,7 +139,7 @@ class SADTrainer(DefaultTrainer):
         TrainerBase.__init__(self)
         cfg = derive_schedule(cfg, comm.get_world_size())
         model = self.build_model(cfg)
-        if isinstance(model, SADRetinaNet) and model.distillation_loss is not None:
+        if isinstance(model, SADRetinaNet) and model.distills:
             model.attach_teacher(build_teacher(cfg)[0])
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
@@ -149,7 +149,10 @@ class SADTrainer(DefaultTrainer):
         arguments = {} if cfg.MODEL.DEVICE.startswith("cuda") else {"device_ids": None}
         model = create_ddp_model(model, broadcast_buffers=False, **arguments)
         self._trainer = SADStep(model, data_loader, optimizer, cfg)
-        self.checkpointer = SADCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        extra = {"mimic": mimic} if (mimic := getattr(_unwrap(model), "mimic", None)) else {}
+        self.checkpointer = SADCheckpointer(
+            model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self), **extra
+        )
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
