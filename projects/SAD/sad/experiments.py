@@ -1,0 +1,228 @@
+"""Experiments over configs and seeds: each one a run of train_net.py, with all that it depends on.
+
+A config says by itself what it needs: its teacher is the yaml of SAD.TEACHER.CONFIG_FILE, trained
+with the same seed, and its hard targets are those of that teacher. Finished results are kept in a
+json and reused as long as the settings they came from are the same.
+"""
+
+import hashlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from detectron2.config import get_cfg
+
+from .config import add_sad_config, get_sad_cfg
+from .datasets import data_path
+from .errors import UserError
+from .files import atomic_write
+from .report import METRICS, read_metrics
+
+# What a result does not depend on: where files lie, and what the run does besides training.
+NOT_SETTINGS = (
+    "OUTPUT_DIR", "SEED", "SAD.TEACHER.WEIGHTS", "SAD.TEACHER.CONFIG_FILE", "DATASETS.REGISTER",
+    "MODEL.DEVICE", "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINT_PERIOD", "TEST.EVAL_PERIOD",
+)  # fmt: skip
+PUNCTUATION = "(',)"  # of a tuple of one name
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run: configs/<benchmark>/<config>.yaml with a seed and KEY VALUE pairs."""
+
+    benchmark: str
+    config: str
+    seed: int = 0
+    opts: tuple = ()  # of this run alone
+    shared_opts: tuple = ()  # of its teacher too, and of the labelling
+
+    @property
+    def name(self) -> str:
+        """Its name in results: the config, then the last part of each key and its value."""
+        opts = (*self.opts, *self.shared_opts)
+        pairs = zip(opts[::2], opts[1::2], strict=True)
+        named = (f"{key.split('.')[-1]}={str(value).strip(PUNCTUATION)}" for key, value in pairs)
+        return " ".join([self.config, *named])
+
+    @property
+    def yaml(self) -> str:
+        return f"configs/{self.benchmark}/{self.config}.yaml"
+
+    @cached_property
+    def cfg(self):
+        return get_sad_cfg(self.yaml, [str(x) for x in (*self.shared_opts, *self.opts)])
+
+    @property
+    def teacher(self) -> "Experiment | None":
+        cfg = self.cfg
+        needed = cfg.SAD.DISTILL.LOSS != "none" or self.hard_target_set
+        if cfg.MODEL.META_ARCHITECTURE != "SADRetinaNet" or not needed:
+            return None
+        return replace(self, config=Path(cfg.SAD.TEACHER.CONFIG_FILE).stem, opts=())
+
+    @property
+    def hard_target_set(self) -> str | None:
+        cfg = self.cfg
+        if cfg.DATASETS.UNLABELED and "hard" in cfg.SAD.TARGETS.UNLABELED:
+            return cfg.DATASETS.UNLABELED[0]
+        return None
+
+    def settings(self) -> dict:
+        """Every key that is not Detectron2's or this project's default, the teacher's included."""
+        defaults = get_cfg()
+        add_sad_config(defaults)
+        defaults, own = (dict(_flat(cfg)) for cfg in (defaults, self.cfg))
+        chosen = {
+            key: value
+            for key, value in own.items()
+            if not key.startswith(NOT_SETTINGS) and defaults.get(key) != value
+        }
+        if self.teacher:
+            chosen["teacher"] = self.teacher.settings()
+        return chosen
+
+    @property
+    def data(self) -> dict | None:
+        """How the benchmark's images were made, where the folder says so."""
+        path = Path(data_path(f"{self.benchmark}/{self.benchmark}.json"))
+        return json.loads(path.read_text()) if path.exists() else None
+
+    @cached_property
+    def digest(self) -> str:
+        text = json.dumps(self.settings(), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _flat(node, prefix=""):
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, list(value) if isinstance(value, tuple) else value
+
+
+@dataclass
+class Lab:
+    """Runs experiments below `output`, and keeps their results in the json `results`.
+
+    Args:
+        root: the repository, where the commands are.
+        jobs: runs at the same time; each gets its share of the cores.
+        num_gpus: of each run.
+    """
+
+    root: Path
+    output: Path
+    results: Path
+    unlabeled: str  # data set of the images without labels
+    jobs: int = 2
+    num_gpus: int = 1
+    locks: dict = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run_all(self, experiments: list[Experiment]) -> dict[Experiment, dict]:
+        """The result of each: AP, AP50, AP75 in percent and seconds_per_iteration.
+
+        Raises:
+            UserError: a run failed; those under way are ended first.
+        """
+        with ThreadPoolExecutor(self.jobs) as pool:
+            return dict(zip(experiments, pool.map(self.result, experiments), strict=True))
+
+    def known(self) -> dict:
+        """The results file: name -> seed -> result."""
+        return json.loads(self.results.read_text()) if self.results.exists() else {}
+
+    def find(self, experiment: Experiment) -> dict | None:
+        """Its result, if there is one of the same settings and, where there are any, images."""
+        entry = self.known().get(experiment.name, {}).get(str(experiment.seed))
+        if not entry or entry["digest"] != experiment.digest:
+            return None
+        return entry if experiment.data in (None, entry.get("data")) else None
+
+    def result(self, experiment: Experiment) -> dict:
+        found = self.find(experiment)
+        if found:
+            return found
+        run = self.train(experiment)
+        metrics = read_metrics(str(run / "metrics.json"))
+        result = {
+            **{metric: metrics[-1][f"bbox/{metric}"] for metric in METRICS},
+            "seconds_per_iteration": statistics.median(m["time"] for m in metrics if "time" in m),
+            "digest": experiment.digest,
+            "data": experiment.data,
+        }
+        with self.lock:
+            known = self.known()
+            known.setdefault(experiment.name, {})[str(experiment.seed)] = result
+            with atomic_write(str(self.results)) as file:
+                json.dump(known, file, indent=1, sort_keys=True)
+        return result
+
+    def train(self, experiment: Experiment) -> Path:
+        """The directory of the finished run, which is done now or was before."""
+        run = self.directory(experiment)
+        with self._alone(run):
+            if self._finished(run):
+                return run
+            options = ["SEED", experiment.seed, "OUTPUT_DIR", run]
+            if teacher := experiment.teacher:
+                options += ["SAD.TEACHER.WEIGHTS", self.train(teacher) / "model_final.pth"]
+            if name := experiment.hard_target_set:
+                options += [f"DATASETS.REGISTER.{name}.JSON", self.label(teacher)]
+            print(f"{experiment.name}, seed {experiment.seed}", flush=True)
+            self._call(
+                ["projects/SAD/train_net.py", "--resume", "--config-file", experiment.yaml,
+                 "--num-gpus", self.num_gpus, *options, *experiment.shared_opts, *experiment.opts],
+                run / "output.txt",
+            )  # fmt: skip
+        return run
+
+    def label(self, teacher: Experiment) -> Path:
+        """The teacher's hard targets."""
+        weights = self.train(teacher) / "model_final.pth"
+        output = weights.with_name("hard_targets.json")
+        with self._alone(output):
+            if not output.exists():
+                self._call(
+                    ["scripts/label_unlabeled.py", "--config-file", teacher.yaml,
+                     "--weights", weights, "--dataset", self.unlabeled, "--num-gpus", self.num_gpus,
+                     "--labeled-dataset", teacher.cfg.DATASETS.TRAIN[0], "--output", output,
+                     *teacher.shared_opts],
+                    weights.with_name("label_output.txt"),
+                )  # fmt: skip
+        return output
+
+    def directory(self, experiment: Experiment) -> Path:
+        name = experiment.name.replace(" ", "-")
+        return (self.output / experiment.benchmark / f"seed{experiment.seed}" / name).resolve()
+
+    def _finished(self, run: Path) -> bool:
+        if not (run / "model_final.pth").exists():
+            return False
+        return "bbox/AP" in read_metrics(str(run / "metrics.json"))[-1]
+
+    def _alone(self, path: Path) -> threading.Lock:
+        with self.lock:
+            return self.locks.setdefault(path, threading.Lock())
+
+    def _call(self, command: list, log: Path) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        threads = max(1, (os.cpu_count() or 1) // (self.jobs * self.num_gpus))
+        with open(log, "a") as file:
+            done = subprocess.run(
+                [sys.executable, *map(str, command)],
+                cwd=self.root,
+                env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"},
+                stdout=file,
+                stderr=file,
+            )
+        if done.returncode:
+            raise UserError(f"{command[0]} failed, see {log}; the same command goes on from there")

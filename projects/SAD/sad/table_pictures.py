@@ -1,0 +1,99 @@
+"""Pictures of the tables: what was measured beside the paper's numbers."""
+
+import statistics
+
+from matplotlib.figure import Figure
+
+from .report_page import INK, PALE, RUN_COLORS
+from .tables import summary
+
+
+def table_picture(title: str, rows: list[dict], benchmark: str) -> Figure:
+    """Each row's AP: the seeds as dots, their mean as a line, the paper's number beside."""
+    figure = Figure(figsize=(11, 1.6 + 0.36 * len(rows)), dpi=100, facecolor="white")
+    here, paper = figure.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.06})
+    for number, row in enumerate(rows):
+        values = [result["AP"] for result in row["results"].values()]
+        if values:
+            here.plot(values, [number] * len(values), "o", color=RUN_COLORS[2], alpha=0.55, ms=6)
+            mean = statistics.mean(values)
+            here.plot([mean, mean], [number - 0.33, number + 0.33], color=INK, lw=2)
+        else:
+            here.text(
+                0.5, number, "not run here", color=PALE, fontsize=8, va="center", ha="center",
+                transform=here.get_yaxis_transform(),
+            )  # fmt: skip
+        if row["paper"]:
+            paper.plot(row["paper"][0], number, "D", color=RUN_COLORS[1], ms=7)
+    here.set_yticks(range(len(rows)), [row["name"] for row in rows])
+    here.set_ylim(len(rows) - 0.4, -0.6)
+    here.set_xlabel(f"AP on {benchmark}, here: seeds and their mean")
+    paper.set_xlabel("AP on COCO, in the paper")
+    for axes in (here, paper):
+        axes.grid(axis="x", color="#E5E5E5")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, x=0.02, ha="left", fontsize=12, color=INK)
+    figure.tight_layout(rect=(0, 0, 1, 0.99))
+    return figure
+
+
+def cost_picture(content: dict) -> Figure:
+    """AP over ms per image: here, and in the paper."""
+    figure = Figure(figsize=(11, 4.6), dpi=100, facecolor="white")
+    here, paper = figure.subplots(1, 2)
+    for number, row in enumerate(content["rows"]):
+        color = RUN_COLORS[number % len(RUN_COLORS)]
+        cost = content["cost"]["rows"].get(row["name"])
+        if row["results"] and cost:
+            _point(here, cost["ms"], summary(row["results"])["AP"][0], row["name"], color)
+        if row["paper"]:
+            _point(paper, row["paper"][1], row["paper"][0], row["name"], color)
+    here.set_title("here", loc="left", fontsize=10)
+    paper.set_title("in the paper, COCO test-dev", loc="left", fontsize=10)
+    for axes in (here, paper):
+        axes.set_xlabel("ms per image")
+        axes.set_ylabel("AP")
+        axes.margins(0.25)
+        axes.grid(color="#E5E5E5")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(content["title"], x=0.02, ha="left", fontsize=12, color=INK)
+    figure.tight_layout()
+    return figure
+
+
+def _point(axes, x, y, name, color) -> None:
+    axes.plot(x, y, "o", color=color, ms=8)
+    axes.annotate(name, (x, y), xytext=(6, 6), textcoords="offset points", fontsize=8, color=INK)
+
+
+def curve_picture(content: dict) -> Figure:
+    figure = Figure(figsize=(8, 4.6), dpi=100, facecolor="white")
+    axes = figure.subplots()
+    for number, (name, curve) in enumerate(content["curves"].items()):
+        points = {share: summary(found)["AP"] for share, found in curve.items() if found}
+        if points:
+            means, deviations = zip(*points.values(), strict=True)
+            shares = [100 * share for share in points]
+            axes.errorbar(
+                shares,
+                means,
+                deviations,
+                color=RUN_COLORS[number],
+                marker="o",
+                capsize=3,
+                label=name,
+            )
+    axes.set_xscale("log")
+    axes.set_xticks([100 * share for share in next(iter(content["curves"].values()))])
+    axes.xaxis.set_major_formatter("{x:g} %")
+    axes.minorticks_off()
+    axes.set_xlabel("share of the labels")
+    axes.set_ylabel("AP, mean and standard deviation of the seeds")
+    axes.grid(color="#E5E5E5")
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.has_data():
+        axes.legend(frameon=False)
+    figure.suptitle(content["title"], x=0.02, ha="left", fontsize=12, color=INK)
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,166 @@
+"""The paper's tables beside what was measured: statistics, markdown and pictures."""
+
+import math
+import statistics
+
+import yaml
+from scipy import stats
+
+from .errors import UserError
+from .report import METRICS
+
+
+def read_tables(path: str) -> dict:
+    """configs/tables.yaml.
+
+    Raises:
+        UserError: a table or claim names a row that is not there.
+    """
+    with open(path, encoding="utf-8") as file:
+        spec = yaml.safe_load(file)
+    rows = [row for table in spec["tables"].values() for row in table["rows"]]
+    rows += [claim[side] for claim in spec["claims"].values() for side in ("more", "less")]
+    rows += spec["labels"]["rows"]
+    for row in rows:
+        if row not in spec["rows"]:
+            raise UserError(f"{path} names the row {row}, which is not among its rows")
+    for number, table in spec["tables"].items():
+        for claim in table["claims"]:
+            if claim not in spec["claims"]:
+                raise UserError(
+                    f"{path}: table {number} names the claim {claim}, which is not there"
+                )
+    return spec
+
+
+def summary(results: dict[int, dict]) -> dict:
+    """Mean and standard deviation over the seeds of each metric: {"AP": (mean, sd), ...}.
+
+    Args:
+        results: seed -> {"AP", "AP50", "AP75"}
+    """
+    return {metric: spread([result[metric] for result in results.values()]) for metric in METRICS}
+
+
+def spread(values: list[float]) -> tuple[float, float]:
+    """Mean and standard deviation (0 for a single value)."""
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def judge(claim: dict, results: dict[str, dict[int, dict]]) -> dict | None:
+    """Whether a claim holds: AP of `more` less AP of `less`, paired by seed.
+
+    A gain is one when the difference has the same sign in every seed and its mean is above two
+    standard errors. The p-value is that of the two-sided paired t-test.
+
+    Args:
+        results: row -> seed -> result; a row or seed that has not been run is left out.
+    Returns:
+        {"differences": {seed: AP}, "mean", "standard_error", "p", "held"}; held and p are None with
+        fewer than three seeds in common, and the whole is None without any.
+    """
+    more, less = (results.get(claim[side], {}) for side in ("more", "less"))
+    differences = {seed: more[seed]["AP"] - less[seed]["AP"] for seed in more if seed in less}
+    if not differences:
+        return None
+    mean, deviation = spread(list(differences.values()))
+    error = deviation / math.sqrt(len(differences))
+    judged = {"differences": differences, "mean": mean, "standard_error": error}
+    if len(differences) < 3:
+        return {**judged, "p": None, "held": None}
+    gains = min(differences.values()) > 0 and mean > 2 * error
+    p = float(stats.ttest_1samp(list(differences.values()), 0).pvalue)
+    return {**judged, "p": p, "held": gains == claim.get("gains", True)}
+
+
+def markdown(title: str, rows: list[dict], claims: list[dict], command: str) -> str:
+    """The table and its claims.
+
+    Args:
+        rows: {"name", "config", "paper": AP, AP50, AP75 or nothing, "results": seed -> result}
+        claims: {"text", "judged": see `judge`}
+    """
+    lines = [
+        f"# {title}",
+        "",
+        "| row | config | paper (COCO) AP / AP50 / AP75 | AP | AP50 | AP75 | AP of each seed |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        paper = " / ".join(map(str, row["paper"])) or "none"
+        cells = ["not run here", "", "", ""]
+        if row["results"]:
+            cells = [_plus_minus(*pair) for pair in summary(row["results"]).values()]
+            cells.append(", ".join(f"{result['AP']:.1f}" for result in row["results"].values()))
+        lines.append(f"| {row['name']} | `{row['config']}` | {paper} | {' | '.join(cells)} |")
+    lines += ["", *claims_table(claims), "", f"Made by `{command}`.", ""]
+    return "\n".join(lines)
+
+
+def claims_table(claims: list[dict]) -> list[str]:
+    if not claims:
+        return []
+    return [
+        "| claim | difference of AP by seed | mean ± standard error | p | held |",
+        "|---|---|---|---|---|",
+        *(_claim_line(claim["text"], claim["judged"]) for claim in claims),
+    ]
+
+
+def _claim_line(text: str, judged: dict | None) -> str:
+    if judged is None:
+        return f"| {text} | not run here | | | |"
+    each = ", ".join(f"{difference:+.1f}" for difference in judged["differences"].values())
+    mean = f"{judged['mean']:+.1f} ± {judged['standard_error']:.1f}"
+    if judged["held"] is None:
+        return f"| {text} | {each} | {mean} | | fewer than three seeds |"
+    held = "**held**" if judged["held"] else "not held"
+    return f"| {text} | {each} | {mean} | {judged['p']:.3f} | {held} |"
+
+
+def _plus_minus(mean: float, deviation: float) -> str:
+    return f"{mean:.1f} ± {deviation:.1f}" if deviation else f"{mean:.1f}"
+
+
+def cost_markdown(content: dict) -> str:
+    """Table 5: accuracy against time."""
+    lines = [
+        f"# {content['title']}",
+        "",
+        "| row | config | paper AP (test-dev), ms | AP | parameters (M) | GFLOPs | ms per image |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in content["rows"]:
+        cells = [_plus_minus(*summary(row["results"])["AP"]) if row["results"] else "not run here"]
+        if cost := content["cost"]["rows"].get(row["name"]):
+            cells += [f"{cost['parameters']:.2f}", f"{cost['gflops']:.3g}", f"{cost['ms']:.1f}"]
+        cells += [""] * (4 - len(cells))
+        paper = ", ".join(map(str, row["paper"]))
+        lines.append(f"| {row['name']} | `{row['config']}` | {paper} | {' | '.join(cells)} |")
+    if content["cost"]["rows"]:
+        where = content["cost"]["machine"]
+        lines += [
+            "",
+            "GFLOPs: 1e9 multiply-adds for one image. Time: median of 100 images, one at a time, "
+            f"the models in turn; {where['device']}, {where['cpu']}, {where['torch_threads']} "
+            f"threads, torch {where['torch']}.",
+        ]
+    return "\n".join([*lines, "", f"Made by `{content['command']}`.", ""])
+
+
+def curve_markdown(content: dict) -> str:
+    """AP of each model at each share of the labels."""
+    shares = list(next(iter(content["curves"].values())))
+    lines = [
+        f"# {content['title']}",
+        "",
+        f"| | {' | '.join(f'{share:.0%}' for share in shares)} |",
+        f"|---|{'---|' * len(shares)}",
+    ]
+    for name, curve in content["curves"].items():
+        cells = [
+            _plus_minus(*summary(curve[share])["AP"]) if curve[share] else "not run here"
+            for share in shares
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"Made by `{content['command']}`.", ""])

@@ -1,0 +1,234 @@
+#!/usr/bin/env python3
+"""Run the paper's tables on a benchmark; write them beside the paper's numbers.
+
+    python scripts/reproduce.py --table 1 2 3 4 5 --seeds 0,1,2
+    python scripts/reproduce.py --table labels          # AP against the number of labels
+    python scripts/reproduce.py --sweep                 # loss weight and learning rate, on tune
+    python scripts/reproduce.py --table 1 --no-run      # from the results that are there
+
+configs/tables.yaml says which config is which row. Every row and seed is one run of train_net.py;
+teachers and hard targets are shared. Finished results are kept in docs/results/<benchmark>.json and
+used again while their settings are the same, so an interrupted command goes on where it was.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+# First of all: where Detectron2 is missing, this says how to get it.
+from sad.errors import UserError, exit_on_user_error
+
+# isort: split
+import numpy as np
+import torch
+from detectron2.data import DatasetCatalog
+
+from sad import table_pictures, tables
+from sad.datasets import BUILTIN, data_path
+from sad.experiments import Experiment, Lab
+from sad.files import atomic_write
+from sad.report import Run, machine, measure
+from sad.teacher import load_retinanet
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parse_args(spec: dict) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = [*map(str, spec["tables"]), "labels"]
+    parser.add_argument("--table", nargs="+", default=[], choices=names)
+    parser.add_argument("--sweep", action="store_true", help="search weight and learning rate")
+    parser.add_argument("--benchmark", default="digits", choices=spec["benchmarks"])
+    parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
+    parser.add_argument("--rows", nargs="+", choices=spec["rows"], help="run these rows alone")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at the same time")
+    parser.add_argument("--num-gpus", type=int, default=1, help="of each run")
+    parser.add_argument("--no-run", action="store_true", help="write what is known, train nothing")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "output/reproduce", help="of the runs"
+    )
+    parser.add_argument("--results", type=Path, default=ROOT / "docs/results")
+    parser.add_argument("--tables", type=Path, default=ROOT / "docs/tables")
+    args = parser.parse_args()
+    if not args.table and not args.sweep:
+        parser.error("give --table or --sweep")
+    try:
+        args.seeds = [int(seed) for seed in args.seeds.split(",")]
+    except ValueError:
+        parser.error(f"--seeds is {args.seeds!r}, it must be numbers with commas between them")
+    return args
+
+
+class Reproduction:
+    """The rows of configs/tables.yaml on one benchmark."""
+
+    def __init__(self, args, spec: dict, results: str):
+        self.args = args
+        self.spec = spec
+        benchmark = spec["benchmarks"][args.benchmark]
+        args.results.mkdir(parents=True, exist_ok=True)
+        args.tables.mkdir(parents=True, exist_ok=True)
+        self.lab = Lab(
+            ROOT,
+            args.output,
+            args.results / results,
+            benchmark["unlabeled"],
+            args.jobs,
+            args.num_gpus,
+        )
+
+    def experiment(self, row: str, seed: int, **opts) -> Experiment | None:
+        config = self.spec["rows"][row].get(self.args.benchmark)
+        return config and Experiment(self.args.benchmark, config, seed, **opts)
+
+    def results(self, rows: list[str], **opts) -> dict[str, dict[int, dict]]:
+        """Row -> seed -> result, after running what is not known yet, seed by seed."""
+        wanted = {(row, seed): self.experiment(row, seed, **opts)
+                  for seed in self.args.seeds for row in rows}  # fmt: skip
+        wanted = {key: experiment for key, experiment in wanted.items() if experiment}
+        if not self.args.no_run:
+            chosen = self.args.rows or rows
+            self.lab.run_all([e for (row, _), e in wanted.items() if row in chosen])
+        found = {row: {} for row in rows}
+        for (row, seed), experiment in wanted.items():
+            if result := self.lab.find(experiment):
+                found[row][seed] = result
+        return found
+
+    def write_table(self, number: int) -> None:
+        table = self.spec["tables"][number]
+        claimed = [self.spec["claims"][name] for name in table["claims"]]
+        needed = [claim[side] for claim in claimed for side in ("more", "less")]
+        found = self.results(list(dict.fromkeys([*table["rows"], *needed])))
+        rows = [
+            {
+                "name": self.spec["rows"][row]["name"],
+                "config": f"{self.args.benchmark}/{self.experiment(row, 0).config}",
+                "paper": paper,
+                "results": found[row],
+            }
+            for row, paper in table["rows"].items()
+            if self.experiment(row, 0)
+        ]
+        claims = [
+            {"text": claim["text"], "judged": tables.judge(claim, found)} for claim in claimed
+        ]
+        path = self.args.tables / f"{self.args.benchmark}_table{number}"
+        content = {"title": table["title"], "command": command(), "rows": rows, "claims": claims}
+        if table.get("cost"):
+            content["cost"] = self.costs(path.with_suffix(".json"), table["rows"])
+            text = tables.cost_markdown(content)
+            figure = table_pictures.cost_picture(content)
+        else:
+            text = tables.markdown(table["title"], rows, claims, command())
+            figure = table_pictures.table_picture(table["title"], rows, self.args.benchmark)
+        self.write(path, content, text, figure)
+
+    def costs(self, path: Path, rows) -> dict:
+        """GFLOPs and ms per image of each row's first seed, measured now or before (--no-run)."""
+        if self.args.no_run:
+            return json.loads(path.read_text())["cost"] if path.exists() else {"rows": {}}
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        runs = {}
+        for row in rows:
+            directory = self.lab.train(self.experiment(row, self.args.seeds[0]))
+            runs[self.spec["rows"][row]["name"]] = Run(row, str(directory))
+        models = [
+            load_retinanet(run.path("config.yaml"), run.path("model_final.pth"), device)
+            for run in runs.values()
+        ]
+        everything = DatasetCatalog.get(next(iter(runs.values())).test_set)
+        lot = np.random.default_rng(0).permutation(len(everything))[:100]
+        costs = measure(models, [everything[position] for position in lot])
+        for cost in costs:
+            del cost["detections"]
+        return {"machine": machine(device), "rows": dict(zip(runs, costs, strict=True))}
+
+    def write_labels(self) -> None:
+        spec = self.spec["labels"]
+        curves = {row: {} for row in spec["rows"]}
+        for share in spec["shares"]:
+            opts = ("DATASETS.LABELED_SHARE", share) if share < 1 else ()
+            for row, found in self.results(spec["rows"], shared_opts=opts).items():
+                curves[row][share] = found
+        names = {row: self.spec["rows"][row]["name"] for row in spec["rows"]}
+        content = {"title": "AP against the share of the labels", "command": command(),
+                   "curves": {names[row]: curve for row, curve in curves.items()}}  # fmt: skip
+        path = self.args.tables / f"{self.args.benchmark}_labels"
+        self.write(
+            path, content, tables.curve_markdown(content), table_pictures.curve_picture(content)
+        )
+
+    def write(self, path: Path, content: dict, text: str, figure) -> None:
+        with atomic_write(path.with_suffix(".json")) as file:
+            json.dump(content, file, indent=1)
+        with atomic_write(path.with_suffix(".md")) as file:
+            file.write(text + f"\n![{content['title']}]({path.name}.png)\n")
+        with atomic_write(path.with_suffix(".png"), "wb") as file:
+            figure.savefig(file, format="png", pil_kwargs={"optimize": True})
+        print(text)
+
+
+def sweep(args, spec: dict) -> None:
+    """Each family: every weight at the first rate, then the other rates at the best weight."""
+    if args.benchmark not in spec["sweep"]:
+        raise UserError(f"configs/tables.yaml has no sweep for {args.benchmark}")
+    search = spec["sweep"][args.benchmark]
+    lab = Reproduction(args, spec, f"{args.benchmark}_sweep.json").lab
+
+    def experiment(config, rate, weight=None):
+        opts = ("DATASETS.TEST", f"('{search['test']}',)", "SOLVER.BASE_LR", rate)
+        opts += () if weight is None else ("SAD.DISTILL.WEIGHT", weight)
+        return Experiment(args.benchmark, config, search["seed"], opts)
+
+    first, *others = search["rates"]
+    weights = {family: search["weights"] for family in search["families"]}
+    weights[search["plain"]] = [None]
+    trials = [experiment(family, first, w) for family, tried in weights.items() for w in tried]
+    found = lab.run_all(trials)
+    best = {
+        family: max(tried, key=lambda w: found[experiment(family, first, w)]["AP"])
+        for family, tried in weights.items()
+    }
+    found |= lab.run_all(
+        [experiment(family, rate, weight) for family, weight in best.items() for rate in others]
+    )
+    for trial, result in found.items():
+        print(f"{result['AP']:5.1f}  {trial.name}")
+
+
+def command() -> str:
+    return shlex.join(["python", "scripts/reproduce.py", *sys.argv[1:]])
+
+
+@exit_on_user_error
+def main() -> None:
+    spec = tables.read_tables(str(ROOT / "configs/tables.yaml"))
+    args = parse_args(spec)
+    args.output, args.results, args.tables = (
+        path.resolve() for path in (args.output, args.results, args.tables)
+    )
+    os.chdir(ROOT)  # where configs and, by default, data sets lie
+    if (
+        args.benchmark == "digits"
+        and not args.no_run
+        and not Path(data_path(BUILTIN["digits_labeled"][0])).exists()
+    ):
+        raise UserError("the digit scenes are not there yet: python scripts/make_digits.py")
+    if args.sweep:
+        sweep(args, spec)
+    reproduction = Reproduction(args, spec, f"{args.benchmark}.json")
+    for name in args.table:
+        if name == "labels":
+            reproduction.write_labels()
+        else:
+            reproduction.write_table(int(name))
+
+
+if __name__ == "__main__":
+    main()
