@@ -101,7 +101,7 @@ def test_a_known_result_of_the_same_settings_is_used_again(root):
     # Other images than those of the result; without any there is nothing to compare.
     data = root / "datasets" / "toy"
     data.mkdir(parents=True)
-    (data / "toy.json").write_text('{"labeled": 7}')
+    (data / "digits.json").write_text('{"labeled": 7}')
     assert lab(root).find(student) is None
     entry = {**entry, "data": {"labeled": 7}}
     (root / "results.json").write_text(json.dumps({"student": {"2": entry}}))

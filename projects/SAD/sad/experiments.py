@@ -90,8 +90,8 @@ class Experiment:
 
     @property
     def data(self) -> dict | None:
-        """How the benchmark's images were made, where the folder says so."""
-        path = Path(data_path(f"{self.benchmark}/{self.benchmark}.json"))
+        """How scripts/make_digits.py made the benchmark's images, if it did."""
+        path = Path(data_path(f"{self.benchmark}/digits.json"))
         return json.loads(path.read_text()) if path.exists() else None
 
     @cached_property

@@ -97,3 +97,34 @@ def curve_picture(content: dict) -> Figure:
     figure.suptitle(content["title"], x=0.02, ha="left", fontsize=12, color=INK)
     figure.tight_layout()
     return figure
+
+
+def imbalance_picture(content: dict) -> Figure:
+    """Gain over the student alone against the easy terms per foreground anchor."""
+    figure = Figure(figsize=(9, 4.8), dpi=100, facecolor="white")
+    axes = figure.subplots()
+    gains, ticks = {}, {}
+    for name, entry in content["benchmarks"].items():
+        if not entry["terms"] or "student alone" not in entry["arms"]:
+            continue
+        x = entry["terms"]["easy_per_foreground"]
+        ticks[x] = f"{x:,.0f}\n{name}"
+        plain = max(entry["arms"]["student alone"].values())
+        for arm, by_weight in entry["arms"].items():
+            gains.setdefault(arm, {})[x] = max(by_weight.values()) - plain
+    for number, (arm, points) in enumerate(gains.items()):
+        axes.plot(
+            list(points), list(points.values()), marker="o", color=RUN_COLORS[number], label=arm
+        )
+    axes.set_xscale("log")
+    axes.set_xticks(list(ticks), list(ticks.values()))
+    axes.minorticks_off()
+    axes.set_xlabel("easy terms per foreground anchor")
+    axes.set_ylabel("AP over the student alone, best weight")
+    axes.grid(color="#E5E5E5")
+    axes.spines[["top", "right"]].set_visible(False)
+    if gains:
+        axes.legend(frameon=False, fontsize=8)
+    figure.suptitle(content["title"], x=0.02, ha="left", fontsize=12, color=INK)
+    figure.tight_layout()
+    return figure

@@ -164,3 +164,36 @@ def curve_markdown(content: dict) -> str:
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", f"Made by `{content['command']}`.", ""])
+
+
+def imbalance_markdown(content: dict) -> str:
+    """Best AP of each loss on each benchmark, and the AP with each weight."""
+    benchmarks = content["benchmarks"]
+    arms = list(dict.fromkeys(arm for entry in benchmarks.values() for arm in entry["arms"]))
+    lines = [
+        f"# {content['title']}",
+        "",
+        f"| | {' | '.join(benchmarks)} |",
+        f"|---|{'---|' * len(benchmarks)}",
+    ]
+    for what, key in (
+        ("terms per image", "terms"),
+        ("foreground anchors per image", "foreground"),
+        ("easy terms per foreground anchor", "easy_per_foreground"),
+    ):
+        cells = [f"{e['terms'][key]:,.0f}" if e["terms"] else "" for e in benchmarks.values()]
+        lines.append(f"| {what} | {' | '.join(cells)} |")
+    for arm in arms:
+        cells = [_best(entry["arms"].get(arm, {})) for entry in benchmarks.values()]
+        lines.append(f"| {arm} | {' | '.join(cells)} |")
+    lines += ["", "The best AP over the weights, and in brackets the AP with each weight."]
+    return "\n".join([*lines, "", f"Made by `{content['command']}`.", ""])
+
+
+def _best(by_weight: dict) -> str:
+    if not by_weight:
+        return "not run here"
+    best = f"{max(by_weight.values()):.1f}"
+    if len(by_weight) == 1:
+        return best
+    return f"{best} ({', '.join(f'{weight:g}: {ap:.1f}' for weight, ap in by_weight.items())})"

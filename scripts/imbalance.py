@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""When does adaptive weighting pay? KL, FDL and ADL as anchors and classes grow.
+
+    python scripts/imbalance.py [--benchmark digits digits80 digits320] [--no-run]
+
+The arms, weights and benchmarks are in configs/tables.yaml. Every arm is trained with every weight;
+its best AP is set against the number of easy terms (anchor and class pairs that the teacher gives
+a probability below 0.01) for each foreground anchor. Finished runs are kept and used again.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+# First of all: where Detectron2 is missing, this says how to get it.
+from sad.errors import UserError, exit_on_user_error
+
+# isort: split
+import torch
+from detectron2.modeling import build_model
+
+from sad import table_pictures, tables
+from sad.config import get_sad_cfg
+from sad.datasets import data_path, register_from_config
+from sad.experiments import Experiment, Lab
+from sad.files import atomic_write
+from sad.loader import build_mixed_loader
+from sad.teacher import build_teacher
+
+ROOT = Path(__file__).resolve().parents[1]
+EASY = 0.01  # the prior that RetinaNet's class scores start from
+BATCHES = 20
+
+
+def parse_args(spec: dict) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = list(spec["benchmarks"])
+    parser.add_argument("--benchmark", nargs="+", default=names, choices=names, help="run these")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at the same time")
+    parser.add_argument("--no-run", action="store_true", help="write what is known, train nothing")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "output/reproduce", help="of the runs"
+    )
+    parser.add_argument("--results", type=Path, default=ROOT / "docs/results")
+    parser.add_argument("--tables", type=Path, default=ROOT / "docs/tables")
+    return parser.parse_args()
+
+
+def experiments(spec: dict, benchmark: str) -> dict[tuple, Experiment]:
+    """(arm, weight) -> experiment; the plain student has the weight None."""
+    test = ("DATASETS.TEST", f"('{spec['benchmarks'][benchmark]}',)")
+    found = {("student alone", None): Experiment(benchmark, spec["plain"], spec["seed"], test)}
+    for arm, keys in spec["arms"].items():
+        for weight in spec["weights"]:
+            opts = [
+                item
+                for key, value in {**keys, "WEIGHT": weight}.items()
+                for item in (f"SAD.DISTILL.{key}", value)
+            ]
+            found[arm, weight] = Experiment(
+                benchmark, spec["distilled"], spec["seed"], (*test, *opts)
+            )
+    return found
+
+
+@torch.no_grad()
+def count_terms(lab: Lab, experiment: Experiment) -> dict:
+    """Per image of the labelled set: terms of the loss, easy ones, and foreground anchors."""
+    weights = lab.train(experiment.teacher) / "model_final.pth"
+    cfg = get_sad_cfg(experiment.yaml, ["SAD.TEACHER.WEIGHTS", str(weights)])
+    if not torch.cuda.is_available():
+        cfg.MODEL.DEVICE = "cpu"
+    register_from_config(cfg)
+    student = build_model(cfg).train()
+    student.attach_teacher(build_teacher(cfg)[0])
+    terms = easy = foreground = images = 0
+    for batch, _ in zip(build_mixed_loader(cfg), range(BATCHES), strict=False):
+        (prepared,) = student.prepare([batch])
+        used = prepared.soft_labels >= 0
+        q = prepared.teacher_logits[used].sigmoid()
+        terms, easy = terms + q.numel(), easy + (q < EASY).sum().item()
+        labels = prepared.soft_labels[used]
+        foreground += (labels < student.num_classes).sum().item()
+        images += len(batch)
+    return {
+        "terms": terms / images,
+        "easy": easy / images,
+        "foreground": foreground / images,
+        "easy_per_foreground": easy / foreground,
+    }
+
+
+def run(args, spec: dict, benchmark: str, known: dict) -> dict:
+    """What is to be written of one benchmark, after running what is missing if it is wanted."""
+    args.results.mkdir(parents=True, exist_ok=True)
+    lab = Lab(ROOT, args.output, args.results / f"{benchmark}_imbalance.json", "", args.jobs)
+    wanted = experiments(spec, benchmark)
+    terms = known.get(benchmark, {}).get("terms")
+    if not args.no_run and benchmark in args.benchmark:
+        made = data_path(f"{benchmark}/digits.json")
+        if not Path(made).exists():
+            raise UserError(
+                f"{made} does not exist: configs/{benchmark}/Base.yaml says how to make it"
+            )
+        lab.run_all(list(wanted.values()))
+        terms = count_terms(lab, next(e for (_, weight), e in wanted.items() if weight))
+    arms = {}
+    for (arm, weight), experiment in wanted.items():
+        if result := lab.find(experiment):
+            arms.setdefault(arm, {})[weight] = result["AP"]
+    return {"terms": terms, "arms": arms}
+
+
+@exit_on_user_error
+def main() -> None:
+    spec = tables.read_tables(str(ROOT / "configs/tables.yaml"))["imbalance"]
+    args = parse_args(spec)
+    args.output, args.results, args.tables = (
+        path.resolve() for path in (args.output, args.results, args.tables)
+    )
+    os.chdir(ROOT)  # where configs and, by default, data sets lie
+    args.tables.mkdir(parents=True, exist_ok=True)
+    path = args.tables / "imbalance.json"
+    known = json.loads(path.read_text())["benchmarks"] if path.exists() else {}
+    content = {
+        "title": "Distillation losses as anchors and classes grow",
+        "command": " ".join(["python", "scripts/imbalance.py", *sys.argv[1:]]),
+        "benchmarks": {name: run(args, spec, name, known) for name in spec["benchmarks"]},
+    }
+    text = tables.imbalance_markdown(content)
+    with atomic_write(path) as file:
+        json.dump(content, file, indent=1)
+    with atomic_write(path.with_suffix(".md")) as file:
+        file.write(text + f"\n![{content['title']}](imbalance.png)\n")
+    with atomic_write(path.with_suffix(".png"), "wb") as file:
+        figure = table_pictures.imbalance_picture(content)
+        figure.savefig(file, format="png", pil_kwargs={"optimize": True})
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
