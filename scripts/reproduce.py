@@ -109,6 +109,7 @@ class Reproduction:
             {
                 "name": self.spec["rows"][row]["name"],
                 "config": f"{self.args.benchmark}/{self.experiment(row, 0).config}",
+                "coco": self.spec["rows"][row].get("COCO"),
                 "paper": paper,
                 "results": found[row],
             }

@@ -59,8 +59,14 @@ def test_seeds_are_paired_and_few_of_them_judge_nothing():
 
 
 ROWS = [
-    {"name": "first", "config": "x/one", "paper": [28.8, 45.8, 30.6], "results": aps(40, 42, 47)},
-    {"name": "second", "config": "x/two", "paper": [], "results": {}},
+    {
+        "name": "first",
+        "config": "x/one",
+        "coco": "C",
+        "paper": [28.8, 45.8, 30.6],
+        "results": aps(40, 42, 47),
+    },
+    {"name": "second", "config": "x/two", "coco": None, "paper": [], "results": {}},
 ]
 
 
@@ -68,9 +74,9 @@ def test_markdown():
     judged = tables.judge(CLAIM, {"a": aps(41, 42, 43), "b": aps(40, 41.5, 41)})
     claims = [{"text": "c1", "judged": judged}, {"text": "c2", "judged": None}]
     text = tables.markdown("Title", ROWS, claims, "python x")
-    assert "| first | `x/one` | 28.8 / 45.8 / 30.6 | 43.0 ± 3.6 |" in text
+    assert "| first | `C` | 28.8 / 45.8 / 30.6 | `x/one` | 43.0 ± 3.6 |" in text
     assert "| 40.0, 42.0, 47.0 |" in text
-    assert "| second | `x/two` | none | not run here |" in text
+    assert "| second |  | none | `x/two` | not run here |" in text
     assert "| c1 | +1.0, +0.5, +2.0 | +1.2 ± 0.4 | 0.118 | **held** |" in text
     assert "| c2 | not run here | | | |" in text and "`python x`" in text
 

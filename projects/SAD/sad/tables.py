@@ -77,14 +77,15 @@ def markdown(title: str, rows: list[dict], claims: list[dict], command: str) -> 
     """The table and its claims.
 
     Args:
-        rows: {"name", "config", "paper": AP, AP50, AP75 or nothing, "results": seed -> result}
+        rows: {"name", "config", "coco": config of the paper's own row, "paper": AP, AP50, AP75 or
+            nothing, "results": seed -> result}
         claims: {"text", "judged": see `judge`}
     """
     lines = [
         f"# {title}",
         "",
-        "| row | config | paper (COCO) AP / AP50 / AP75 | AP | AP50 | AP75 | AP of each seed |",
-        "|---|---|---|---|---|---|---|",
+        "| row | COCO config | the paper's AP / AP50 / AP75 | config | AP | AP50 | AP75 | seeds |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         paper = " / ".join(map(str, row["paper"])) or "none"
@@ -92,7 +93,9 @@ def markdown(title: str, rows: list[dict], claims: list[dict], command: str) -> 
         if row["results"]:
             cells = [_plus_minus(*pair) for pair in summary(row["results"]).values()]
             cells.append(", ".join(f"{result['AP']:.1f}" for result in row["results"].values()))
-        lines.append(f"| {row['name']} | `{row['config']}` | {paper} | {' | '.join(cells)} |")
+        coco = f"`{row['coco']}`" if row["coco"] else ""
+        start = f"| {row['name']} | {coco} | {paper} | `{row['config']}` |"
+        lines.append(f"{start} {' | '.join(cells)} |")
     lines += ["", *claims_table(claims), "", f"Made by `{command}`.", ""]
     return "\n".join(lines)
 
@@ -111,7 +114,9 @@ def _claim_line(text: str, judged: dict | None) -> str:
     if judged is None:
         return f"| {text} | not run here | | | |"
     each = ", ".join(f"{difference:+.1f}" for difference in judged["differences"].values())
-    mean = f"{judged['mean']:+.1f} ± {judged['standard_error']:.1f}"
+    mean = f"{judged['mean']:+.1f}"
+    if len(judged["differences"]) > 1:
+        mean += f" ± {judged['standard_error']:.1f}"
     if judged["held"] is None:
         return f"| {text} | {each} | {mean} | | fewer than three seeds |"
     held = "**held**" if judged["held"] else "not held"
