@@ -8,7 +8,14 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
 from sad.config import get_sad_cfg
-from sad.datasets import BUILTIN, data_path, load_coco_set, register_coco_set, register_from_config
+from sad.datasets import (
+    BUILTIN,
+    check_test_sets,
+    data_path,
+    load_coco_set,
+    register_coco_set,
+    register_from_config,
+)
 from sad.errors import UserError
 
 NAME = "set_under_test"
@@ -251,3 +258,56 @@ def test_built_in_sets_are_registered():
         metadata = MetadataCatalog.get(name)
         assert metadata.json_file == data_path(json_file)
         assert metadata.image_root == data_path(images)
+
+
+def test_where_coco_puts_its_unlabeled_images():
+    """Beside the sets that Detectron2 registers, under COCO's own names."""
+    metadata = MetadataCatalog.get("coco_2017_unlabeled")
+    assert metadata.json_file.endswith("coco/annotations/image_info_unlabeled2017.json")
+    assert metadata.image_root.endswith("coco/unlabeled2017")
+
+
+# --- sets to test on ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def check(tmp_path):
+    """A function that registers a json as the test set and checks it against a training set."""
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).touch()
+
+    def register_and_check(content):
+        cfg = get_sad_cfg("", ("DATASETS.TRAIN", ("train_set",), "DATASETS.TEST", (NAME,)))
+        for name, value in (("train_set", coco([[1, 2, 3, 4]])), (NAME, content)):
+            (tmp_path / f"{name}.json").write_text(json.dumps(value))
+            register_coco_set(name, str(tmp_path / f"{name}.json"), str(tmp_path))
+            DatasetCatalog.get(name)
+        check_test_sets(cfg)
+
+    yield register_and_check
+    for name in ("train_set", NAME):
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+def test_set_to_test_on(check):
+    check(coco([[5, 5, 10, 10]]))
+
+
+def test_set_without_annotations_as_test_dev(check):
+    content = coco()
+    del content["annotations"]
+    check(content)
+
+
+@pytest.mark.parametrize("key", ["area", "iscrowd"])
+def test_annotations_that_cocos_evaluation_cannot_read(check, key):
+    lacking = annotation()
+    del lacking[key]
+    with pytest.raises(UserError, match=f"{NAME}: annotations of .* lack {key}"):
+        check(coco(annotations=[lacking]))
+
+
+def test_set_of_other_classes(check):
+    with pytest.raises(UserError, match=f"data sets train_set and {NAME} have other classes"):
+        check(coco(categories=[{"id": 3, "name": "ant"}, {"id": 9, "name": "dog"}]))

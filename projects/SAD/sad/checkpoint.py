@@ -71,6 +71,8 @@ class SADCheckpointer(DetectionCheckpointer):
             elif filename.endswith(".pyth"):
                 self._torch_load(filename)
             loaded = super()._load_file(filename)
+            # Detectron's X-101-64x4d holds this text beside its arrays, and Detectron2 refuses it.
+            loaded["model"].pop("weight_order", None)
             if wrong := [key for key, x in loaded["model"].items() if not hasattr(x, "shape")]:
                 raise TypeError(f"{wrong[0]} is no array")
         except Exception as error:  # a broken file can raise anything

@@ -78,13 +78,15 @@ class SADDatasetMapper(DatasetMapper):
 
     @classmethod
     def from_config(cls, cfg, is_train: bool = True):
+        # Without distillation nobody looks at the teacher's view.
+        scale = 1.0 if cfg.SAD.DISTILL.LOSS == "none" else cfg.SAD.TEACHER.INPUT_SCALE
         return {
             **super().from_config(cfg, is_train),
             "targets": {
                 "labeled": cfg.SAD.TARGETS.LABELED,
                 "unlabeled": cfg.SAD.TARGETS.UNLABELED,
             },
-            "teacher_scale": cfg.SAD.TEACHER.INPUT_SCALE,
+            "teacher_scale": scale,
         }
 
     def __call__(self, dataset_dict: dict) -> dict:

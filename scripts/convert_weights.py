@@ -1,0 +1,52 @@
+"""Make starting weights that no model zoo has.
+
+The first channels of every layer of a full ResNet, for a yaml that describes a narrower one:
+
+    python scripts/convert_weights.py slice --full-config configs/COCO/RetinaNet_R50_800.yaml \\
+        --config-file configs/COCO/RetinaNet_R50_half_800.yaml --output output/weights/R-50-half.pth
+
+torchvision's ResNets and ResNeXts under Detectron2's names:
+
+    python -c "import torch, torchvision; torch.save(torchvision.models.resnext50_32x4d(\\
+        weights='IMAGENET1K_V1').state_dict(), 'resnext50.pth')"
+    python scripts/convert_weights.py torchvision --weights resnext50.pth \\
+        --output output/weights/X-50-32x4d.pth
+"""
+
+import argparse
+
+# First of all: where Detectron2 is missing, this says how to get it.
+from sad.errors import exit_on_user_error
+
+# isort: split
+from sad.initial_weights import convert_torchvision_file, slice_file
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    cut = commands.add_parser("slice", help="a narrower ResNet's weights from a full one's")
+    cut.add_argument("--full-config", required=True, help="yaml of the RetinaNet to cut")
+    cut.add_argument("--weights", default="", help="its weights; else the yaml's MODEL.WEIGHTS")
+    cut.add_argument("--config-file", required=True, help="yaml of the narrower RetinaNet")
+    rename = commands.add_parser("torchvision", help="a torchvision ResNet's weights, renamed")
+    rename.add_argument("--weights", required=True, help="its state dict, a .pth")
+    for command in (cut, rename):
+        command.add_argument("--output", required=True, help="the .pth to write, for MODEL.WEIGHTS")
+    return parser.parse_args()
+
+
+@exit_on_user_error
+def main() -> None:
+    args = parse_args()
+    if args.command == "slice":
+        number = slice_file(args.full_config, args.weights, args.config_file, args.output)
+    else:
+        number = convert_torchvision_file(args.weights, args.output)
+    print(f"wrote {args.output}: {number} tensors")
+
+
+if __name__ == "__main__":
+    main()
