@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.engine import launch
 from detectron2.utils import comm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sad.datasets import register_coco_set, register_from_config
+from processes import run_workers
+from sad.datasets import register_coco_set
 from sad.errors import UserError
 from sad.loader import MixedBatchSampler, MixedDataset, build_mixed_loader
 from sad.trainer import ReadableShare
@@ -108,12 +108,17 @@ def test_a_later_start_is_the_tail(mix, start, seed, grouped):
     assert batches(5, start=start, **arguments) == whole[start:]
 
 
-@pytest.mark.parametrize("mix", ["alternate", "union", "ratio"])
-def test_sample_seeds_are_seed_rank_and_position(mix):
+@pytest.mark.parametrize(
+    ("mix", "streams"),
+    [("alternate", [0, 0, 0, 1, 1, 1]), ("union", [1] * 6), ("ratio", [0, 1, 0, 1, 0, 1])],
+)
+def test_sample_seeds_are_seed_stream_and_position(mix, streams):
     sampled = batches(20, num_labeled=7, num_unlabeled=8, batch_size=3, mix=mix, seed=4)
-    assert [key.augmentation_seed for batch in sampled for key in batch] == [
-        (4, 0, k) for k in range(60)
-    ]
+    seeds = [key.augmentation_seed for batch in sampled for key in batch]
+    assert [stream for _, stream, _ in seeds[:6]] == streams
+    for stream in set(streams):
+        of_stream = [seed for seed in seeds if seed[1] == stream]
+        assert of_stream == [(4, stream, k) for k in range(len(of_stream))]
 
 
 @settings(max_examples=40, deadline=None)
@@ -139,25 +144,37 @@ def test_grouping_keeps_the_share_of_labeled_images():
 # --- several processes --------------------------------------------------------------------------
 
 
+def batches_of_workers(monkeypatch, world_size, count, **arguments):
+    """What each of the workers draws."""
+    with monkeypatch.context() as patch:
+        patch.setattr(comm, "get_world_size", lambda: world_size)
+        of_rank = []
+        for rank in range(world_size):
+            patch.setattr(comm, "get_rank", lambda rank=rank: rank)
+            of_rank.append(batches(count, **arguments))
+        return of_rank
+
+
 @pytest.mark.parametrize("mix", ["alternate", "union", "ratio"])
-def test_ranks_deal_out_one_sequence(mix, monkeypatch):
-    arguments = {"num_labeled": 12, "num_unlabeled": 24, "mix": mix, "ratio": (1, 1)}
-    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
-    of_rank = []
-    for rank in (0, 1):
-        monkeypatch.setattr(comm, "get_rank", lambda rank=rank: rank)
-        of_rank.append(batches(40, batch_size=2, **arguments))
-    seeds = [{key.augmentation_seed for batch in sampled for key in batch} for sampled in of_rank]
-    assert not seeds[0] & seeds[1]
-    assert [key.augmentation_seed[1] for key in of_rank[1][0]] == [1, 1]
-    monkeypatch.undo()
-    # Together, the two see what one process sees with batches of twice the size.
-    together = batches(40, batch_size=4, **arguments)
-    for one, zero, first in zip(together, *of_rank, strict=True):
-        if mix == "ratio":  # there the ranks deal out each stream, not the mixed sequence
-            assert sorted(index < 12 for index in indices(zero)) == [False, True]
-        else:
-            assert sorted(indices(zero) + indices(first)) == sorted(indices(one))
+@pytest.mark.parametrize("workers", [2, 4])
+def test_workers_share_a_step(mix, workers, monkeypatch):
+    """Together they see the samples that one worker sees, with the same augmentations."""
+    arguments = {"num_labeled": 12, "num_unlabeled": 24, "mix": mix, "ratio": (1, 1), "seed": 3}
+    alone = batches(40, batch_size=8, **arguments)
+    together = batches_of_workers(monkeypatch, workers, 40, batch_size=8 // workers, **arguments)
+    for whole, *shares in zip(alone, *together, strict=True):
+        assert sorted(whole) == sorted(key for share in shares for key in share)
+
+
+@pytest.mark.parametrize("mix", ["alternate", "union", "ratio"])
+def test_groups_move_samples_between_steps_but_do_not_change_them(mix, monkeypatch):
+    arguments = {"num_labeled": 12, "num_unlabeled": 24, "mix": mix, "batch_size": 3}
+    arguments["groups"] = [index % 3 == 0 for index in range(36)]
+    alone = {key.augmentation_seed: key for batch in batches(60, **arguments) for key in batch}
+    of_rank = batches_of_workers(monkeypatch, 2, 20, **arguments)
+    drawn = [key for sampled in of_rank for batch in sampled for key in batch]
+    assert len(set(drawn)) == len(drawn) == 2 * 20 * 3
+    assert all(alone[key.augmentation_seed] == key for key in drawn)
 
 
 def write_batches(folder, cfg):
@@ -169,20 +186,14 @@ def write_batches(folder, cfg):
     (folder / f"{comm.get_rank()}.json").write_text(json.dumps(drawn))
 
 
-@pytest.mark.slow
 def test_two_processes_see_other_images(toy, tmp_path):
     cfg = toy.cfg("SAD.yaml", "SAD.LOADER.MIX", "union", "DATALOADER.ASPECT_RATIO_GROUPING", False,
                   "SOLVER.IMS_PER_BATCH", 4)  # fmt: skip
-    launch(register_and_write_batches, 2, dist_url="auto", args=(tmp_path, cfg))
+    run_workers(write_batches, tmp_path, cfg)
     zero, one = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert all(len(batch) == 4 for batch in zero + one)  # 2 ids and 2 origins
     epoch = [tuple(batch[i::2]) for batch in zero[:3] + one[:3] for i in (0, 1)]
     assert len(set(epoch)) == 12  # 3 batches x 2 processes x 2 images: each of the 12 once
-
-
-def register_and_write_batches(folder, cfg):
-    register_from_config(cfg)  # a spawned process knows none of the toy's sets
-    write_batches(folder, cfg)
 
 
 # --- samples ------------------------------------------------------------------------------------
@@ -222,21 +233,6 @@ def test_batches_of_wide_and_of_tall_images(toy):
     for batch in loaded(toy.cfg("SAD.yaml"), 12):
         shapes = [sample["image"].shape for sample in batch]
         assert len({width > height for _, height, width in shapes}) == 1
-
-
-def test_composition_is_logged(toy, log):
-    build_mixed_loader(toy.cfg("SAD.yaml"))
-    assert (
-        "Batches of 2 images (2 on each of 1 workers), mix alternate of 6 labelled and 6 "
-        in (log[-1])
-    )
-    assert "75% of the images seen are labelled" in log[-1]
-    build_mixed_loader(toy.cfg("SAD.yaml", "SAD.LOADER.MIX", "union"))
-    assert "50% of" in log[-1]
-    build_mixed_loader(toy.cfg("SAD.yaml", "SAD.LOADER.MIX", "ratio", "SAD.LOADER.RATIO", (1, 3)))
-    assert "25% of" in log[-1]
-    build_mixed_loader(toy.cfg("SAD.yaml", "DATASETS.UNLABELED", ()))
-    assert "100% of" in log[-1]
 
 
 def test_images_without_ground_truth_are_left_out(toy, register):
@@ -329,11 +325,28 @@ def test_labeled_set_without_a_single_box(toy, register):
 
 
 @pytest.mark.parametrize("images", [0, 1, 3])
-def test_batch_must_be_a_multiple_of_the_processes(toy, monkeypatch, images):
-    """With fewer images than processes a batch would never fill."""
+def test_batch_must_be_a_multiple_of_the_workers(toy, monkeypatch, images):
+    """With fewer images than workers a batch would never fill."""
     monkeypatch.setattr(comm, "get_world_size", lambda: 2)
-    with pytest.raises(UserError, match=r"SOLVER\.IMS_PER_BATCH"):
+    with pytest.raises(UserError, match=rf"SOLVER\.IMS_PER_BATCH is {images}.* 2 workers"):
         build_mixed_loader(toy.cfg("student.yaml", "SOLVER.IMS_PER_BATCH", images))
+
+
+@pytest.mark.parametrize("images", [2, 6, 10])
+def test_batch_must_be_a_multiple_of_workers_and_steps(toy, monkeypatch, images):
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    opts = ("SOLVER.ACCUMULATION_STEPS", 2, "SOLVER.IMS_PER_BATCH", images)
+    with pytest.raises(UserError, match="2 workers x SOLVER.ACCUMULATION_STEPS 2"):
+        build_mixed_loader(toy.cfg("student.yaml", *opts))
+
+
+def test_samples_do_not_depend_on_the_accumulation_steps(toy):
+    opts = ("SOLVER.IMS_PER_BATCH", 4, "SOLVER.ACCUMULATION_STEPS")
+    for one, other in zip(
+        *(loaded(toy.cfg("SAD.yaml", *opts, steps), 3) for steps in (1, 4)), strict=True
+    ):
+        assert len(one) == 4
+        assert all(same(*pair) for pair in zip(one, other, strict=True))
 
 
 # --- unreadable images --------------------------------------------------------------------------

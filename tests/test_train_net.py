@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from processes import free_port
 from toy import REPOSITORY, TRAIN_NET, run_train_net
 
 LABEL_UNLABELED = REPOSITORY / "scripts" / "label_unlabeled.py"
@@ -58,12 +59,14 @@ def test_run_directory(finished):
 
 def test_said_once_at_the_start(finished):
     log = (finished / "log.txt").read_text()
-    for sentence in (
-        "Batches of 2 images (2 on each of 1 workers), mix alternate of 6 labelled and 6 ",
-        "Learning rate 0.02 over 12 iterations, warm-up 3, times 0.1 at (8, 11)",
-        "Teacher: ",
+    (line,) = [line for line in log.splitlines() if "Effective batch" in line]
+    for part in (
+        "Effective batch 2 = 1 workers x 1 accumulation steps x 2 images a forward",
+        "mix alternate of 6 labelled and 6 unlabelled images: 75% of the images seen are labelled",
+        "learning rate 0.02 over 12 iterations, warm-up 3, times 0.1 at (8, 11)",
     ):
-        assert log.count(sentence) == 1, sentence
+        assert part in line, part
+    assert log.count("Teacher: ") == 1
 
 
 def test_eval_only_on_the_students_yaml_and_on_sads(finished, toy, tmp_path, monkeypatch):
@@ -152,6 +155,8 @@ def refused(monkeypatch, toy, tmp_path, capsys):
         (["MODEL.RETINANET.NUM_CLASSES", 3], "the teacher has 2, the student 3"),
         (["SAD.DISTILL.LOSS", "mse"], "SAD.DISTILL.LOSS is 'mse'"),
         (["SAD.DISTILL.LAMDA", 1], "SAD.DISTILL.LAMDA"),
+        (["SOLVER.ACCUMULATION_STEPS", 3], "IMS_PER_BATCH is 2, it must be a multiple of 1 work"),
+        (["SOLVER.REFERENCE_WORLD_SIZE", 4], "SOLVER.IMS_PER_BATCH is 2, it must be a multiple"),
         (["DATASETS.TRAIN", "('nowhere',)"], "DATASETS.TRAIN names 'nowhere'"),
         (["DATASETS.TEST", "('nowhere',)"], "DATASETS.TEST names 'nowhere'"),
         (["DATASETS.TRAIN", "()"], "DATASETS.TRAIN"),
@@ -249,9 +254,9 @@ def test_unreadable_images_end_in_one_sentence(toy, tmp_path, monkeypatch, capsy
 # --- through the shell --------------------------------------------------------------------------
 
 
-def shell(toy, script, *arguments, code=0):
+def shell(toy, *arguments, code=0):
     done = subprocess.run(
-        [sys.executable, str(script), *map(str, arguments)],
+        [sys.executable, *map(str, arguments)],
         cwd=toy.root,
         env={**os.environ, "PYTHONPATH": str(TRAIN_NET.parent), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -300,26 +305,30 @@ def test_three_steps_through_the_command_lines(toy, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_through_the_command_line(toy, tmp_path):
-    both = ("--num-gpus", 2, "--dist-url", "auto")
+def test_two_workers_launched_and_resumed_under_torchrun(toy, tmp_path):
     opts = ("OUTPUT_DIR", tmp_path / "run", "SOLVER.MAX_ITER", 10, "SOLVER.IMS_PER_BATCH", 4)
-    config = ("--config-file", toy.path("SAD.yaml"), *both)
-    shell(toy, TRAIN_NET, *config, *opts)
+    config = ("--config-file", toy.path("SAD.yaml"))
+    shell(toy, TRAIN_NET, *config, "--num-gpus", 2, *opts)
     log = (tmp_path / "run" / "log.txt").read_text()
-    assert "Batches of 4 images (2 on each of 2 workers)" in log
+    assert "Effective batch 4 = 2 workers x 1 accumulation steps x 2 images" in log
     assert lines(tmp_path / "run")[-1]["iteration"] == 10
-    shell(toy, TRAIN_NET, *config, "--resume", *opts, "SOLVER.MAX_ITER", 14)
+
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port())
+    opts += ("SOLVER.MAX_ITER", 14, "SOLVER.ACCUMULATION_STEPS", 2)
+    shell(toy, *torchrun, TRAIN_NET, *config, "--resume", *opts)
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "Starting training from iteration 10" in log
+    assert "Effective batch 4 = 2 workers x 2 accumulation steps x 1 images" in log
     assert lines(tmp_path / "run")[-1]["iteration"] == 14
 
 
 @pytest.mark.slow
-def test_bad_input_in_two_processes(toy, tmp_path):
-    """The sentence, exit code 2, no traceback of a worker, and nobody left waiting."""
+def test_bad_input_of_two_workers(toy, tmp_path):
+    """The sentence once, exit code 2, no traceback of a worker, and nobody left waiting."""
     done = shell(
         *(toy, TRAIN_NET, "--config-file", toy.path("SAD.yaml"), "--num-gpus", 2),
-        *("--dist-url", "auto", "OUTPUT_DIR", tmp_path / "run"),
-        *("SAD.TEACHER.WEIGHTS", "absent.pth"),
+        *("OUTPUT_DIR", tmp_path / "run", "SAD.TEACHER.WEIGHTS", "absent.pth"),
         code=2,
     )
-    assert "error: " in done.stderr and "absent.pth do not exist" in done.stderr
+    assert done.stderr.count("error: ") == 1 and "absent.pth do not exist" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout

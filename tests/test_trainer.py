@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
-from detectron2.engine import HookBase, launch
-from detectron2.modeling import build_model
+from detectron2.engine import HookBase
+from detectron2.modeling import box_regression, build_model
+from detectron2.modeling.meta_arch import retinanet
 from detectron2.utils import comm
+from detectron2.utils.events import EventStorage
 
 import reference
+from processes import run_workers
 from sad.checkpoint import SADCheckpointer
 from sad.errors import UserError
-from sad.trainer import SADTrainer, derive_schedule
+from sad.loader import build_mixed_loader
+from sad.trainer import SADTrainer, derive_schedule, describe_run
 
 TEN = ("SOLVER.MAX_ITER", 10)
 
@@ -108,15 +112,48 @@ def test_drops_are_derived_from_max_iter(toy):
     assert cfg.SOLVER.STEPS == (3, 5) and cfg.is_frozen()
 
 
-def test_drops_come_after_the_scaling_to_the_processes(toy, log):
+def test_drops_come_after_the_scaling_to_the_workers(toy):
     cfg = toy.cfg(
         *("student.yaml", "SOLVER.REFERENCE_WORLD_SIZE", 8, "SOLVER.IMS_PER_BATCH", 16),
         *("SOLVER.BASE_LR", 0.08, "SOLVER.MAX_ITER", 1000, "SOLVER.WARMUP_ITERS", 100),
     )
-    solver = derive_schedule(cfg, 2).SOLVER
+    cfg = derive_schedule(cfg, 2)
+    solver = cfg.SOLVER
     assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.MAX_ITER) == (4, 0.02, 4000)
     assert (solver.WARMUP_ITERS, solver.STEPS) == (400, (2800, 3600))
-    assert "0.02 over 4000 iterations, warm-up 400, times 0.1 at (2800, 3600)" in log[-1]
+    line = describe_run(cfg, 6, 0, 2)
+    assert "Effective batch 4 = 2 workers x 1 accumulation steps x 2 images a forward" in line
+    assert line.endswith("rate 0.02 over 4000 iterations, warm-up 400, times 0.1 at (2800, 3600)")
+
+
+def test_batch_must_be_a_multiple_of_the_reference(toy):
+    cfg = toy.cfg("student.yaml", "SOLVER.REFERENCE_WORLD_SIZE", 8, "SOLVER.IMS_PER_BATCH", 12)
+    with pytest.raises(UserError, match="12, it must be a multiple of .*REFERENCE_WORLD_SIZE 8"):
+        derive_schedule(cfg, 2)
+
+
+def test_accumulation_keeps_the_schedule(toy):
+    opts = ("SOLVER.IMS_PER_BATCH", 16, "SOLVER.MAX_ITER", 90000, "SOLVER.BASE_LR", 0.01)
+    cfg = toy.cfg("SAD.yaml", *opts, "SOLVER.ACCUMULATION_STEPS", 4)
+    assert describe_run(derive_schedule(cfg, 2), 115, 120, 2) == (
+        "Effective batch 16 = 2 workers x 4 accumulation steps x 2 images a forward, loss "
+        "normalisers local; mix alternate of 115 labelled and 120 unlabelled images: 74% of the "
+        "images seen are labelled, targets hard+soft on labelled and hard+soft on unlabelled; "
+        "learning rate 0.01 over 90000 iterations, warm-up 3, times 0.1 at (63000, 81000)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("opts", "unlabeled", "share"),
+    [
+        ((), 6, "75%"),
+        (("SAD.LOADER.MIX", "union"), 6, "50%"),
+        (("SAD.LOADER.MIX", "ratio", "SAD.LOADER.RATIO", (1, 3)), 6, "25%"),
+        ((), 0, "100%"),
+    ],
+)
+def test_share_of_labeled_images_is_stated(toy, opts, unlabeled, share):
+    assert f": {share} of the images" in describe_run(toy.cfg("SAD.yaml", *opts), 6, unlabeled, 1)
 
 
 @pytest.mark.parametrize("max_iter", [1, 2, 3, 5])
@@ -150,16 +187,97 @@ def test_gradient_norm_of_the_whole_model_is_clipped(toy, tmp_path):
         assert torch.equal(loose, free)
 
 
+def test_accumulated_gradient_is_the_mean_of_the_micro_batches(toy, tmp_path):
+    """With a plain RetinaNet and Detectron2's own normalisers."""
+    one = ("SOLVER.MAX_ITER", 1, "SOLVER.LR_DROPS", (), "SOLVER.CLIP_FULL_MODEL_NORM", 0.0)
+    opts = (*one, "SOLVER.IMS_PER_BATCH", 4, "DATASETS.TEST", (), "SOLVER.BASE_LR", 0.0)
+    trainer, recorder = train(
+        toy, tmp_path / "run", "student.yaml", *opts, "SOLVER.ACCUMULATION_STEPS", 2
+    )
+    batch = next(iter(build_mixed_loader(trainer.cfg)))
+    assert len(batch) == 4 and [len(samples) for samples in recorder.samples] == [2, 2]
+    torch.manual_seed(0)
+    model = build_model(trainer.cfg)
+    with EventStorage():
+        micro_batches = [model(batch[:2]), model(batch[2:])]
+    for losses in micro_batches:
+        (sum(losses.values()) / 2).backward()
+    expected = [parameter.grad for parameter in model.parameters()]
+    for ours, theirs in zip(recorder.gradients, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    for name in ("loss_cls", "loss_box_reg"):  # the whole batch's are logged
+        mean = sum(losses[name].item() for losses in micro_batches) / 2
+        assert history(trainer, name) == [pytest.approx(mean)]
+
+
+AMP = ("SOLVER.AMP.ENABLED", True, "SOLVER.AMP.PRECISION")
+
+
+@pytest.fixture
+def loss_inputs(monkeypatch):
+    """The kinds of numbers that reach the focal loss and the box loss, by the loss's name."""
+    seen = {}
+    for module, name in (
+        (retinanet, "sigmoid_focal_loss_jit"),
+        (retinanet, "_dense_box_regression_loss"),
+        (box_regression, "smooth_l1_loss"),
+    ):
+        loss = getattr(module, name)
+
+        def spy(*args, name=name, loss=loss, **kwargs):
+            tensors = [x for x in args if isinstance(x, torch.Tensor) and x.is_floating_point()]
+            seen.setdefault(name, set()).update(x.dtype for x in tensors)
+            return loss(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, spy)
+    return seen
+
+
+@pytest.mark.parametrize("teacher", ["float32", "bfloat16"])
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_mixed_precision_trains(toy, tmp_path, precision):
-    opts = (*TEN, "SOLVER.AMP.ENABLED", True, "SOLVER.AMP.PRECISION", precision)
-    trainer, _ = train(toy, tmp_path / "amp", "SAD.yaml", *opts, "DATASETS.TEST", ())
-    exact, _ = train(toy, tmp_path / "exact", "SAD.yaml", *TEN, "DATASETS.TEST", ())
+def test_mixed_precision_trains(toy, tmp_path, precision, teacher, loss_inputs):
+    opts = (*TEN, "DATASETS.TEST", (), "SOLVER.IMS_PER_BATCH", 4, "SOLVER.ACCUMULATION_STEPS", 2)
+    exact, _ = train(toy, tmp_path / "exact", "SAD.yaml", *opts)
+    loss_inputs.clear()
+    opts += (*AMP, precision, "SAD.TEACHER.PRECISION", teacher)
+    trainer, _ = train(toy, tmp_path / "amp", "SAD.yaml", *opts)
     for key in ("loss_cls", "loss_box_reg", "loss_distill"):
         ours, theirs = history(trainer, key), history(exact, key)
         assert ours[0] == pytest.approx(theirs[0], rel=0.05)
         assert ours != theirs
     assert all(p.dtype == torch.float32 and p.isfinite().all() for p in trainer.model.parameters())
+    assert loss_inputs["sigmoid_focal_loss_jit"] == {torch.float32}
+    assert loss_inputs["smooth_l1_loss"] == {torch.float32}
+
+
+@pytest.mark.parametrize("name", ["student.yaml", "SAD.yaml"])
+def test_step_that_overflows_is_skipped(toy, tmp_path, name):
+    """float16 gradients beyond 65504 are infinite; the scale is halved and training goes on."""
+    opts = ("SOLVER.MAX_ITER", 3, "SOLVER.LR_DROPS", (), "DATASETS.TEST", (), *AMP, "float16")
+
+    class Scaled(HookBase):
+        """A scale far too large for the first step and a fitting one for the second."""
+
+        def __init__(self):
+            self.weights = []
+
+        def before_step(self):
+            self.weights.append([p.detach().clone() for p in self.trainer.model.parameters()])
+            scale = (1e30, 1024.0, 1024.0)[self.trainer.iter]
+            self.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+            self.trainer._trainer.scaler = self.scaler
+
+        def after_step(self):
+            if self.trainer.iter == 0:
+                gradients = [p.grad for p in self.trainer.model.parameters()]
+                assert not all(gradient.isfinite().all() for gradient in gradients)
+                assert self.scaler.get_scale() == pytest.approx(5e29)
+
+    hook = Scaled()
+    train(toy, tmp_path / "run", name, *opts, "SOLVER.ACCUMULATION_STEPS", 2, hooks=[hook])
+    start, skipped, trained = hook.weights
+    assert all(map(torch.equal, start, skipped))
+    assert not any(map(torch.equal, start, trained))
 
 
 # --- what is logged -----------------------------------------------------------------------------
@@ -405,10 +523,9 @@ def train_and_compare(toy, folder, opts):
         samples.write_text(json.dumps(recorder.samples))
 
 
-@pytest.mark.slow
 def test_two_processes(toy, tmp_path):
     opts = ("SOLVER.MAX_ITER", 12, "SOLVER.IMS_PER_BATCH", 2, "SAD.LOADER.MIX", "union")
-    launch(train_and_compare, 2, dist_url="auto", args=(toy, tmp_path, opts))
+    run_workers(train_and_compare, toy, tmp_path, opts)
     for number in range(len(TARGETS)):
         origins = [
             [batch[0][1] for batch in json.loads((tmp_path / f"{number}_{rank}.json").read_text())]

@@ -2,10 +2,13 @@
 """Train or evaluate a RetinaNet, alone or as the student of a teacher.
 
 python projects/SAD/train_net.py --config-file configs/digits/SAD.yaml --num-gpus 1 [KEY VALUE ...]
+
+torchrun and SLURM's srun may start the processes instead, see `sad.launch`.
 """
 
 import logging
 import os
+from datetime import timedelta
 
 # Detectron2's focal loss is a TorchScript function: on CPU its compilation takes over a minute, and
 # its first call returns other gradient bits than later ones. torch reads this when it is imported.
@@ -16,11 +19,12 @@ from sad.errors import UserError, exit_on_user_error
 
 # isort: split
 import torch
-from detectron2.engine import default_argument_parser, default_setup, launch
+from detectron2.engine import default_argument_parser, default_setup
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from sad import launch
 from sad.checkpoint import SADCheckpointer
 from sad.config import check_config, get_sad_cfg
 from sad.datasets import check_files, register_from_config
@@ -57,7 +61,6 @@ def evaluate(cfg, resume):
     return results
 
 
-@exit_on_user_error
 def main(args):
     cfg = setup(args)
     if args.eval_only:
@@ -81,15 +84,17 @@ def start():
     parser.add_argument(
         "--check-teacher", action="store_true", help="evaluate the teacher on DATASETS.TEST first"
     )
-    args = parser.parse_args()
-    launch(
-        main,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=30,
+        metavar="MINUTES",
+        help="how long a process waits for the others, rank 0's evaluation included (30)",
     )
+    # Detectron2's default is one port for all jobs of a user on a machine.
+    parser.set_defaults(dist_url="auto")
+    args = parser.parse_args()
+    launch.start(main, args, timedelta(minutes=args.timeout))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""Labelled and unlabelled images mixed into batches that depend on (seed, rank, position) alone."""
+"""Labelled and unlabelled images mixed; a sample depends on its seed and place in the mix alone."""
 
 import itertools
-import logging
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -23,14 +22,13 @@ from .datasets import check_files
 from .errors import UserError
 from .label_share import choose_share
 
-logger = logging.getLogger(__name__)
-
 MIXES = ("alternate", "union", "ratio")
 
 
 class SampleKey(NamedTuple):
     index: int
-    augmentation_seed: tuple[int, int, int]  # seed, rank, how many samples the rank drew before
+    # seed, stream, position in the stream: the same whichever of however many workers draws it
+    augmentation_seed: tuple[int, int, int]
 
 
 class MixedBatchSampler(torch.utils.data.Sampler):
@@ -71,35 +69,36 @@ class MixedBatchSampler(torch.utils.data.Sampler):
 
     def _batches(self) -> Iterator[list[SampleKey]]:
         waiting = defaultdict(list)
-        seeds = ((self.seed, comm.get_rank(), k) for k in itertools.count())
         for turn, stream in itertools.cycle(enumerate(self._streams())):
-            for index in stream:
-                group = waiting[turn, self.groups[index] if self.groups else 0]
-                group.append(SampleKey(index, next(seeds)))
+            for key in stream:
+                group = waiting[turn, self.groups[key.index] if self.groups else 0]
+                group.append(key)
                 if len(group) == self.batch_size:
                     yield group.copy()
                     group.clear()
                     break
 
-    def _streams(self) -> list[Iterator[int]]:
-        """Endless streams of indices that the batches are drawn from in turn."""
+    def _streams(self) -> list[Iterator[SampleKey]]:
+        """Endless streams that the batches are drawn from in turn."""
 
-        labeled = self._shuffled(self.num_labeled, self.seed)
+        labeled = self._shuffled(0, self.num_labeled)
         if self.num_unlabeled == 0:
             return [labeled]
-        everything = self._shuffled(self.num_labeled + self.num_unlabeled, self.seed + 1)
+        everything = self._shuffled(1, self.num_labeled + self.num_unlabeled)
         if self.mix == "union":
             return [everything]
         if self.mix == "alternate":
             return [labeled, everything]
-        unlabeled = self._shuffled(self.num_unlabeled, self.seed + 1, first=self.num_labeled)
+        unlabeled = self._shuffled(1, self.num_unlabeled, first=self.num_labeled)
         turns = [labeled] * self.ratio[0] + [unlabeled] * self.ratio[1]
         return [(next(stream) for stream in itertools.cycle(turns))]
 
-    @staticmethod
-    def _shuffled(size: int, seed: int, first: int = 0) -> Iterator[int]:
-        # Detectron2's sampler: a sequence that depends on the seed, dealt out to the ranks.
-        return (first + index for index in TrainingSampler(size, seed=seed))
+    def _shuffled(self, stream: int, size: int, first: int = 0) -> Iterator[SampleKey]:
+        # Detectron2's sampler: one sequence that depends on the seed, dealt out to the workers.
+        indices = TrainingSampler(size, seed=self.seed + stream)
+        positions = itertools.count(comm.get_rank(), comm.get_world_size())
+        for index, position in zip(indices, positions, strict=False):
+            yield SampleKey(first + index, (self.seed, stream, position))
 
 
 class MixedDataset(torch.utils.data.Dataset):
@@ -145,13 +144,18 @@ class MixedDataset(torch.utils.data.Dataset):
 def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
     """Batches of SOLVER.IMS_PER_BATCH / world size samples, endless; see SAD.LOADER.
 
+    A batch is this worker's whole share of a step, so that the samples are the same however many
+    micro-batches it is cut into.
+
     Raises:
-        UserError: a set is empty, lacks the annotations it is used for, or has other classes.
+        UserError: a set is empty, lacks the annotations it is used for, or has other classes, or a
+            step's images cannot be shared out equally.
     """
-    if cfg.SOLVER.IMS_PER_BATCH < 1 or cfg.SOLVER.IMS_PER_BATCH % comm.get_world_size():
+    batch, workers = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
+    if batch < 1 or batch % (workers * cfg.SOLVER.ACCUMULATION_STEPS):
         raise UserError(
-            f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}, it must be a multiple of the "
-            f"{comm.get_world_size()} workers"
+            f"SOLVER.IMS_PER_BATCH is {batch}, it must be a multiple of {workers} workers x "
+            f"SOLVER.ACCUMULATION_STEPS {cfg.SOLVER.ACCUMULATION_STEPS}"
         )
     if not cfg.DATASETS.TRAIN:
         raise UserError("DATASETS.TRAIN is empty: name a labelled data set")
@@ -176,13 +180,12 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
     sampler = MixedBatchSampler(
         len(labeled),
         len(unlabeled),
-        cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size(),
+        batch // workers,
         mix=cfg.SAD.LOADER.MIX,
         ratio=cfg.SAD.LOADER.RATIO,
         seed=cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed(),
         groups=groups,
     )
-    logger.info(_composition(cfg, len(labeled), len(unlabeled)))
     return torch.utils.data.DataLoader(
         MixedDataset(labeled, unlabeled, SADDatasetMapper(cfg, is_train=True)),
         batch_sampler=sampler,
@@ -212,21 +215,3 @@ def _check_annotations(cfg, unlabeled: list[dict]) -> None:
             f"SAD.TARGETS.UNLABELED asks for hard targets, but {', '.join(cfg.DATASETS.UNLABELED)} "
             "holds no boxes: write them with scripts/label_unlabeled.py"
         )
-
-
-def _composition(cfg, num_labeled: int, num_unlabeled: int) -> str:
-    """What a batch holds, in one line."""
-    batch = cfg.SOLVER.IMS_PER_BATCH
-    everything = num_labeled + num_unlabeled
-    share = {
-        "alternate": (1 + num_labeled / everything) / 2,
-        "union": num_labeled / everything,
-        "ratio": cfg.SAD.LOADER.RATIO[0] / sum(cfg.SAD.LOADER.RATIO),
-    }[cfg.SAD.LOADER.MIX if num_unlabeled else "union"]
-    return (
-        f"Batches of {batch} images ({batch // comm.get_world_size()} on each of "
-        f"{comm.get_world_size()} workers), mix {cfg.SAD.LOADER.MIX} of {num_labeled} labelled and "
-        f"{num_unlabeled} unlabelled images: {share:.0%} of the images seen are labelled. "
-        f"Targets: {'+'.join(cfg.SAD.TARGETS.LABELED)} on labelled, "
-        f"{'+'.join(cfg.SAD.TARGETS.UNLABELED)} on unlabelled images."
-    )

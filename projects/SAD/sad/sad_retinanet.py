@@ -235,8 +235,8 @@ class SADRetinaNet(RetinaNet):
         """What the distillation loss of this batch adds to its divisor."""
         if not prepared.soft:
             return torch.zeros((), device=self.device)
-        if self.feature_mimic:  # a mean already
-            return torch.ones((), device=self.device)
+        if self.feature_mimic:
+            return torch.tensor(len(prepared.soft), device=self.device)
         if self.normalizer == "teacher_power":
             return teacher_power(prepared.teacher_logits, self.normalizer_power)
         if self.normalizer == "foreground":
@@ -279,7 +279,8 @@ class SADRetinaNet(RetinaNet):
             untouched = [*logits, *(self.mimic.parameters() if self.mimic else ())]
             return sum(x[:0].sum() for x in untouched)
         if self.feature_mimic:
-            loss = self.mimic([level[soft] for level in features], prepared.teacher_features)
+            mean = self.mimic([level[soft] for level in features], prepared.teacher_features)
+            loss = len(soft) * mean
         else:
             used = prepared.soft_labels >= 0
             loss = self.distillation_loss(

@@ -4,16 +4,17 @@ import logging
 import os
 import time
 import weakref
+from contextlib import nullcontext
 
 import torch
 from detectron2.engine import DefaultTrainer, SimpleTrainer, TrainerBase, create_ddp_model
-from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 
 from .checkpoint import SADCheckpointer
 from .datasets import check_test_sets
 from .errors import UserError
+from .evaluation import BoxEvaluator
 from .loader import build_mixed_loader
 from .sad_retinanet import SADRetinaNet
 from .teacher import PRECISIONS, build_teacher
@@ -25,7 +26,16 @@ def derive_schedule(cfg, world_size: int):
     """A copy of the config scaled to the workers, with SOLVER.STEPS from SOLVER.LR_DROPS.
 
     The drops are shares of MAX_ITER after Detectron2's REFERENCE_WORLD_SIZE scaling.
+
+    Raises:
+        UserError: the batch cannot be scaled.
     """
+    solver = cfg.SOLVER
+    if solver.REFERENCE_WORLD_SIZE and solver.IMS_PER_BATCH % solver.REFERENCE_WORLD_SIZE:
+        raise UserError(
+            f"SOLVER.IMS_PER_BATCH is {solver.IMS_PER_BATCH}, it must be a multiple of "
+            f"SOLVER.REFERENCE_WORLD_SIZE {solver.REFERENCE_WORLD_SIZE}"
+        )
     cfg = DefaultTrainer.auto_scale_workers(cfg, world_size).clone()
     cfg.defrost()
     if cfg.SOLVER.LR_DROPS:
@@ -35,18 +45,39 @@ def derive_schedule(cfg, world_size: int):
         if cfg.SOLVER.MAX_ITER <= len(cfg.SOLVER.STEPS):
             cfg.SOLVER.STEPS = ()
     cfg.freeze()
-    logger.info(
-        f"Learning rate {cfg.SOLVER.BASE_LR:g} over {cfg.SOLVER.MAX_ITER} iterations, "
-        f"warm-up {cfg.SOLVER.WARMUP_ITERS}, times {cfg.SOLVER.GAMMA:g} at {cfg.SOLVER.STEPS}"
-    )
     return cfg
 
 
+def describe_run(cfg, num_labeled: int, num_unlabeled: int, world_size: int) -> str:
+    """Effective batch, mix and learning rate in one line; `cfg` is that of `derive_schedule`."""
+    solver, targets, mix = cfg.SOLVER, cfg.SAD.TARGETS, cfg.SAD.LOADER.MIX
+    steps = solver.ACCUMULATION_STEPS
+    everything = num_labeled + num_unlabeled
+    share = {
+        "alternate": (1 + num_labeled / everything) / 2,
+        "union": num_labeled / everything,
+        "ratio": cfg.SAD.LOADER.RATIO[0] / sum(cfg.SAD.LOADER.RATIO),
+    }[mix if num_unlabeled else "union"]
+    return (
+        f"Effective batch {solver.IMS_PER_BATCH} = {world_size} workers x {steps} accumulation "
+        f"steps x {solver.IMS_PER_BATCH // (world_size * steps)} images a forward, loss "
+        f"normalisers {solver.LOSS_NORMALIZERS}; mix {mix} of {num_labeled} labelled and "
+        f"{num_unlabeled} unlabelled images: {share:.0%} of the images seen are labelled, targets "
+        f"{'+'.join(targets.LABELED)} on labelled and {'+'.join(targets.UNLABELED)} on unlabelled; "
+        f"learning rate {solver.BASE_LR:g} over {solver.MAX_ITER} iterations, warm-up "
+        f"{solver.WARMUP_ITERS}, times {solver.GAMMA:g} at {solver.STEPS}"
+    )
+
+
 class SADStep(SimpleTrainer):
-    """One training step: SimpleTrainer's, with autocast and full-model gradient clipping."""
+    """One training step: SimpleTrainer's, with gradient accumulation, autocast and clipping."""
 
     def __init__(self, model, data_loader, optimizer, cfg):
         super().__init__(model, data_loader, optimizer)
+        self.accumulation_steps = cfg.SOLVER.ACCUMULATION_STEPS
+        # "global" losses are shares of the whole step's already, "local" ones are each forward's.
+        is_local = cfg.SOLVER.LOSS_NORMALIZERS == "local"
+        self.loss_share = 1 / self.accumulation_steps if is_local else 1.0
         self.device_type = torch.device(cfg.MODEL.DEVICE).type
         self.precision = PRECISIONS[cfg.SOLVER.AMP.PRECISION]
         self.autocast = cfg.SOLVER.AMP.ENABLED and self.precision != torch.float32
@@ -62,10 +93,8 @@ class SADStep(SimpleTrainer):
         data_time = time.perf_counter() - start
         self.readable.check(batch)
 
-        with torch.autocast(self.device_type, self.precision, enabled=self.autocast):
-            losses = self.model(batch)
         self.optimizer.zero_grad()
-        self.scaler.scale(sum(losses.values())).backward()
+        losses = self._accumulate(batch)
         if self.clip_norm > 0:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
@@ -77,6 +106,28 @@ class SADStep(SimpleTrainer):
             if detection > 0:  # it is 0 in a batch without hard targets
                 ratio = losses["loss_distill"].item() / detection
                 get_event_storage().put_scalar("distill_to_detection", ratio)
+
+    def _accumulate(self, batch: list[dict]) -> dict[str, torch.Tensor]:
+        """Add up the gradients of equal micro-batches; returns the losses of the whole batch."""
+        model = _unwrap(self.model)
+        size = len(batch) // self.accumulation_steps
+        micro_batches = [batch[i : i + size] for i in range(0, len(batch), size)]
+        prepared = None
+        if isinstance(model, SADRetinaNet):
+            prepared = model.prepare(micro_batches)
+        total = {}
+        for number, micro_batch in enumerate(micro_batches):
+            inputs = (micro_batch, prepared[number]) if prepared else (micro_batch,)
+            # DistributedDataParallel averages over the workers once, with the last micro-batch.
+            alone = number + 1 < len(micro_batches) and self.model is not model
+            with self.model.no_sync() if alone else nullcontext():
+                with torch.autocast(self.device_type, self.precision, enabled=self.autocast):
+                    losses = self.model(*inputs)
+                losses = {name: self.loss_share * loss for name, loss in losses.items()}
+                self.scaler.scale(sum(losses.values())).backward()
+            for name, loss in losses.items():
+                total[name] = total.get(name, 0) + loss.detach()
+        return total
 
     def state_dict(self):
         return {
@@ -143,11 +194,16 @@ class SADTrainer(DefaultTrainer):
             model.attach_teacher(build_teacher(cfg)[0])
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
+        images = data_loader.batch_sampler
+        logger.info(
+            describe_run(cfg, images.num_labeled, images.num_unlabeled, comm.get_world_size())
+        )
         check_test_sets(cfg)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
 
-        arguments = {} if cfg.MODEL.DEVICE.startswith("cuda") else {"device_ids": None}
-        model = create_ddp_model(model, broadcast_buffers=False, **arguments)
+        on_gpu = cfg.MODEL.DEVICE.startswith("cuda")
+        device_ids = [torch.cuda.current_device()] if on_gpu else None
+        model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
         self._trainer = SADStep(model, data_loader, optimizer, cfg)
         extra = {"mimic": mimic} if (mimic := getattr(_unwrap(model), "mimic", None)) else {}
         self.checkpointer = SADCheckpointer(
@@ -169,10 +225,10 @@ class SADTrainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg, dataset_name):
-        return COCOEvaluator(
+        return BoxEvaluator(
             dataset_name,
-            tasks=("bbox",),
-            output_dir=os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name),
+            os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name),
+            name=os.path.basename(os.path.normpath(cfg.OUTPUT_DIR)),
         )
 
 

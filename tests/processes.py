@@ -1,0 +1,55 @@
+"""The workers of one job, forked from the test: they need not import Detectron2 again."""
+
+import multiprocessing
+import os
+import socket
+from datetime import timedelta
+from types import SimpleNamespace
+
+from sad import launch
+from sad.errors import exit_on_user_error
+
+
+def free_port() -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
+def slurm_tasks(count: int = 2) -> list[dict[str, str]]:
+    """What srun says in the environment of each task of a step on this machine."""
+    common = {"SLURM_JOB_ID": "4711", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": str(count)}
+    common["MASTER_PORT"] = free_port()
+    return [
+        {**common, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)} for rank in range(count)
+    ]
+
+
+def run_job(main, arguments: list, environments: list[dict], seconds: float = 60) -> list[int]:
+    """`sad.launch.start(main, ...)` in a process for each of the arguments; their exit codes."""
+
+    @exit_on_user_error
+    def process(args, environment):
+        os.environ.update(environment)
+        launch.start(main, args, timedelta(seconds=seconds))
+
+    context = multiprocessing.get_context("fork")
+    processes = [
+        context.Process(target=process, args=each)
+        for each in zip(arguments, environments, strict=True)
+    ]
+    for each in processes:
+        each.start()
+    for each in processes:
+        each.join(240)
+    codes = [each.exitcode for each in processes]  # None: it hangs
+    for each in processes:
+        each.kill()
+    return codes
+
+
+def run_workers(main, *args, count: int = 2) -> None:
+    """`main(*args)` in workers of one job that must all end well."""
+    namespace = SimpleNamespace(num_gpus=1, num_machines=1)
+    codes = run_job(lambda _: main(*args), [namespace] * count, slurm_tasks(count))
+    assert codes == [0] * count
