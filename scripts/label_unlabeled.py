@@ -7,24 +7,27 @@
 
 The score threshold is the one at which the mean number of instances per image equals that of the
 labelled set. Beside the json comes a folder with the report: numbers, a histogram and a preview.
+
+torchrun and SLURM's srun may start the processes instead of --num-gpus, see `sad.launch`. The hard
+targets are the same for any number of processes (bit for bit on CPUs, at one thread each).
 """
 
 import argparse
+from datetime import timedelta
 
 # First of all: where Detectron2 is missing, this says how to get it.
 from sad.errors import UserError, exit_on_user_error
 
 # isort: split
-import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.engine import launch
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from sad.config import get_sad_cfg
 from sad.datasets import register_from_config
-from sad.label_job import prepare
+from sad.label_job import LabelingJob, prepare
 from sad.labeler import label_images
+from sad.launch import start
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,6 +51,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--output", required=True, help="the COCO json to write")
     parser.add_argument("--batch-size", type=int, default=8, help="images at once, per process")
     parser.add_argument("--num-gpus", type=int, default=1, help="processes; also without any GPU")
+    parser.add_argument("--num-machines", type=int, default=1, help="each with --num-gpus")
+    parser.add_argument("--machine-rank", type=int, default=0, help="number of this machine")
+    parser.add_argument("--dist-url", default="auto", help="tcp://HOST:PORT of machine 0")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=30,
+        metavar="MINUTES",
+        help="how long a process waits for the others, rank 0's listing of images included (30)",
+    )
     parser.add_argument(
         "--max-unreadable", type=float, default=0.01, help="stop over this share of bad images"
     )
@@ -59,8 +72,6 @@ def parse_args() -> argparse.Namespace:
         parser.error("--mean-instances must be above 0")
     if args.batch_size < 1 or args.num_gpus < 1:
         parser.error("--batch-size and --num-gpus must be at least 1")
-    if torch.cuda.is_available() and args.num_gpus > torch.cuda.device_count():
-        parser.error(f"--num-gpus is {args.num_gpus}, there are {torch.cuda.device_count()}")
     return args
 
 
@@ -77,37 +88,43 @@ def json_and_images(name: str) -> tuple[str, str]:
     return metadata.json_file, metadata.image_root
 
 
-@exit_on_user_error
-def run(job) -> None:
-    """What each process does."""
-    setup_logger(distributed_rank=comm.get_rank(), name="sad")
-    label_images(job)
-
-
-@exit_on_user_error
-def main() -> None:
-    args = parse_args()
-    setup_logger(distributed_rank=0, name="sad")  # as in `run`: a second form would log all twice
-    register_from_config(get_sad_cfg(args.config_file, args.opts))
+def make_job(args) -> LabelingJob:
+    cfg = get_sad_cfg(args.config_file, args.opts)
+    register_from_config(cfg)
     image_json, image_root, labeled_json = args.json, args.images, args.labeled_json
+    share = 1.0, 0
     if args.dataset:
         image_json, image_root = json_and_images(args.dataset)
     if args.labeled_dataset:
         labeled_json, _ = json_and_images(args.labeled_dataset)
-    job = prepare(
+        share = cfg.DATASETS.LABELED_SHARE, cfg.DATASETS.LABELED_SHARE_SEED
+    return prepare(
         args.config_file,
         args.weights,
         image_root,
         args.output,
         image_json=image_json,
         labeled_json=labeled_json,
+        labeled_share=share,
         target_mean=args.mean_instances,
         threshold=args.threshold,
         batch_size=args.batch_size,
         max_unreadable=args.max_unreadable,
         opts=args.opts,
     )
-    launch(run, args.num_gpus, dist_url="auto", args=(job,))
+
+
+def run(args) -> None:
+    """What each process does."""
+    setup_logger(distributed_rank=comm.get_rank(), name="sad")
+    job = comm.all_gather(make_job(args) if comm.is_main_process() else None)[0]
+    label_images(job)
+
+
+@exit_on_user_error
+def main() -> None:
+    args = parse_args()
+    start(run, args, timedelta(minutes=args.timeout))
 
 
 if __name__ == "__main__":

@@ -138,3 +138,10 @@ def test_worker_without_hard_targets(trained):
         if steps == 2:  # also with the last micro-batch, after which the workers meet
             assert any(a != b for a, b in zip(one[1::2], other[1::2], strict=True))
         assert difference(whole, split) < 1e-10
+
+
+def test_feature_mimic_counts_each_image_alike(trained):
+    """Also where micro-batches have unequal numbers of images with soft targets."""
+    opts = (*NORMS["FrozenBN"], *GLOBAL, *SPLIT, "SAD.LOADER.MIX", "union")
+    opts += ("SAD.DISTILL.LOSS", "feature_l2")
+    assert difference(trained(1, 1, *opts), trained(2, 2, *opts)) < 1e-10

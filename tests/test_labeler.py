@@ -18,10 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from sad import label_report, labeler
 from sad.config import get_sad_cfg
 from sad.errors import UserError
 from sad.label_job import prepare
-from sad.labeler import form_batches, label_images
+from sad.label_merge import merge_shards
+from sad.label_share import choose_share
+from sad.labeler import form_batches, label_images, label_shards, plan_shards
+from sad.teacher import load_retinanet
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "label_unlabeled.py"
 CATEGORIES = [{"id": 2, "name": "circle"}, {"id": 5, "name": "square"}]
@@ -108,6 +112,11 @@ def run_command(scene, *more) -> subprocess.CompletedProcess:
     return subprocess.run([*command, *more], capture_output=True, text=True, env=os.environ)
 
 
+def batch_lists(padded, resized, batch_size):
+    shapes = (np.array(shapes, int).reshape(-1, 2) for shapes in (padded, resized))
+    return [batch.tolist() for batch in form_batches(*shapes, batch_size)]
+
+
 @given(
     st.lists(st.tuples(st.sampled_from([32, 64, 96]), st.integers(1, 4)), max_size=40),
     st.integers(1, 6),
@@ -115,7 +124,7 @@ def run_command(scene, *more) -> subprocess.CompletedProcess:
 def test_batches_hold_one_padded_shape_and_every_image_once(shapes, batch_size):
     padded = [(side, 2 * side) for side, _ in shapes]
     resized = [(side - less, 2 * side - less) for side, less in shapes]
-    batches = form_batches(padded, resized, batch_size)
+    batches = batch_lists(padded, resized, batch_size)
     assert sorted(i for batch in batches for i in batch) == list(range(len(shapes)))
     assert all(len({padded[i] for i in batch}) == 1 for batch in batches)
     areas = [padded[batch[0]][0] for batch in batches]
@@ -128,7 +137,7 @@ def test_batches_hold_one_padded_shape_and_every_image_once(shapes, batch_size):
 def test_batches_put_equal_sizes_together():
     padded = [(64, 64)] * 6
     resized = [(60, 60), (50, 60), (60, 60), (50, 60), (60, 60), (50, 60)]
-    assert form_batches(padded, resized, 3) == [[1, 3, 5], [0, 2, 4]]
+    assert batch_lists(padded, resized, 3) == [[1, 3, 5], [0, 2, 4]]
 
 
 def test_hard_targets_are_calibrated_and_reported(scene):
@@ -197,7 +206,7 @@ def test_a_folder_is_enough(scene, tmp_path):
     assert boxes == [a["bbox"] for a in by_json["annotations"] if a["image_id"] == 10]
 
 
-def test_labels_at_hand_give_precision_and_recall(scene):
+def test_labels_at_hand_give_precision_and_recall(scene, monkeypatch):
     """The teacher's own boxes as labels: everything is right and everything is found."""
     own, _ = run_labelling(scene, threshold=0.8)
     path = Path(scene["output"]).with_name("own.json")
@@ -211,6 +220,12 @@ def test_labels_at_hand_give_precision_and_recall(scene):
     overall = report["precision_recall_at_iou_0.5"]["overall"]
     assert overall["precision"] == overall["recall"] == 1.0
     assert overall["correct"] == len(own["annotations"]) > 20
+    assert report["precision_recall_at_iou_0.5"]["images"] == 9
+    monkeypatch.setattr(label_report, "MEASURED_IMAGES", 4)  # of a long list, a few
+    _, report = run_labelling(scene, image_json=str(path), threshold=0.8)
+    some = report["precision_recall_at_iou_0.5"]
+    assert some["images"] == 4 and some["overall"]["recall"] == 1.0
+    assert 0 < some["overall"]["labels"] < overall["labels"]
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
@@ -324,7 +339,8 @@ def test_weights_of_another_model_are_named(scene):
         run_labelling(scene, opts=opts)
 
 
-def test_two_processes_write_the_same_file_as_one(scene):
+@pytest.mark.parametrize("workers", [2, 3])
+def test_more_processes_write_the_same_file_as_one(scene, workers):
     """Through the command line, with the sets registered by the config and one unreadable image."""
     sets = (
         f"DATASETS: {{REGISTER: {{shapes: {{JSON: {scene['image_json']}, "
@@ -335,14 +351,70 @@ def test_two_processes_write_the_same_file_as_one(scene):
     Path(scene["image_root"], "7.png").write_bytes(b"no image")
     run_labelling(scene, batch_size=2, max_unreadable=0.2)
     one = Path(scene["output"]).read_bytes()
-    two = scene["output"] + ".2"
+    more = scene["output"] + ".more"
     command = {key: scene[key] for key in ("config_file", "weights")}
-    command |= {"output": two, "dataset": "shapes", "labeled_dataset": "labeled_shapes"}
-    command |= {"num_gpus": "2", "batch_size": "2", "max_unreadable": "0.2"}
+    command |= {"output": more, "dataset": "shapes", "labeled_dataset": "labeled_shapes"}
+    command |= {"num_gpus": str(workers), "batch_size": "2", "max_unreadable": "0.2"}
     done = run_command(command)
     assert done.returncode == 0, done.stderr
     assert "21 hard targets, 2.625 per image (wanted 2.667)" in done.stdout
-    assert Path(two).read_bytes() == one
+    assert Path(more).read_bytes() == one
+
+
+def test_the_order_of_the_json_does_not_matter(scene):
+    run_labelling(scene, batch_size=2)
+    one = Path(scene["output"]).read_bytes()
+    content = json.loads(Path(scene["image_json"]).read_text())
+    content["images"] = content["images"][4:] + content["images"][3::-1]
+    Path(scene["image_json"]).write_text(json.dumps(content))
+    run_labelling(scene, batch_size=2)
+    assert Path(scene["output"]).read_bytes() == one
+
+
+def test_shards_hold_every_image_once_and_are_alike_for_any_number_of_processes(scene, monkeypatch):
+    job = prepare(**scene, batch_size=2)
+    model, cfg = load_retinanet(job.config_file, job.weights, "cpu")
+    shards = plan_shards(model, cfg, job)
+    batches = [batch for shard in shards for batch in shard]
+    assert len(shards) == len(batches) > 4  # few images: every process gets some
+    assert sorted(np.concatenate(batches)) == list(range(9))
+    written = {}
+    for world_size in (1, 3):
+        monkeypatch.setattr(labeler.comm, "get_world_size", lambda size=world_size: size)
+        for rank in range(world_size):
+            monkeypatch.setattr(labeler.comm, "get_rank", lambda rank=rank: rank)
+            label_shards(model, cfg, job, shards)
+        files = sorted(Path(job.shards).glob("shard_*"))
+        assert len(files) == len(shards)
+        written[world_size] = [path.read_bytes() for path in files]
+        for path in files:
+            path.unlink()
+    assert written[1] == written[3]
+    monkeypatch.setattr(labeler, "NUM_SHARDS", 2)
+    few = plan_shards(model, cfg, job)
+    assert [len(shard) for shard in few] == [-(-len(batches) // 2), len(batches) // 2]
+
+
+def test_a_missing_shard_is_named(scene):
+    job = prepare(**scene)
+    model, cfg = load_retinanet(job.config_file, job.weights, "cpu")
+    shards = plan_shards(model, cfg, job)
+    label_shards(model, cfg, job, shards)
+    (Path(job.shards) / "shard_1.npz").unlink()
+    with pytest.raises(UserError, match="shard_1.npz is missing: .* all machines share"):
+        merge_shards(job, cfg, len(shards))
+    assert not Path(scene["output"]).exists()
+
+
+def test_the_mean_is_that_of_the_share_of_the_labels_that_is_used(scene):
+    """DATASETS.LABELED_SHARE with a registered labelled set."""
+    job = prepare(**scene, labeled_share=(0.34, 5))
+    labels = json.loads(Path(scene["labeled_json"]).read_text())
+    chosen = {image["id"] for image in choose_share(labels["images"], 0.34, 5, key="id")}
+    assert job.calibration["labeled_images"] == len(chosen) == 3
+    count = sum(label["image_id"] in chosen for label in labels["annotations"])
+    assert job.calibration["labeled_instances"] == count
+    assert job.calibration["target_mean"] == count / 3
 
 
 def test_an_unknown_set_is_named():

@@ -80,3 +80,15 @@ def test_adapters_train_and_stay_out_of_the_students_state(toy):
     assert model.load_state_dict(student, strict=False).missing_keys == ["head.cls_score.bias"]
     with pytest.raises(RuntimeError, match="adapters.0.bias"):
         model.mimic.load_state_dict(adapters)
+
+
+def test_in_autocast_the_loss_is_float32(toy):
+    model, cfg = build(toy, "SAD.TEACHER.PRECISION", "bfloat16")
+    batch = next(iter(build_mixed_loader(cfg)))
+    with EventStorage():
+        exact = model(batch)["loss_distill"].item()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(batch)["loss_distill"]
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(exact, rel=0.05)
+    loss.backward()

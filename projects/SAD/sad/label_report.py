@@ -13,22 +13,35 @@ from PIL import Image, ImageDraw, ImageFont
 from tabulate import tabulate
 
 from . import pseudo_labels
+from .coco_json import read_coco
 from .files import atomic_write
 
 logger = logging.getLogger(__name__)
 
 NUM_BINS = 50
+MEASURED_IMAGES = 5000  # at most, drawn by lot, where there are labels to measure by
 PREVIEW_COLUMNS, PREVIEW_IMAGES, TILE, CAPTION = 4, 16, 400, 24  # TILE and CAPTION in pixels
 
 
-def write_report(job, detections, coco, unreadable, *, floor: float, cap: int) -> dict:
+def write_report(
+    job,
+    hard_targets: np.ndarray,
+    threshold: float,
+    unreadable: dict[int, str],
+    *,
+    score_counts: np.ndarray,
+    image_counts: np.ndarray,
+    floor: float,
+    cap: int,
+) -> dict:
     """Write and log the report on `job.output`, into <output without suffix>_report/.
 
     Args:
-        job: sad.labeler.LabelingJob
-        detections: (M,) array of pseudo_labels.DETECTION, all of them
-        coco: the hard targets, those of the detections at or above the threshold
+        job: sad.label_job.LabelingJob
+        hard_targets: (M,) array of DETECTION, those at or above the threshold
         unreadable: {position in job.images: reason}
+        score_counts: (SCORE_UNITS + 1,) number of detections, kept or not, with each score
+        image_counts: (len(job.images),) and on each image
         floor: score below which the teacher reports nothing
         cap: most detections the teacher reports for an image
     Returns:
@@ -36,67 +49,89 @@ def write_report(job, detections, coco, unreadable, *, floor: float, cap: int) -
     """
     folder = os.path.splitext(job.output)[0] + "_report"
     os.makedirs(folder, exist_ok=True)
-    report = summarize(job, detections, coco, unreadable, floor, cap)
+    report = summarize(
+        job, hard_targets, threshold, unreadable, score_counts, image_counts, floor, cap
+    )
     pseudo_labels.write_json(report, os.path.join(folder, "report.json"), indent=2)
     with atomic_write(os.path.join(folder, "histogram.png"), "wb") as file:
         draw_histogram(report).savefig(file, format="png", dpi=120)
+    images = _sample(np.unique(hard_targets["image"]), PREVIEW_IMAGES)
     with atomic_write(os.path.join(folder, "preview.png"), "wb") as file:
-        draw_preview(coco, job.image_root).save(file, format="PNG")
+        draw_preview(_excerpt(job, hard_targets, images), job.image_root).save(file, format="PNG")
     _log(report)
     logger.info(f"wrote {folder}/: report.json, histogram.png and preview.png, look at the last")
     return report
 
 
-def summarize(job, detections, coco, unreadable, floor: float, cap: int) -> dict:
-    """The numbers of the report."""
-    info, annotations, categories = coco["info"], coco["annotations"], coco["categories"]
-    threshold = info["threshold"]
+def _sample(positions: np.ndarray, size: int) -> np.ndarray:
+    """As many drawn by lot (seed 0), in order."""
+    return np.sort(np.random.default_rng(0).permutation(positions)[:size])
+
+
+def _excerpt(job, hard_targets: np.ndarray, positions: np.ndarray) -> dict:
+    """The hard targets' COCO json, of the images at these positions alone."""
+    images = list(job.images.entries(positions))
+    some = hard_targets[np.isin(hard_targets["image"], positions)]
+    image_ids = [images[i]["id"] for i in np.searchsorted(positions, some["image"])]
+    annotations = pseudo_labels.to_annotations(some, image_ids, job.categories)
+    return {"images": images, "categories": job.categories, "annotations": annotations}
+
+
+def summarize(
+    job, hard_targets, threshold, unreadable, score_counts, image_counts, floor: float, cap: int
+) -> dict:
+    """The numbers of the report; arguments as for `write_report`."""
     num_images = len(job.images) - len(unreadable)
-    above = detections["score"] >= threshold
-    per_image = np.bincount(detections["image"], minlength=len(job.images))
-    kept_per_image = np.bincount(detections["image"][above], minlength=len(job.images))
-    per_class = np.bincount(detections["category"][above], minlength=len(categories)).tolist()
-    histogram, edges = np.histogram(detections["score"], bins=NUM_BINS, range=(0, 1))
-    at_cap, cut = int((per_image >= cap).sum()), int((kept_per_image >= cap).sum())
+    num_detections = int(score_counts.sum())
+    kept_counts = np.bincount(hard_targets["image"], minlength=len(job.images))
+    num_kept = int((kept_counts > 0).sum())
+    per_class = np.bincount(hard_targets["category"], minlength=len(job.categories)).tolist()
+    # The score 1 itself belongs to the last bin.
+    histogram = score_counts[:-1].reshape(NUM_BINS, -1).sum(axis=1)
+    histogram[-1] += score_counts[-1]
+    at_cap, cut = int((image_counts >= cap).sum()), int((kept_counts >= cap).sum())
     report = {
         "output": job.output,
         "threshold": threshold,
         "score_floor": floor,
-        "calibration": info["calibration"],
-        "mean_instances_per_image": len(annotations) / num_images,
-        "instances": len(annotations),
-        "detections": len(detections),
+        "calibration": job.calibration,
+        "mean_instances_per_image": len(hard_targets) / num_images,
+        "instances": len(hard_targets),
+        "detections": num_detections,
         "images_listed": len(job.images),
-        "images_kept": len(coco["images"]),
-        "images_dropped": num_images - len(coco["images"]),
+        "images_kept": num_kept,
+        "images_dropped": num_images - num_kept,
         "images_unreadable": len(unreadable),
         "detection_cap": cap,
         "images_at_cap": at_cap,
         "images_cut_by_cap": cut,
         "instances_per_class": {
-            category["name"]: count for category, count in zip(categories, per_class, strict=True)
+            category["name"]: count
+            for category, count in zip(job.categories, per_class, strict=True)
         },
-        "score_histogram": {"edges": edges.round(4).tolist(), "counts": histogram.tolist()},
+        "score_histogram": {
+            "edges": np.linspace(0, 1, NUM_BINS + 1).round(4).tolist(),
+            "counts": histogram.tolist(),
+        },
         "precision_recall_at_iou_0.5": None,
         "warnings": [],
         "unreadable": {job.path(position): reason for position, reason in unreadable.items()},
     }
-    if job.labels is not None:
-        readable = [image["id"] for i, image in enumerate(job.images) if i not in unreadable]
-        report["precision_recall_at_iou_0.5"] = pseudo_labels.precision_recall(
-            job.labels, annotations, readable, categories
-        )
-    target_mean = info["calibration"]["target_mean"]
-    if info["calibration"]["threshold"] is not None:
+    if job.labels_json:
+        readable = np.setdiff1d(np.arange(len(job.images)), list(unreadable))
+        excerpt = _excerpt(job, hard_targets, _sample(readable, MEASURED_IMAGES))
+        report["precision_recall_at_iou_0.5"] = _quality(job.labels_json, excerpt)
+    target_mean = job.calibration["target_mean"]
+    if job.calibration["threshold"] is not None:
         if threshold <= floor:
             report["warnings"].append(
                 f"the threshold {threshold} is not above the teacher's score floor {floor}, below "
                 "which it reports nothing: lower MODEL.RETINANET.SCORE_THRESH_TEST"
             )
-    elif above.all() and len(detections) < target_mean * num_images:
+    elif len(hard_targets) == num_detections < target_mean * num_images:
         report["warnings"].append(
             f"the calibrated threshold falls under the teacher's score floor {floor}: all its "
-            f"{len(detections)} detections are kept and still make only "
+            f"{num_detections} detections are kept and still make only "
             f"{report['mean_instances_per_image']:.2f} per image instead of {target_mean:.2f}; "
             "lower MODEL.RETINANET.SCORE_THRESH_TEST or train the teacher longer"
         )
@@ -106,6 +141,24 @@ def summarize(job, detections, coco, unreadable, floor: float, cap: int) -> dict
             "hard targets are perhaps lost there: raise TEST.DETECTIONS_PER_IMAGE"
         )
     return report
+
+
+def _quality(labels_json: str, excerpt: dict) -> dict:
+    """Precision and recall of the hard targets by people's labels; the classes' ids may differ."""
+    image_ids = {image["id"] for image in excerpt["images"]}
+    own_ids, labels = [], []
+    for section, item in read_coco(labels_json):
+        if section == "categories":
+            own_ids.append(item["id"])
+        elif section == "annotations" and item["image_id"] in image_ids:
+            labels.append(item)
+    ids = [category["id"] for category in excerpt["categories"]]
+    new_id = dict(zip(sorted(own_ids), ids, strict=True))
+    labels = [{**label, "category_id": new_id[label["category_id"]]} for label in labels]
+    rates = pseudo_labels.precision_recall(
+        labels, excerpt["annotations"], sorted(image_ids), excerpt["categories"]
+    )
+    return {"images": len(image_ids), **rates}
 
 
 def _log(report: dict) -> None:
@@ -173,13 +226,11 @@ def draw_histogram(report: dict) -> Figure:
 
 
 def draw_preview(coco: dict, image_root: str) -> Image.Image:
-    """A page of images drawn by lot (seed 0) with their hard targets: box, class, score."""
-    chosen = np.random.default_rng(0).permutation(len(coco["images"]))[:PREVIEW_IMAGES]
-    images = [coco["images"][position] for position in sorted(chosen)]
+    """A page of images with their hard targets: box, class, score."""
+    images = coco["images"]
     targets = {image["id"]: [] for image in images}
     for annotation in coco["annotations"]:
-        if annotation["image_id"] in targets:
-            targets[annotation["image_id"]].append(annotation)
+        targets[annotation["image_id"]].append(annotation)
     colors = matplotlib.colormaps["hsv"](np.linspace(0, 1, len(coco["categories"]), endpoint=False))
     style = {  # category id -> (name, colour)
         category["id"]: (category["name"], color[:3])

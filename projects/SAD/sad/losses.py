@@ -16,13 +16,13 @@ from torch import Tensor
 FORMS = ("kl", "cross_entropy")
 
 
-def _upcast(logits: Tensor) -> Tensor:
+def at_least_float32(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def kl_divergence(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """KL(T||S) = q log(q/p) + (1-q) log((1-q)/(1-p)), Eq. 2. Same shape as the logits, >= 0."""
-    x, z = _upcast(student_logits), _upcast(teacher_logits.detach())
+    x, z = at_least_float32(student_logits), at_least_float32(teacher_logits.detach())
     positive = z.sigmoid() * (F.logsigmoid(z) - F.logsigmoid(x))
     negative = (-z).sigmoid() * (F.logsigmoid(-z) - F.logsigmoid(-x))
     kl = positive + negative
@@ -32,13 +32,13 @@ def kl_divergence(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
 
 def teacher_entropy(teacher_logits: Tensor) -> Tensor:
     """T(q) = -(q log q + (1-q) log(1-q)), below Eq. 6: the teacher's uncertainty, in [0, log 2]."""
-    z = _upcast(teacher_logits.detach())
+    z = at_least_float32(teacher_logits.detach())
     return -(z.sigmoid() * F.logsigmoid(z) + (-z).sigmoid() * F.logsigmoid(-z))
 
 
 def balanced_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, alpha: float) -> Tensor:
     """-(alpha q log p + (1-alpha) (1-q) log(1-p)): what the authors' code has in place of KL."""
-    x, z = _upcast(student_logits), _upcast(teacher_logits.detach())
+    x, z = at_least_float32(student_logits), at_least_float32(teacher_logits.detach())
     return -(
         alpha * z.sigmoid() * F.logsigmoid(x) + (1 - alpha) * (-z).sigmoid() * F.logsigmoid(-x)
     )
@@ -112,7 +112,7 @@ def focal_distillation_loss(
     """
     if gamma < 0:
         raise ValueError(f"gamma is {gamma}, it may not be negative")
-    x = _upcast(student_logits)
+    x = at_least_float32(student_logits)
     missing = torch.where(positive, -x, x).sigmoid()  # 1 - p_t
     weight = missing.clamp_min(torch.finfo(missing.dtype).tiny).pow(gamma)
     return _reduce(weight * kl_divergence(student_logits, teacher_logits), reduction)
@@ -122,7 +122,10 @@ def logit_l2_loss(
     student_logits: Tensor, teacher_logits: Tensor, *, reduction: str = "none"
 ) -> Tensor:
     """(x - z)^2: logit mimic (section 4.1)."""
-    return _reduce((_upcast(student_logits) - _upcast(teacher_logits.detach())).square(), reduction)
+    return _reduce(
+        (at_least_float32(student_logits) - at_least_float32(teacher_logits.detach())).square(),
+        reduction,
+    )
 
 
 def _reduce(loss: Tensor, reduction: str) -> Tensor:
@@ -138,7 +141,7 @@ def teacher_power(teacher_logits: Tensor, power: float = 1.8) -> Tensor:
 
     The sum runs over all that is given: images, levels, anchors (ignored ones too) and classes.
     """
-    return _upcast(teacher_logits.detach()).sigmoid().pow(power).sum()
+    return at_least_float32(teacher_logits.detach()).sigmoid().pow(power).sum()
 
 
 def foreground_count(gt_labels: Tensor, num_classes: int) -> Tensor:

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .losses import at_least_float32
+
 
 class FeatureMimic(nn.Module):
     """Mean squared difference of the FPN maps, after 1x1 adapters where the channels differ.
@@ -31,7 +33,7 @@ class FeatureMimic(nn.Module):
             the mean over the levels of the mean over all elements of a level.
         """
         levels = [
-            F.mse_loss(adapter(x).float(), z.float())
+            F.mse_loss(adapter(at_least_float32(x)), at_least_float32(z))
             for adapter, x, z in zip(self.adapters, student, teacher, strict=True)
         ]
         return sum(levels) / len(levels)

@@ -1,6 +1,6 @@
 """Hard targets: the teacher's detections above a calibrated score, as a COCO json (section 4.2).
 
-The detections of all images are one structured array, one row each (`DETECTION`), grouped by image.
+Detections are rows of a structured array (`DETECTION`), 26 bytes each.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from .errors import UserError
+from .coco_json import has_area
 from .files import atomic_write
 
 DETECTION = np.dtype(
@@ -19,121 +19,108 @@ DETECTION = np.dtype(
         ("image", np.int32),  # position in the list of images
         ("box", np.float32, 4),  # x0, y0, x1, y1 in pixels of the image on disk
         ("category", np.int16),  # the teacher's class, 0 ... K - 1
-        ("score", np.float64),  # rounded to SCORE_DECIMALS: what is calibrated is what is written
+        ("score", np.int32),  # in SCORE_UNITS: what is calibrated is exactly what is written
     ]
 )
-SCORE_DECIMALS = 6
+SCORE_UNITS = 10**6  # 1 as a score, so the json has 6 decimals
 BOX_DECIMALS = 2
+ITEMS_AT_ONCE = 8192  # of a json that are Python objects at a time
 
 
-def read_coco(path: str) -> dict:
-    """A COCO json with or without annotations; categories, where given, sorted by id.
-
-    Sorted by id is the order of the classes in Detectron2's models.
-
-    Raises:
-        UserError: the file is absent, cut short, not in COCO's format, lists no image or one twice.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            coco = json.load(file)
-    except OSError as error:
-        raise UserError(f"annotation file {path} cannot be opened: {error.strerror}") from error
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
-        raise UserError(f"{path} is no whole json ({error}); write or copy it again") from error
-    try:
-        for image in coco["images"]:
-            image["file_name"], image["width"], image["height"]
-        for annotation in coco.get("annotations", ()):
-            annotation["image_id"], annotation["category_id"], annotation["bbox"]
-        num_ids = len({image["id"] for image in coco["images"]})
-        coco["categories"] = sorted(coco.get("categories", ()), key=lambda item: item["id"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} is not in COCO's format ({type(error).__name__}: {error})"
-        ) from error
-    if not coco["images"]:
-        raise UserError(f"{path} lists no images")
-    if num_ids < len(coco["images"]):
-        raise UserError(f"{path} gives the same id to several images")
-    return coco
+def scores(detections: np.ndarray) -> np.ndarray:
+    """Scores between 0 and 1 of an array of DETECTION."""
+    return detections["score"] / SCORE_UNITS
 
 
-def count_instances(coco: dict) -> int:
-    """Annotated instances of a COCO json, without crowds and boxes of no area."""
-    image_ids = {image["id"] for image in coco["images"]}
-    return sum(
-        annotation["image_id"] in image_ids
-        and not annotation.get("iscrowd", 0)
-        and has_area(annotation)
-        for annotation in coco.get("annotations", ())
-    )
-
-
-def has_area(annotation: dict) -> bool:
-    """Boxes of no area occur in published labels; the training's loader leaves them out too."""
-    return annotation["bbox"][2] > 0 and annotation["bbox"][3] > 0
-
-
-def calibrate_threshold(scores: np.ndarray, num_images: int, target_mean: float) -> float:
+def calibrate_threshold(counts: np.ndarray, num_images: int, target_mean: float) -> float:
     """The score at which keeping `score >= threshold` comes nearest to `target_mean` per image.
 
     Equal scores stay together; of two thresholds equally near, the higher one (fewer instances).
 
     Args:
-        scores: of all detections of all images, in any order.
+        counts: (SCORE_UNITS + 1,) how many detections of all images have each score.
         num_images: all labelled images count, also those without a detection.
         target_mean: wanted mean number of instances per image.
     Raises:
-        ValueError: there is no score.
+        ValueError: there is no detection.
     """
-    if not len(scores):
+    values = np.flatnonzero(counts)[::-1]
+    if not len(values):
         raise ValueError("there are no scores to choose a threshold from")
-    values, counts = np.unique(scores, return_counts=True)
-    values, kept = values[::-1], np.cumsum(counts[::-1])
-    return float(values[np.argmin(np.abs(kept - target_mean * num_images))])  # argmin: the first
+    kept = np.cumsum(counts[values])
+    best = np.argmin(np.abs(kept - target_mean * num_images))  # the first of equals
+    return float(values[best] / SCORE_UNITS)
 
 
-def hard_target_json(
-    images: list[dict], categories: list[dict], detections: np.ndarray, info: dict
-) -> dict:
-    """A COCO json of detections; images without any are left out.
+def to_annotations(
+    detections: np.ndarray, image_ids: list, categories: list[dict], first_id: int = 1
+) -> list[dict]:
+    """COCO annotations of detections.
 
     Args:
-        images: COCO image entries; `detections["image"]` are positions in this list.
-        categories: COCO categories in the teacher's class order.
         detections: (M,) array of DETECTION.
-        info: goes to the json as it is.
+        image_ids: (M,) the id of each one's image.
+        categories: COCO categories in the teacher's class order.
+        first_id: they are numbered from here.
     """
     # Corners are rounded before they are subtracted, so that no box leaves its image by rounding.
     corners = detections["box"].astype(np.float64).round(BOX_DECIMALS)
     sizes = (corners[:, 2:] - corners[:, :2]).round(BOX_DECIMALS)
     boxes = np.concatenate([corners[:, :2], sizes], axis=1).tolist()
     areas = sizes.prod(axis=1).round(2 * BOX_DECIMALS).tolist()
-    annotations = [
+    classes, values = detections["category"].tolist(), scores(detections).tolist()
+    return [
         {
             "id": number,
-            "image_id": images[position]["id"],
+            "image_id": image_id,
             "category_id": categories[category]["id"],
             "bbox": box,
             "area": area,
             "iscrowd": 0,
             "score": score,
         }
-        for number, (position, category, score, box, area) in enumerate(
-            zip(
-                detections["image"].tolist(),
-                detections["category"].tolist(),
-                detections["score"].tolist(),
-                boxes,
-                areas,
-                strict=True,
-            ),
-            start=1,
+        for number, (image_id, category, score, box, area) in enumerate(
+            zip(image_ids, classes, values, boxes, areas, strict=True), start=first_id
         )
     ]
-    kept = [images[position] for position in np.unique(detections["image"])]
-    return {"info": info, "images": kept, "categories": categories, "annotations": annotations}
+
+
+def write_hard_targets(
+    path: str, images, categories: list[dict], detections: np.ndarray, info: dict
+) -> None:
+    """Write detections as a COCO json, a few at a time; images without any are left out.
+
+    Args:
+        images: sad.image_table.ImageTable; `detections["image"]` are positions in it.
+        categories: COCO categories in the teacher's class order.
+        detections: (M,) array of DETECTION, by rising position.
+        info: goes to the json as it is.
+    """
+    encode = json.JSONEncoder(allow_nan=False).encode
+    positions, counts = np.unique(detections["image"], return_counts=True)
+    image_of = np.repeat(np.arange(len(positions)), counts)
+    image_ids = []
+
+    def write_items(total, items_from):
+        for start in range(0, total, ITEMS_AT_ONCE):
+            items = items_from(slice(start, start + ITEMS_AT_ONCE))
+            file.write((", " if start else "") + encode(items)[1:-1])
+
+    def entries(some):
+        items = list(images.entries(positions[some]))
+        image_ids.extend(item["id"] for item in items)
+        return items
+
+    def targets(some):
+        ids = [image_ids[number] for number in image_of[some]]
+        return to_annotations(detections[some], ids, categories, some.start + 1)
+
+    with atomic_write(path) as file:
+        file.write(f'{{"info": {encode(info)}, "images": [')
+        write_items(len(positions), entries)
+        file.write(f'], "categories": {encode(categories)}, "annotations": [')
+        write_items(len(detections), targets)
+        file.write("]}")
 
 
 def write_json(content, path: str, indent: int | None = None) -> None:

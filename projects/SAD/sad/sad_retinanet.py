@@ -11,7 +11,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
-from .losses import DISTILLATION_LOSSES, foreground_count, teacher_power
+from .losses import DISTILLATION_LOSSES, at_least_float32, foreground_count, teacher_power
 from .mimic import FeatureMimic
 from .teacher import check_same_logits, teacher_outputs
 
@@ -151,7 +151,7 @@ class SADRetinaNet(RetinaNet):
             self.head(features), [self.num_classes, 4]
         )
         with torch.autocast(self.device.type, enabled=False):
-            logits, deltas = ([_at_least_float32(level) for level in x] for x in (logits, deltas))
+            logits, deltas = ([at_least_float32(level) for level in x] for x in (logits, deltas))
             losses = self.hard_target_losses(prepared, logits, deltas)
             if self.distills:
                 losses["loss_distill"] = self.soft_target_loss(prepared, features, logits)
@@ -295,10 +295,6 @@ class SADRetinaNet(RetinaNet):
         iteration = get_event_storage().iter
         rise = min(1.0, (iteration + 1) / max(1, self.distillation_warmup_iters))
         return self.distillation_weight * rise
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
 
 
 def _fpn_channels(model) -> list[int]:

@@ -1,0 +1,129 @@
+"""COCO jsons read item by item: the same as json.load, whatever the chunks; broken ones named."""
+
+import json
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sad import coco_json
+from sad.coco_json import count_instances, read_coco
+from sad.errors import UserError
+
+CATEGORIES = [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
+IMAGES = [{"id": i, "file_name": f"{i}.png", "width": 100, "height": 80} for i in (10, 11, 12)]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def annotation(image_id, category_id, box, **more):
+    return {"image_id": image_id, "category_id": category_id, "bbox": box, **more}
+
+
+def write(path, content) -> str:
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
+@given(
+    others=st.dictionaries(st.text().filter(lambda key: key not in coco_json.KEYS), VALUES),
+    indent=st.sampled_from([None, 2]),
+    ascii_only=st.booleans(),
+)
+def test_items_are_those_of_json_load(tmp_path_factory, chunk, others, indent, ascii_only):
+    path = tmp_path_factory.getbasetemp() / "items.json"
+    content = {**others, "images": IMAGES, "categories": CATEGORIES, "last": 12345}
+    text = json.dumps(content, indent=indent, ensure_ascii=ascii_only)
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    content = json.loads(text)
+    expected = [
+        (key, item)
+        for key, value in content.items()
+        for item in (value if isinstance(value, list) else [value])
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coco_json, "CHUNK", chunk)
+        assert list(read_coco(str(path))) == expected
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(coco_json, "CHUNK", 1 << 12)
+    images = [{**IMAGES[0], "id": 0, "note": "x" * 100}] * 2000
+    annotations = [annotation(0, 3, [0, 0, 1, 1])] * 20_000
+    path = write(tmp_path / "long.json", {"images": IMAGES, "annotations": annotations})
+    write(tmp_path / "notes.json", {"images": IMAGES, "notes": images})
+    for name in ("long.json", "notes.json"):
+        path = tmp_path / name
+        tracemalloc.start()
+        for _ in read_coco(str(path)):
+            pass
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 100_000 < path.stat().st_size / 3
+
+
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        ("", "no whole json"),
+        ('{"images": [{"id": 1,', "no whole json"),
+        ('{"images": [{"id": 1, "file_name": "a", "width": 1, "height": 1}]', "no whole json"),
+        ('{"images": [] "categories": []}', "no whole json"),
+        ('{"images": \xff', "no whole json"),
+        ("[1, 2]", "not in COCO's format"),
+        ('{"images": 5}', "not in COCO's format"),
+        ('{"images": [{"id": 1, "file_name": "a.png"}]}', "not in COCO's format .*width"),
+        (
+            '{"images": [{"id": 1, "file_name": "a", "width": 0, "height": 1}]}',
+            "not in COCO's format .*image 1 has no size",
+        ),
+        (
+            '{"annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2]}]}',
+            "not in COCO's format .*bbox",
+        ),
+        ('{"annotations": []}', "lists no images"),
+        ('{"images": []}', "lists no images"),
+    ],
+)
+def test_broken_json_is_named(tmp_path, text, sentence):
+    path = tmp_path / "broken.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=f"broken.json.*{sentence}"):
+        list(read_coco(str(path)))
+
+
+def test_json_with_an_image_twice_or_absent(tmp_path):
+    path = write(tmp_path / "twice.json", {"images": [IMAGES[0], IMAGES[0]]})
+    with pytest.raises(UserError, match="same id"):
+        list(read_coco(path))
+    with pytest.raises(UserError, match="absent.json cannot be opened"):
+        list(read_coco(str(tmp_path / "absent.json")))
+
+
+def test_instances_without_crowds_empty_boxes_and_foreign_images(tmp_path):
+    box = [0, 0, 5, 5]
+    coco = {
+        "annotations": [  # they may stand before the images
+            annotation(10, 3, box),
+            annotation(10, 7, box, iscrowd=0),
+            annotation(10, 3, box, iscrowd=1),
+            annotation(11, 3, [4, 4, 0, 5]),
+            annotation(99, 3, box),
+        ],
+        "images": IMAGES,
+        "categories": CATEGORIES[::-1],
+    }
+    categories, instances = count_instances(write(tmp_path / "coco.json", coco))
+    assert categories == CATEGORIES  # in the order of the ids, as in Detectron2's models
+    assert instances == {10: 2, 11: 0, 12: 0}
+
+
+def test_an_annotation_of_an_unlisted_category(tmp_path):
+    coco = {"images": IMAGES, "annotations": [annotation(10, 4, [0, 0, 5, 5])]}
+    with pytest.raises(UserError, match="annotations of category 4, not listed"):
+        count_instances(write(tmp_path / "coco.json", {**coco, "categories": CATEGORIES}))
