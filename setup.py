@@ -25,10 +25,13 @@ setup(
         "fvcore>=0.1.5,<0.1.6",
         "pycocotools>=2.0.2",
         "numpy",
+        "ijson",
         "pillow",
+        "pyyaml",
         "matplotlib",
         "scikit-image",
         "scikit-learn",
+        "scipy",
         "tabulate",
         "tqdm",
         "setuptools<81",  # Detectron2 0.6 imports pkg_resources, which later ones lack

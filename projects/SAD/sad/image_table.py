@@ -80,7 +80,7 @@ def list_json(folder: str, image_root: str, image_json: str) -> tuple[ImageTable
     Raises:
         UserError: see `read_coco`.
     """
-    entries = (item for section, item in read_coco(image_json) if section == "images")
+    entries = (image for _, image in read_coco(image_json, ("images",)))
     images = ImageTable.write(folder, entries)
     return images, {
         position: "no such file"
