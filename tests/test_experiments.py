@@ -18,9 +18,6 @@ DATASETS:
       IMAGES: {root}/unlabeled
 SOLVER:
   MAX_ITER: 4
-MODEL:
-  RETINANET:
-    SCORE_THRESH_TEST: 0.05
 {more}
 """
 SAD = """

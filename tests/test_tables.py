@@ -165,9 +165,8 @@ def test_a_row_that_is_not_there_is_named(tmp_path):
 
 
 @pytest.mark.slow
-def test_reproduce_writes_what_is_known(tmp_path, monkeypatch):
+def test_reproduce_writes_what_is_known(tmp_path):
     """The committed results alone: no data, no training."""
-    monkeypatch.chdir(tmp_path)
     done = subprocess.run(
         [sys.executable, REPOSITORY / "scripts/reproduce.py", "--table", "1", "labels", "--no-run",
          "--tables", tmp_path / "tables"],

@@ -10,8 +10,10 @@ from .tables import summary
 
 def table_picture(title: str, rows: list[dict], benchmark: str) -> Figure:
     """Each row's AP: the seeds as dots, their mean as a line, the paper's number beside."""
-    figure = Figure(figsize=(11, 1.6 + 0.36 * len(rows)), dpi=100, facecolor="white")
-    here, paper = figure.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.06})
+    figure = Figure(
+        figsize=(11, 1.6 + 0.36 * len(rows)), dpi=100, facecolor="white", layout="constrained"
+    )
+    here, paper = figure.subplots(1, 2, sharey=True)
     for number, row in enumerate(rows):
         values = [result["AP"] for result in row["results"].values()]
         if values:
@@ -34,13 +36,12 @@ def table_picture(title: str, rows: list[dict], benchmark: str) -> Figure:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, x=0.02, ha="left", fontsize=12, color=INK)
-    figure.tight_layout(rect=(0, 0, 1, 0.99))
     return figure
 
 
 def cost_picture(content: dict) -> Figure:
     """AP over ms per image: here, and in the paper."""
-    figure = Figure(figsize=(11, 4.6), dpi=100, facecolor="white")
+    figure = Figure(figsize=(11, 4.6), dpi=100, facecolor="white", layout="constrained")
     here, paper = figure.subplots(1, 2)
     for number, row in enumerate(content["rows"]):
         color = RUN_COLORS[number % len(RUN_COLORS)]
@@ -58,7 +59,6 @@ def cost_picture(content: dict) -> Figure:
         axes.grid(color="#E5E5E5")
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(content["title"], x=0.02, ha="left", fontsize=12, color=INK)
-    figure.tight_layout()
     return figure
 
 
@@ -68,7 +68,7 @@ def _point(axes, x, y, name, color) -> None:
 
 
 def curve_picture(content: dict) -> Figure:
-    figure = Figure(figsize=(8, 4.6), dpi=100, facecolor="white")
+    figure = Figure(figsize=(8, 4.6), dpi=100, facecolor="white", layout="constrained")
     axes = figure.subplots()
     for number, (name, curve) in enumerate(content["curves"].items()):
         points = {share: summary(found)["AP"] for share, found in curve.items() if found}
@@ -95,13 +95,12 @@ def curve_picture(content: dict) -> Figure:
     if axes.has_data():
         axes.legend(frameon=False)
     figure.suptitle(content["title"], x=0.02, ha="left", fontsize=12, color=INK)
-    figure.tight_layout()
     return figure
 
 
 def imbalance_picture(content: dict) -> Figure:
     """Gain over the student alone against the easy terms per foreground anchor."""
-    figure = Figure(figsize=(9, 4.8), dpi=100, facecolor="white")
+    figure = Figure(figsize=(9, 4.8), dpi=100, facecolor="white", layout="constrained")
     axes = figure.subplots()
     gains, ticks = {}, {}
     for name, entry in content["benchmarks"].items():
@@ -126,5 +125,4 @@ def imbalance_picture(content: dict) -> Figure:
     if gains:
         axes.legend(frameon=False, fontsize=8)
     figure.suptitle(content["title"], x=0.02, ha="left", fontsize=12, color=INK)
-    figure.tight_layout()
     return figure
