@@ -30,6 +30,7 @@ from sad.loader import build_mixed_loader
 from sad.teacher import build_teacher
 
 ROOT = Path(__file__).resolve().parents[1]
+DEFAULT_JOBS = 1 if torch.cuda.is_available() else 2  # GPUs are not shared out
 EASY = 0.01  # the prior that RetinaNet's class scores start from
 BATCHES = 20
 
@@ -40,7 +41,7 @@ def parse_args(spec: dict) -> argparse.Namespace:
     )
     names = list(spec["benchmarks"])
     parser.add_argument("--benchmark", nargs="+", default=names, choices=names, help="run these")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at the same time")
+    parser.add_argument("--jobs", type=int, default=DEFAULT_JOBS, help="runs at the same time")
     parser.add_argument("--no-run", action="store_true", help="write what is known, train nothing")
     parser.add_argument(
         "--output", type=Path, default=ROOT / "output/reproduce", help="of the runs"
@@ -101,11 +102,6 @@ def run(args, spec: dict, benchmark: str, known: dict) -> dict:
     wanted = experiments(spec, benchmark)
     terms = known.get(benchmark, {}).get("terms")
     if not args.no_run and benchmark in args.benchmark:
-        made = data_path(f"{benchmark}/digits.json")
-        if not Path(made).exists():
-            raise UserError(
-                f"{made} does not exist: configs/{benchmark}/Base.yaml says how to make it"
-            )
         lab.run_all(list(wanted.values()))
         terms = count_terms(lab, next(e for (_, weight), e in wanted.items() if weight))
     arms = {}
@@ -123,6 +119,12 @@ def main() -> None:
         path.resolve() for path in (args.output, args.results, args.tables)
     )
     os.chdir(ROOT)  # where configs and, by default, data sets lie
+    for benchmark in () if args.no_run else args.benchmark:
+        made = data_path(f"{benchmark}/digits.json")
+        if not Path(made).exists():
+            raise UserError(
+                f"{made} does not exist: configs/{benchmark}/Base.yaml says how to make the images"
+            )
     args.tables.mkdir(parents=True, exist_ok=True)
     path = args.tables / "imbalance.json"
     known = json.loads(path.read_text())["benchmarks"] if path.exists() else {}

@@ -27,13 +27,14 @@ import torch
 from detectron2.data import DatasetCatalog
 
 from sad import table_pictures, tables
-from sad.datasets import BUILTIN, data_path
+from sad.datasets import BUILTIN, data_path, register_from_config
 from sad.experiments import Experiment, Lab
 from sad.files import atomic_write
 from sad.report import Run, machine, measure
 from sad.teacher import load_retinanet
 
 ROOT = Path(__file__).resolve().parents[1]
+DEFAULT_JOBS = 1 if torch.cuda.is_available() else 2  # GPUs are not shared out
 
 
 def parse_args(spec: dict) -> argparse.Namespace:
@@ -46,7 +47,7 @@ def parse_args(spec: dict) -> argparse.Namespace:
     parser.add_argument("--benchmark", default="digits", choices=spec["benchmarks"])
     parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
     parser.add_argument("--rows", nargs="+", choices=spec["rows"], help="run these rows alone")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at the same time")
+    parser.add_argument("--jobs", type=int, default=DEFAULT_JOBS, help="runs at the same time")
     parser.add_argument("--num-gpus", type=int, default=1, help="of each run")
     parser.add_argument("--no-run", action="store_true", help="write what is known, train nothing")
     parser.add_argument(
@@ -57,6 +58,8 @@ def parse_args(spec: dict) -> argparse.Namespace:
     args = parser.parse_args()
     if not args.table and not args.sweep:
         parser.error("give --table or --sweep")
+    if args.sweep and args.no_run:
+        parser.error("--sweep trains, it does not go with --no-run")
     try:
         args.seeds = [int(seed) for seed in args.seeds.split(",")]
     except ValueError:
@@ -123,6 +126,8 @@ class Reproduction:
         claims = [
             {"text": claim["text"], "judged": tables.judge(claim, found)} for claim in claimed
         ]
+        if not rows:
+            raise UserError(f"table {number} has no row with a config of {self.args.benchmark}")
         path = self.args.tables / f"{self.args.benchmark}_table{number}"
         content = {"title": table["title"], "command": command(), "rows": rows, "claims": claims}
         if table.get("cost"):
@@ -141,7 +146,10 @@ class Reproduction:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         runs = {}
         for row in rows:
-            directory = self.lab.train(self.experiment(row, self.args.seeds[0]))
+            if not (experiment := self.experiment(row, self.args.seeds[0])):
+                continue
+            directory = self.lab.train(experiment)
+            register_from_config(experiment.cfg)
             runs[self.spec["rows"][row]["name"]] = Run(row, str(directory))
         models = [
             load_retinanet(run.path("config.yaml"), run.path("model_final.pth"), device)

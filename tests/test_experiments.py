@@ -108,17 +108,32 @@ def test_a_known_result_of_the_same_settings_is_used_again(root):
     assert lab(root).find(Experiment("toy", "student", 2)) is None
 
 
+def test_other_settings_or_images_are_another_run(root):
+    """A finished run is never taken for one of an edited yaml."""
+    sad = Experiment("toy", "SAD")
+    before = lab(root).directory(sad)
+    assert lab(root).directory(Experiment("toy", "SAD", 1)).name == before.name
+    yaml = root / "configs" / "toy" / "teacher.yaml"
+    yaml.write_text(yaml.read_text().replace("MAX_ITER: 4", "MAX_ITER: 5"))
+    edited = lab(root).directory(Experiment("toy", "SAD"))
+    assert edited != before
+    data = root / "datasets" / "toy"
+    data.mkdir(parents=True)
+    (data / "digits.json").write_text('{"labeled": 7}')
+    assert lab(root).directory(Experiment("toy", "SAD")) not in (before, edited)
+
+
 @pytest.mark.slow
 def test_teacher_labels_and_student_are_run_once_and_kept(root):
     sad, student = Experiment("toy", "SAD"), Experiment("toy", "student")
     teacher = sad.teacher
     first = lab(root).run_all([teacher, student, sad])
     home = root / "output" / "toy" / "seed0"
-    assert {path.name for path in home.iterdir()} == {"teacher", "student", "SAD"}
-    found = json.loads((home / "teacher" / "hard_targets.json").read_text())
+    runs = [lab(root).directory(experiment) for experiment in (teacher, student, sad)]
+    assert set(home.iterdir()) == set(runs)
+    found = json.loads((runs[0] / "hard_targets.json").read_text())
     assert found["annotations"]
-    log = (home / "SAD" / "output.txt").read_text()
-    assert str(home / "teacher" / "model_final.pth") in log
+    assert str(runs[0] / "model_final.pth") in (runs[2] / "output.txt").read_text()
     for experiment, result in first.items():
         assert 0 <= result["AP"] <= 100 and result["seconds_per_iteration"] > 0
         assert lab(root).find(experiment) == result

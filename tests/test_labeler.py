@@ -421,3 +421,16 @@ def test_an_unknown_set_is_named():
     json_and_images = runpy.run_path(str(SCRIPT))["json_and_images"]
     with pytest.raises(UserError, match="forms is no registered data set"):
         json_and_images("forms")
+
+
+def test_a_folder_of_somebody_else_is_left_alone(scene):
+    """The detections go to <output>_labelling, which may be where the user's images are."""
+    folder = Path(scene["output"].removesuffix(".json") + "_labelling")
+    folder.mkdir(parents=True)
+    (folder / "images.npy").write_bytes(b"of an interrupted run")
+    (folder / "cells.png").write_bytes(b"the user's")
+    with pytest.raises(UserError, match="_labelling.*holds cells.png"):
+        prepare(**scene)
+    assert (folder / "cells.png").read_bytes() == b"the user's"
+    (folder / "cells.png").unlink()
+    assert len(prepare(**scene).images) == len(SIZES)

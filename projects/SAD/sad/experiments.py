@@ -131,7 +131,7 @@ class Lab:
         """The result of each: AP, AP50, AP75 in percent and seconds_per_iteration.
 
         Raises:
-            UserError: a run failed; those under way are ended first.
+            UserError: a run failed; the others come to their end first.
         """
         with ThreadPoolExecutor(self.jobs) as pool:
             return dict(zip(experiments, pool.map(self.result, experiments), strict=True))
@@ -201,7 +201,10 @@ class Lab:
         return output
 
     def directory(self, experiment: Experiment) -> Path:
-        name = experiment.name.replace(" ", "-")
+        # Other settings, or other images, are another run.
+        made_from = json.dumps([experiment.digest, experiment.data], sort_keys=True)
+        digest = hashlib.sha256(made_from.encode()).hexdigest()[:8]
+        name = f"{experiment.name.replace(' ', '-')}-{digest}"
         return (self.output / experiment.benchmark / f"seed{experiment.seed}" / name).resolve()
 
     def _finished(self, run: Path) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import re
 import shutil
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from .image_table import ImageTable, list_folder, list_json
 from .label_share import choose_share
 
 logger = logging.getLogger(__name__)
+
+# What a job leaves in its folder, temporary names of `atomic_write` included.
+OWN_FILES = re.compile(r"images\.(jsonl|npy)|\.?shard_\d+\.npz.*")
 
 
 @dataclass
@@ -117,8 +121,7 @@ def prepare(
         calibration |= _wanted_mean(labeled_json, instances, *labeled_share)
     weights_sha256 = _sha256(weights)
     shards = os.path.splitext(output)[0] + "_labelling"
-    shutil.rmtree(shards, ignore_errors=True)
-    os.makedirs(shards)
+    _make_empty(shards)
     if image_json:
         images, unreadable = list_json(shards, image_root, image_json)
     else:
@@ -142,6 +145,19 @@ def prepare(
     for position, reason in unreadable.items():
         logger.warning(f"skipping {job.path(position)}: {reason}")
     return job
+
+
+def _make_empty(folder: str) -> None:
+    """An empty folder, also where an interrupted run has left its files; others' stay."""
+    if os.path.isdir(folder):
+        foreign = [name for name in os.listdir(folder) if not OWN_FILES.fullmatch(name)]
+        if foreign:
+            raise UserError(
+                f"{folder}, where the processes' detections go, holds {foreign[0]}: move it away, "
+                "or give another --output"
+            )
+        shutil.rmtree(folder)
+    os.makedirs(folder)
 
 
 def _names(categories: list[dict]) -> list[str]:

@@ -29,7 +29,7 @@ from .teacher import load_retinanet
 
 logger = logging.getLogger(__name__)
 
-NUM_SHARDS = 1024  # at most; one is what a process loses when it is stopped
+NUM_SHARDS = 1024  # at most
 
 
 def label_images(job: LabelingJob) -> None:

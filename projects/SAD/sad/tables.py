@@ -56,8 +56,9 @@ def judge(claim: dict, results: dict[str, dict[int, dict]]) -> dict | None:
     Args:
         results: row -> seed -> result; a row or seed that has not been run is left out.
     Returns:
-        {"differences": {seed: AP}, "mean", "standard_error", "p", "held"}; held and p are None with
-        fewer than three seeds in common, and the whole is None without any.
+        {"differences": {seed: AP}, "mean", "standard_error", "p", "held"}; p is None with fewer
+        than three seeds in common, and the whole is None without any. held is None where nothing
+        can be said: too few seeds, or a gain that should not be there and is not sure.
     """
     more, less = (results.get(claim[side], {}) for side in ("more", "less"))
     differences = {seed: more[seed]["AP"] - less[seed]["AP"] for seed in more if seed in less}
@@ -70,7 +71,9 @@ def judge(claim: dict, results: dict[str, dict[int, dict]]) -> dict | None:
         return {**judged, "p": None, "held": None}
     gains = min(differences.values()) > 0 and mean > 2 * error
     p = float(stats.ttest_1samp(list(differences.values()), 0).pvalue)
-    return {**judged, "p": p, "held": gains == claim.get("gains", True)}
+    if claim.get("gains", True) or gains:
+        return {**judged, "p": p, "held": gains == claim.get("gains", True)}
+    return {**judged, "p": p, "held": True if mean <= 0 else None}
 
 
 def markdown(title: str, rows: list[dict], claims: list[dict], command: str) -> str:
@@ -117,9 +120,9 @@ def _claim_line(text: str, judged: dict | None) -> str:
     mean = f"{judged['mean']:+.1f}"
     if len(judged["differences"]) > 1:
         mean += f" ± {judged['standard_error']:.1f}"
-    if judged["held"] is None:
+    if judged["p"] is None:
         return f"| {text} | {each} | {mean} | | fewer than three seeds |"
-    held = "**held**" if judged["held"] else "not held"
+    held = {True: "**held**", False: "not held", None: "undecided"}[judged["held"]]
     return f"| {text} | {each} | {mean} | {judged['p']:.3f} | {held} |"
 
 
