@@ -92,12 +92,11 @@ def make_job(args) -> LabelingJob:
     cfg = get_sad_cfg(args.config_file, args.opts)
     register_from_config(cfg)
     image_json, image_root, labeled_json = args.json, args.images, args.labeled_json
-    share = 1.0, 0
+    share = cfg.DATASETS.LABELED_SHARE, cfg.DATASETS.LABELED_SHARE_SEED
     if args.dataset:
         image_json, image_root = json_and_images(args.dataset)
     if args.labeled_dataset:
         labeled_json, _ = json_and_images(args.labeled_dataset)
-        share = cfg.DATASETS.LABELED_SHARE, cfg.DATASETS.LABELED_SHARE_SEED
     return prepare(
         args.config_file,
         args.weights,

@@ -116,8 +116,10 @@ def test_drops_come_after_the_scaling_to_the_workers(toy):
     cfg = toy.cfg(
         *("student.yaml", "SOLVER.REFERENCE_WORLD_SIZE", 8, "SOLVER.IMS_PER_BATCH", 16),
         *("SOLVER.BASE_LR", 0.08, "SOLVER.MAX_ITER", 1000, "SOLVER.WARMUP_ITERS", 100),
+        *("SAD.DISTILL.WARMUP_ITERS", 50),
     )
     cfg = derive_schedule(cfg, 2)
+    assert cfg.SAD.DISTILL.WARMUP_ITERS == 200
     solver = cfg.SOLVER
     assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.MAX_ITER) == (4, 0.02, 4000)
     assert (solver.WARMUP_ITERS, solver.STEPS) == (400, (2800, 3600))

@@ -36,8 +36,11 @@ def derive_schedule(cfg, world_size: int):
             f"SOLVER.IMS_PER_BATCH is {solver.IMS_PER_BATCH}, it must be a multiple of "
             f"SOLVER.REFERENCE_WORLD_SIZE {solver.REFERENCE_WORLD_SIZE}"
         )
+    max_iter = cfg.SOLVER.MAX_ITER
     cfg = DefaultTrainer.auto_scale_workers(cfg, world_size).clone()
     cfg.defrost()
+    distill = cfg.SAD.DISTILL
+    distill.WARMUP_ITERS = round(distill.WARMUP_ITERS * cfg.SOLVER.MAX_ITER / max(1, max_iter))
     if cfg.SOLVER.LR_DROPS:
         steps = {round(share * cfg.SOLVER.MAX_ITER) for share in cfg.SOLVER.LR_DROPS}
         # The last iterations of very short runs fall together.
