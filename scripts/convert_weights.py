@@ -3,6 +3,7 @@
 The first channels of every layer of a full ResNet, for a yaml that describes a narrower one:
 
     python scripts/convert_weights.py slice --full-config configs/COCO/RetinaNet_R50_800.yaml \\
+        --weights detectron2://ImageNetPretrained/torchvision/R-50.pkl \\
         --config-file configs/COCO/RetinaNet_R50_half_800.yaml --output output/weights/R-50-half.pth
 
 torchvision's ResNets and ResNeXts under Detectron2's names:

@@ -98,7 +98,7 @@ def count_terms(lab: Lab, experiment: Experiment) -> dict:
 def run(args, spec: dict, benchmark: str, known: dict) -> dict:
     """What is to be written of one benchmark, after running what is missing if it is wanted."""
     args.results.mkdir(parents=True, exist_ok=True)
-    lab = Lab(ROOT, args.output, args.results / f"{benchmark}_imbalance.json", "", args.jobs)
+    lab = Lab(ROOT, args.output, args.results / f"{benchmark}_tune.json", "", args.jobs)
     wanted = experiments(spec, benchmark)
     terms = known.get(benchmark, {}).get("terms")
     if not args.no_run and benchmark in args.benchmark:

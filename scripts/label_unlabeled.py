@@ -116,7 +116,9 @@ def make_job(args) -> LabelingJob:
 def run(args) -> None:
     """What each process does."""
     setup_logger(distributed_rank=comm.get_rank(), name="sad")
-    job = comm.all_gather(make_job(args) if comm.is_main_process() else None)[0]
+    job = make_job(args) if comm.is_main_process() else None
+    comm.synchronize()  # --timeout holds here, but not in the group that gathers beside NCCL
+    job = comm.all_gather(job)[0]
     label_images(job)
 
 

@@ -192,7 +192,7 @@ def sweep(args, spec: dict) -> None:
     if args.benchmark not in spec["sweep"]:
         raise UserError(f"configs/tables.yaml has no sweep for {args.benchmark}")
     search = spec["sweep"][args.benchmark]
-    lab = Reproduction(args, spec, f"{args.benchmark}_sweep.json").lab
+    lab = Reproduction(args, spec, f"{args.benchmark}_tune.json").lab
 
     def experiment(config, rate, weight=None):
         opts = ("DATASETS.TEST", f"('{search['test']}',)", "SOLVER.BASE_LR", rate)

@@ -310,7 +310,11 @@ class Laboratory:
     def _torchvision(self, backbone: str):
         path = self.folder / f"start_{backbone}.pth"
         if not path.exists():
-            net = torchvision.models.resnext50_32x4d(weights=None, zero_init_residual=True)
+            name = {"X50": "resnext50_32x4d", "torchvision_R50": "resnet50"}[backbone]
+            net = torchvision.models.get_model(name, weights=None, zero_init_residual=True)
+            for norm in net.modules():
+                if isinstance(norm, torch.nn.BatchNorm2d):
+                    norm.running_var.uniform_(0.5, 1.5)  # as after training
             torch.save(net.state_dict(), self.folder / "torchvision.pth")
             convert_torchvision_file(str(self.folder / "torchvision.pth"), str(path))
         return path
@@ -319,7 +323,7 @@ class Laboratory:
         path = self.folder / f"start_{backbone}.pth"
         if not path.exists():
             full, half = (CONFIGS / f"RetinaNet_{name}_800.yaml" for name in ("R50", "R50_half"))
-            weights = self.starting_weights("R50")
+            weights = self._torchvision("torchvision_R50")
             slice_file(str(full), str(weights), str(half), str(path))
         return path
 

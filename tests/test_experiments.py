@@ -1,12 +1,15 @@
 """What a run depends on, when its result may be used again, and one chain of real runs."""
 
 import json
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from sad.errors import UserError
-from sad.experiments import Experiment, Lab
+from sad.experiments import Experiment, Lab, _alone
 from toy import REPOSITORY
 
 BASE = """
@@ -95,6 +98,8 @@ def test_a_known_result_of_the_same_settings_is_used_again(root):
     assert not (root / "output").exists()
     assert lab(root).find(replace(student, seed=1)) is None
     assert lab(root).find(replace(student, opts=("SOLVER.BASE_LR", 0.1))) is None
+    # Another name for the same settings.
+    assert lab(root).find(replace(student, opts=("SOLVER.MAX_ITER", 4))) == entry
     # Other images than those of the result; without any there is nothing to compare.
     data = root / "datasets" / "toy"
     data.mkdir(parents=True)
@@ -145,10 +150,31 @@ def test_teacher_labels_and_student_are_run_once_and_kept(root):
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
 
 
+def test_a_folder_is_worked_in_by_one_alone(tmp_path):
+    """Also by the process that was started with the lock, after its starter has gone."""
+    log = []
+
+    def work(name):
+        with _alone(tmp_path / "run") as lock:
+            log.append(f"{name} begins")
+            time.sleep(0.2)
+            log.append(f"{name} ends")
+            return subprocess.Popen(["sleep", "0.5"], pass_fds=[lock])
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(work, "ab")
+    begin, end = log[::2], log[1::2]
+    assert [line.split()[0] for line in begin] == [line.split()[0] for line in end]
+    with _alone(tmp_path / "run"):
+        assert first.wait(0) == second.wait(0) == 0
+
+
 @pytest.mark.slow
-def test_a_run_that_fails_names_its_log(root):
+def test_a_run_that_fails_names_its_log_and_is_the_last(root):
     broken = Experiment("toy", "student", 0, ("MODEL.RETINANET.NUM_CLASSES", 7))
+    student = Experiment("toy", "student", 1)
     with pytest.raises(UserError, match="output.txt") as error:
-        lab(root).result(broken)
+        lab(root, jobs=1).run_all([broken, student])
+    assert not lab(root).directory(student).exists()
     log = str(error.value).split("see ")[1].split(";")[0]
     assert "NUM_CLASSES is 7" in open(log).read()

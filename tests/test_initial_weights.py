@@ -145,10 +145,16 @@ def save_backbone(model, path) -> dict[str, torch.Tensor]:
 def test_half_of_resnet50(tmp_path):
     torch.manual_seed(0)
     full, half = COCO / "RetinaNet_R50_800.yaml", COCO / "RetinaNet_R50_half_800.yaml"
-    source = save_backbone(build(full), tmp_path / "full.pth")
-    number = slice_file(
-        str(full), str(tmp_path / "full.pth"), str(half), str(tmp_path / "half.pth")
-    )
+    wide = build(full)
+    files = str(full), str(tmp_path / "full.pth"), str(half), str(tmp_path / "half.pth")
+    save_backbone(wide, files[1])  # the statistics of new weights are 1, as of fused ones
+    with pytest.raises(UserError, match=f"{files[1]} has its batch norm fused .*torchvision/R-50"):
+        slice_file(*files)
+    for key in backbone_keys(wide):
+        if key.endswith("running_var"):
+            wide.state_dict()[key].uniform_(0.5, 1.5)
+    source = save_backbone(wide, files[1])
+    number = slice_file(*files)
     model = build(half)
     load(model, tmp_path / "half.pth")
     sliced = {k.removeprefix(BOTTOM_UP): x for k, x in model.state_dict().items()}
@@ -165,24 +171,25 @@ def test_half_of_resnet50(tmp_path):
         torch.testing.assert_close(now, before, rtol=0.03, atol=0)
 
 
-def test_slice_of_a_whole_retinanet(toy):
+def test_slice_of_a_whole_retinanet(toy, tmp_path):
     """FPN and heads too: the toy student is the toy teacher's first channels."""
-    output = toy.root.parent / f"{toy.root.name}_sliced.pth"
-    number = slice_file(
-        *(toy.path("teacher.yaml"), toy.path("teacher.pth"), toy.path("student.yaml"), str(output))
-    )
+    output, weights = tmp_path / "sliced.pth", str(tmp_path / "trained.pth")
+    full = torch.load(toy.path("teacher.pth"))["model"]
+    for key in full:
+        if key.endswith("running_var"):
+            full[key].uniform_(0.5, 1.5)
+    torch.save({"model": full}, weights)
+    number = slice_file(*(toy.path("teacher.yaml"), weights, toy.path("student.yaml"), str(output)))
     model = build(toy.path("student.yaml"))
     SADCheckpointer(model, strict=True).load(str(output))
-    state, full = model.state_dict(), torch.load(toy.path("teacher.pth"))["model"]
+    state = model.state_dict()
     assert number == len(state)
     # The head keeps its outputs.
     key = "head.cls_score.weight"
     assert torch.equal(state[key], full[key][:, :8] * 2**0.5)
     assert torch.equal(state["head.cls_score.bias"], full["head.cls_score.bias"])
     # The same yaml twice is a copy.
-    slice_file(
-        *(toy.path("teacher.yaml"), toy.path("teacher.pth"), toy.path("teacher.yaml"), str(output))
-    )
+    slice_file(*(toy.path("teacher.yaml"), weights, toy.path("teacher.yaml"), str(output)))
     copy = torch.load(output)["model"]
     for key, tensor in full.items():
         assert torch.equal(copy[key.split("bottom_up.")[-1]], tensor), key

@@ -53,9 +53,9 @@ def test_slurm_step():
 
 
 def test_slurm_with_few_variables():
-    few = {"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_LOCALID": "1"}
+    few = {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_LOCALID": "1"}
     assert find_placement(few) == Placement("SLURM", 1, 2, 1, 2, "127.0.0.1", "10000")
-    few |= {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NODELIST": "gpu3"}
+    few |= {"SLURM_STEP_NUM_TASKS": "4", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NODELIST": "gpu3"}
     assert find_placement(few) == Placement("SLURM", 1, 4, 1, 2, "gpu3", "10000")
 
 
@@ -71,7 +71,7 @@ def test_torchrun_under_slurm():
         # Kubernetes' operators count machines, on which --num-gpus starts the workers.
         {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "host", "MASTER_PORT": "1"},
         {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8"},  # salloc's shell
-        {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"},
+        {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"},
         {**SLURM, "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"},  # srun --pty bash
     ],
     ids=["nothing", "kubernetes", "salloc", "sbatch", "shell"],

@@ -5,6 +5,7 @@ with the same seed, and its hard targets are those of that teacher. Finished res
 json and reused as long as the settings they came from are the same.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -13,7 +14,8 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -112,6 +114,8 @@ def _flat(node, prefix=""):
 class Lab:
     """Runs experiments below `output`, and keeps their results in the json `results`.
 
+    Several commands may work below one folder: what one of them is at, the others wait for.
+
     Args:
         root: the repository, where the commands are.
         jobs: runs at the same time; each gets its share of the cores.
@@ -124,28 +128,45 @@ class Lab:
     unlabeled: str  # data set of the images without labels
     jobs: int = 2
     num_gpus: int = 1
-    locks: dict = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run_all(self, experiments: list[Experiment]) -> dict[Experiment, dict]:
         """The result of each: AP, AP50, AP75 in percent and seconds_per_iteration.
 
         Raises:
-            UserError: a run failed; the others come to their end first.
+            UserError: a run failed; those under way come to their end, no other is begun.
         """
+        stopped = threading.Event()
+
+        def run(experiment):
+            if stopped.is_set():
+                return None
+            try:
+                return self.result(experiment)
+            except BaseException:
+                stopped.set()
+                raise
+
         with ThreadPoolExecutor(self.jobs) as pool:
-            return dict(zip(experiments, pool.map(self.result, experiments), strict=True))
+            try:
+                return dict(zip(experiments, pool.map(run, experiments), strict=True))
+            finally:
+                stopped.set()  # at Ctrl-C, too
 
     def known(self) -> dict:
         """The results file: name -> seed -> result."""
         return json.loads(self.results.read_text()) if self.results.exists() else {}
 
     def find(self, experiment: Experiment) -> dict | None:
-        """Its result, if there is one of the same settings and, where there are any, images."""
-        entry = self.known().get(experiment.name, {}).get(str(experiment.seed))
-        if not entry or entry["digest"] != experiment.digest:
-            return None
-        return entry if experiment.data in (None, entry.get("data")) else None
+        """The result of this seed, these settings and, where it is known, these images.
+
+        Whatever the name it was kept under: two configs may say the same.
+        """
+        for by_seed in self.known().values():
+            entry = by_seed.get(str(experiment.seed))
+            if entry and entry["digest"] == experiment.digest:
+                if experiment.data in (None, entry.get("data")):
+                    return entry
+        return None
 
     def result(self, experiment: Experiment) -> dict:
         found = self.find(experiment)
@@ -159,7 +180,7 @@ class Lab:
             "digest": experiment.digest,
             "data": experiment.data,
         }
-        with self.lock:
+        with _alone(self.results.parent):
             known = self.known()
             known.setdefault(experiment.name, {})[str(experiment.seed)] = result
             with atomic_write(str(self.results)) as file:
@@ -169,7 +190,7 @@ class Lab:
     def train(self, experiment: Experiment) -> Path:
         """The directory of the finished run, which is done now or was before."""
         run = self.directory(experiment)
-        with self._alone(run):
+        with _alone(run) as lock:
             if self._finished(run):
                 return run
             options = ["SEED", experiment.seed, "OUTPUT_DIR", run]
@@ -182,21 +203,23 @@ class Lab:
                 ["projects/SAD/train_net.py", "--resume", "--config-file", experiment.yaml,
                  "--num-gpus", self.num_gpus, *options, *experiment.shared_opts, *experiment.opts],
                 run / "output.txt",
+                lock,
             )  # fmt: skip
         return run
 
     def label(self, teacher: Experiment) -> Path:
         """The teacher's hard targets."""
-        weights = self.train(teacher) / "model_final.pth"
-        output = weights.with_name("hard_targets.json")
-        with self._alone(output):
+        run = self.train(teacher)
+        weights, output = run / "model_final.pth", run / "hard_targets.json"
+        with _alone(run) as lock:
             if not output.exists():
                 self._call(
                     ["scripts/label_unlabeled.py", "--config-file", teacher.yaml,
                      "--weights", weights, "--dataset", self.unlabeled, "--num-gpus", self.num_gpus,
                      "--labeled-dataset", teacher.cfg.DATASETS.TRAIN[0], "--output", output,
                      *teacher.shared_opts],
-                    weights.with_name("label_output.txt"),
+                    run / "label_output.txt",
+                    lock,
                 )  # fmt: skip
         return output
 
@@ -212,12 +235,7 @@ class Lab:
             return False
         return "bbox/AP" in read_metrics(str(run / "metrics.json"))[-1]
 
-    def _alone(self, path: Path) -> threading.Lock:
-        with self.lock:
-            return self.locks.setdefault(path, threading.Lock())
-
-    def _call(self, command: list, log: Path) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
+    def _call(self, command: list, log: Path, lock: int) -> None:
         threads = max(1, (os.cpu_count() or 1) // (self.jobs * self.num_gpus))
         with open(log, "a") as file:
             done = subprocess.run(
@@ -226,6 +244,19 @@ class Lab:
                 env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore"},
                 stdout=file,
                 stderr=file,
+                pass_fds=[lock],  # a run that outlives this process keeps its folder
             )
         if done.returncode:
             raise UserError(f"{command[0]} failed, see {log}; the same command goes on from there")
+
+
+@contextmanager
+def _alone(folder: Path):
+    """No other thread or command is in here with the same folder, which is made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -31,8 +31,6 @@ BOTTOM_UP = "bottom_up."  # the ResNet below an FPN
 def slice_file(full_config: str, weights: str, narrow_config: str, output: str) -> int:
     """Cut the weights of a yaml's model down to the model of another yaml and write them.
 
-    Detectron's own weights, with batch norm fused, do not suit a narrow model that trains its norm.
-
     Args:
         full_config: yaml of the RetinaNet that the weights fit, or whose backbone they fit.
         weights: a file or URL that MODEL.WEIGHTS takes; "" for the yaml's own MODEL.WEIGHTS.
@@ -40,8 +38,8 @@ def slice_file(full_config: str, weights: str, narrow_config: str, output: str) 
     Returns:
         number of tensors written.
     Raises:
-        UserError: the weights do not fill the full backbone, or that is no wider version of the
-            narrow one.
+        UserError: the weights do not fill the full backbone, have lost their batch statistics, or
+            that is no wider version of the narrow one.
     """
     full, cfg = _build(full_config)
     weights = weights or cfg.MODEL.WEIGHTS
@@ -61,6 +59,14 @@ def slice_file(full_config: str, weights: str, narrow_config: str, output: str) 
         sliced = slice_weights(full, loaded, narrow)
     except UserError as error:
         raise UserError(f"{full_config} cannot be cut to {narrow_config}: {error}") from error
+    variances = [x for k, x in loaded.items() if k.endswith(".running_var")]
+    if variances and all((x == x[0]).all() for x in variances):
+        # Caffe2's and MSRA's. A norm that is trained would apply the scale a second time.
+        raise UserError(
+            f"{weights} has its batch norm fused into a scale, which does not hold for fewer "
+            "channels: give weights with batch statistics, for example "
+            "detectron2://ImageNetPretrained/torchvision/R-50.pkl"
+        )
     _write(sliced, output)
     return len(sliced)
 

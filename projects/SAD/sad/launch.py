@@ -96,15 +96,16 @@ def find_placement(env) -> Placement | None:
 
 
 def _slurm_tasks(env) -> int:
-    # The job's number also stands in a shell inside the job, which is one task: the step's counts.
-    return int(_first(env, "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", default="1"))
+    # Only srun names a step. SLURM_NTASKS alone is the job's number, which also stands in the one
+    # shell of an sbatch script or salloc.
+    return _number(env, "SLURM_STEP_NUM_TASKS") if env.get("SLURM_STEP_NUM_TASKS") else 1
 
 
 def _slurm_placement(env) -> Placement:
     world_size = _slurm_tasks(env)
     per_machine = _first(
         env,
-        *("SLURM_STEP_TASKS_PER_NODE", "SLURM_NTASKS_PER_NODE", "SLURM_TASKS_PER_NODE"),
+        *("SLURM_STEP_TASKS_PER_NODE", "SLURM_NTASKS_PER_NODE"),
         default=str(world_size),
     )
     equal = re.fullmatch(r"(\d+)(\(x\d+\))?", per_machine)  # "2(x3)": 2 on each of 3
