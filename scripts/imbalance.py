@@ -24,13 +24,12 @@ from detectron2.modeling import build_model
 from sad import table_pictures, tables
 from sad.config import get_sad_cfg
 from sad.datasets import data_path, register_from_config
-from sad.experiments import Experiment, Lab
+from sad.experiments import Experiment, Lab, add_lab_arguments
 from sad.files import atomic_write
 from sad.loader import build_mixed_loader
 from sad.teacher import build_teacher
 
 ROOT = Path(__file__).resolve().parents[1]
-DEFAULT_JOBS = 1 if torch.cuda.is_available() else 2  # GPUs are not shared out
 EASY = 0.01  # the prior that RetinaNet's class scores start from
 BATCHES = 20
 
@@ -41,13 +40,7 @@ def parse_args(spec: dict) -> argparse.Namespace:
     )
     names = list(spec["benchmarks"])
     parser.add_argument("--benchmark", nargs="+", default=names, choices=names, help="run these")
-    parser.add_argument("--jobs", type=int, default=DEFAULT_JOBS, help="runs at the same time")
-    parser.add_argument("--no-run", action="store_true", help="write what is known, train nothing")
-    parser.add_argument(
-        "--output", type=Path, default=ROOT / "output/reproduce", help="of the runs"
-    )
-    parser.add_argument("--results", type=Path, default=ROOT / "docs/results")
-    parser.add_argument("--tables", type=Path, default=ROOT / "docs/tables")
+    add_lab_arguments(parser, ROOT)
     return parser.parse_args()
 
 
@@ -115,9 +108,6 @@ def run(args, spec: dict, benchmark: str, known: dict) -> dict:
 def main() -> None:
     spec = tables.read_tables(str(ROOT / "configs/tables.yaml"))["imbalance"]
     args = parse_args(spec)
-    args.output, args.results, args.tables = (
-        path.resolve() for path in (args.output, args.results, args.tables)
-    )
     os.chdir(ROOT)  # where configs and, by default, data sets lie
     for benchmark in () if args.no_run else args.benchmark:
         made = data_path(f"{benchmark}/digits.json")

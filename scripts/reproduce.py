@@ -28,13 +28,12 @@ from detectron2.data import DatasetCatalog
 
 from sad import table_pictures, tables
 from sad.datasets import BUILTIN, data_path, register_from_config
-from sad.experiments import Experiment, Lab
+from sad.experiments import Experiment, Lab, add_lab_arguments
 from sad.files import atomic_write
 from sad.report import Run, machine, measure
 from sad.teacher import load_retinanet
 
 ROOT = Path(__file__).resolve().parents[1]
-DEFAULT_JOBS = 1 if torch.cuda.is_available() else 2  # GPUs are not shared out
 
 
 def parse_args(spec: dict) -> argparse.Namespace:
@@ -47,14 +46,8 @@ def parse_args(spec: dict) -> argparse.Namespace:
     parser.add_argument("--benchmark", default="digits", choices=spec["benchmarks"])
     parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
     parser.add_argument("--rows", nargs="+", choices=spec["rows"], help="run these rows alone")
-    parser.add_argument("--jobs", type=int, default=DEFAULT_JOBS, help="runs at the same time")
     parser.add_argument("--num-gpus", type=int, default=1, help="of each run")
-    parser.add_argument("--no-run", action="store_true", help="write what is known, train nothing")
-    parser.add_argument(
-        "--output", type=Path, default=ROOT / "output/reproduce", help="of the runs"
-    )
-    parser.add_argument("--results", type=Path, default=ROOT / "docs/results")
-    parser.add_argument("--tables", type=Path, default=ROOT / "docs/tables")
+    add_lab_arguments(parser, ROOT)
     args = parser.parse_args()
     if not args.table and not args.sweep:
         parser.error("give --table or --sweep")
@@ -145,8 +138,8 @@ class Reproduction:
             return json.loads(path.read_text())["cost"] if path.exists() else {"rows": {}}
         device = "cuda" if torch.cuda.is_available() else "cpu"
         runs = {}
-        for row in rows:
-            if not (experiment := self.experiment(row, self.args.seeds[0])):
+        for row in self.args.rows or rows:
+            if row not in rows or not (experiment := self.experiment(row, self.args.seeds[0])):
                 continue
             directory = self.lab.train(experiment)
             register_from_config(experiment.cfg)
@@ -223,9 +216,6 @@ def command() -> str:
 def main() -> None:
     spec = tables.read_tables(str(ROOT / "configs/tables.yaml"))
     args = parse_args(spec)
-    args.output, args.results, args.tables = (
-        path.resolve() for path in (args.output, args.results, args.tables)
-    )
     os.chdir(ROOT)  # where configs and, by default, data sets lie
     if (
         args.benchmark == "digits"

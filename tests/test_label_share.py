@@ -28,6 +28,16 @@ def test_depends_on_ids_and_seed_alone():
     assert chosen == {image["id"] for image in choose_share(renamed, 0.1, 3, key="id")}
 
 
+def test_several_data_sets():
+    """The same ids again are other images; ids may be texts in one and numbers in another."""
+    names = [{"image_id": f"{image['image_id']}.jpg"} for image in IMAGES]
+    everything = [*IMAGES, *[dict(image) for image in IMAGES], *names]
+    chosen = choose_share(everything, 0.1, 3)
+    assert len(chosen) == 60
+    assert len(set(map(str, ids(chosen)))) > 50  # not the same images of each set
+    assert any(isinstance(name, str) for name in ids(chosen))
+
+
 def test_the_loader_trains_on_the_share(toy):
     cfg = toy.cfg("student.yaml", "DATASETS.LABELED_SHARE", 0.34)
     loader = iter(build_mixed_loader(cfg))

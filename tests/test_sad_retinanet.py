@@ -49,6 +49,17 @@ def losses_of(model, batch, iteration=0):
         return model(batch)
 
 
+@pytest.mark.parametrize(("normalizers", "at_first"), [("local", 1), ("global", 3)])
+def test_a_micro_batch_is_prepared_when_it_is_asked_for(toy, batches, normalizers, at_first):
+    """With one normaliser for all of them, all are: else their logits would lie in memory."""
+    model = build(toy, "SAD.yaml", "SOLVER.LOSS_NORMALIZERS", normalizers)
+    forwards = []
+    model.teacher.backbone.register_forward_hook(lambda *_: forwards.append(1))
+    step = model.prepare([flagged(batch, "1111", "1111") for batch in batches])
+    assert not next(step).teacher_logits.requires_grad and len(forwards) == at_first
+    assert len(list(step)) == 2 and len(forwards) == 3
+
+
 # --- a plain RetinaNet as long as nothing is distilled ------------------------------------------
 
 

@@ -158,6 +158,15 @@ def test_share_of_labeled_images_is_stated(toy, opts, unlabeled, share):
     assert f": {share} of the images" in describe_run(toy.cfg("SAD.yaml", *opts), 6, unlabeled, 1)
 
 
+@pytest.mark.parametrize("opts", [(), ("SAD.DISTILL.LOSS", "none")])
+def test_soft_targets_are_stated_where_there_are_any(toy, opts):
+    cfg = toy.cfg("SAD.yaml" if opts else "student.yaml", *opts)
+    assert "targets hard on labelled and hard on unlabelled" in describe_run(cfg, 6, 6, 1)
+    if opts:
+        cfg = toy.cfg("SAD.yaml", *opts, "SAD.TARGETS.UNLABELED", "('soft',)")
+        assert "hard on labelled and none on unlabelled" in describe_run(cfg, 6, 6, 1)
+
+
 @pytest.mark.parametrize("max_iter", [1, 2, 3, 5])
 def test_very_short_runs_train(toy, max_iter):
     """The first thing anybody tries is a run of a few iterations."""

@@ -5,6 +5,7 @@ with the same seed, and its hard targets are those of that teacher. Finished res
 json and reused as long as the settings they came from are the same.
 """
 
+import argparse
 import fcntl
 import hashlib
 import json
@@ -19,6 +20,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from detectron2.config import get_cfg
 
 from .config import add_sad_config, get_sad_cfg
@@ -260,3 +262,18 @@ def _alone(folder: Path):
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def add_lab_arguments(parser: argparse.ArgumentParser, root: Path) -> None:
+    """How and where a command runs experiments; `root` is the repository."""
+    jobs = 1 if torch.cuda.is_available() else 2  # GPUs are not shared out
+    parser.add_argument("--jobs", type=int, default=jobs, help="runs at the same time")
+    parser.add_argument("--no-run", action="store_true", help="write what is known, train nothing")
+    for name, default, content in (
+        ("--output", "output/reproduce", "runs"),
+        ("--results", "docs/results", "numbers, used again"),
+        ("--tables", "docs/tables", "tables and pictures"),
+    ):
+        parser.add_argument(
+            name, type=lambda path: Path(path).resolve(), default=root / default, help=content
+        )

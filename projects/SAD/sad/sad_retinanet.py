@@ -1,5 +1,6 @@
 """The student: a RetinaNet that, while training, also learns from a teacher's class logits."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -158,19 +159,22 @@ class SADRetinaNet(RetinaNet):
         return losses
 
     @torch.no_grad()
-    def prepare(self, batches: list[list[dict]]) -> list[PreparedBatch]:
+    def prepare(self, batches: list[list[dict]]) -> Iterator[PreparedBatch]:
         """Anchor labels and teacher outputs of a step's micro-batches, and what their losses are
         divided by.
 
         With `loss_normalizers` "global" the losses of all micro-batches and workers are divided by
-        one sum over all of them. DistributedDataParallel averages over the workers, so that sum
-        is divided by their number.
+        one sum over all of them, so all are prepared at first. DistributedDataParallel averages
+        over the workers, so that sum is divided by their number. With "local" each is prepared
+        when it is asked for.
         """
-        step = [self._prepare(batch) for batch in batches]
         if self.loss_normalizers == "local":
-            for batch in step:
+            for inputs in batches:
+                batch = self._prepare(inputs)
                 batch.distillation_normalizer = self._distillation_sum(batch).clamp_min(1)
-            return step
+                yield batch
+            return
+        step = [self._prepare(batch) for batch in batches]
         labels = [labels for batch in step for labels in batch.gt_labels]
         sums = torch.tensor(
             [
@@ -190,7 +194,7 @@ class SADRetinaNet(RetinaNet):
         for batch in step:
             batch.detection_normalizer = getattr(self, "loss_normalizer", 100) / world_size
             batch.distillation_normalizer = max(distillation, 1) / world_size
-        return step
+        yield from step
 
     def _prepare(self, batch: list[dict]) -> PreparedBatch:
         images = self.preprocess_image(batch)

@@ -53,7 +53,12 @@ def derive_schedule(cfg, world_size: int):
 
 def describe_run(cfg, num_labeled: int, num_unlabeled: int, world_size: int) -> str:
     """Effective batch, mix and learning rate in one line; `cfg` is that of `derive_schedule`."""
-    solver, targets, mix = cfg.SOLVER, cfg.SAD.TARGETS, cfg.SAD.LOADER.MIX
+    solver, mix = cfg.SOLVER, cfg.SAD.LOADER.MIX
+    distills = cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet" and cfg.SAD.DISTILL.LOSS != "none"
+    labeled, unlabeled = (
+        "+".join(name for name in names if name == "hard" or distills) or "none"
+        for names in (cfg.SAD.TARGETS.LABELED, cfg.SAD.TARGETS.UNLABELED)
+    )
     steps = solver.ACCUMULATION_STEPS
     everything = num_labeled + num_unlabeled
     share = {
@@ -66,7 +71,7 @@ def describe_run(cfg, num_labeled: int, num_unlabeled: int, world_size: int) -> 
         f"steps x {solver.IMS_PER_BATCH // (world_size * steps)} images a forward, loss "
         f"normalisers {solver.LOSS_NORMALIZERS}; mix {mix} of {num_labeled} labelled and "
         f"{num_unlabeled} unlabelled images: {share:.0%} of the images seen are labelled, targets "
-        f"{'+'.join(targets.LABELED)} on labelled and {'+'.join(targets.UNLABELED)} on unlabelled; "
+        f"{labeled} on labelled and {unlabeled} on unlabelled; "
         f"learning rate {solver.BASE_LR:g} over {solver.MAX_ITER} iterations, warm-up "
         f"{solver.WARMUP_ITERS}, times {solver.GAMMA:g} at {solver.STEPS}"
     )
@@ -115,17 +120,16 @@ class SADStep(SimpleTrainer):
         model = _unwrap(self.model)
         size = len(batch) // self.accumulation_steps
         micro_batches = [batch[i : i + size] for i in range(0, len(batch), size)]
-        prepared = None
+        inputs = [(micro_batch,) for micro_batch in micro_batches]
         if isinstance(model, SADRetinaNet):
-            prepared = model.prepare(micro_batches)
+            inputs = zip(micro_batches, model.prepare(micro_batches), strict=True)
         total = {}
-        for number, micro_batch in enumerate(micro_batches):
-            inputs = (micro_batch, prepared[number]) if prepared else (micro_batch,)
+        for number, given in enumerate(inputs):
             # DistributedDataParallel averages over the workers once, with the last micro-batch.
             alone = number + 1 < len(micro_batches) and self.model is not model
             with self.model.no_sync() if alone else nullcontext():
                 with torch.autocast(self.device_type, self.precision, enabled=self.autocast):
-                    losses = self.model(*inputs)
+                    losses = self.model(*given)
                 losses = {name: self.loss_share * loss for name, loss in losses.items()}
                 self.scaler.scale(sum(losses.values())).backward()
             for name, loss in losses.items():
