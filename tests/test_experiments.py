@@ -159,14 +159,14 @@ def test_a_folder_is_worked_in_by_one_alone(tmp_path):
             log.append(f"{name} begins")
             time.sleep(0.2)
             log.append(f"{name} ends")
-            return subprocess.Popen(["sleep", "0.5"], pass_fds=[lock])
+            return subprocess.Popen(["sleep", "2"], pass_fds=[lock])
 
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(work, "ab")
     begin, end = log[::2], log[1::2]
     assert [line.split()[0] for line in begin] == [line.split()[0] for line in end]
     with _alone(tmp_path / "run"):
-        assert first.wait(0) == second.wait(0) == 0
+        assert first.wait(0.5) == second.wait(0.5) == 0
 
 
 @pytest.mark.slow

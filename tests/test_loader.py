@@ -18,7 +18,7 @@ from processes import run_workers
 from sad.datasets import register_coco_set
 from sad.errors import UserError
 from sad.loader import MixedBatchSampler, MixedDataset, build_mixed_loader
-from sad.trainer import ReadableShare
+from sad.step import ReadableShare
 
 
 def batches(count, *, start=0, **arguments):

@@ -1,6 +1,8 @@
 """A whole run: schedule, clipping, what is logged, checkpoints, resuming, several processes."""
 
+import copy
 import json
+import re
 import shutil
 
 import numpy as np
@@ -390,7 +392,7 @@ def test_resumed_run_is_the_unbroken_run(run, toy, tmp_path):
     assert recorder.samples == recorded.samples[10:]
     assert recorder.learning_rates == recorded.learning_rates[10:]
     for key in ("loss_cls", "loss_box_reg", "loss_distill"):
-        assert history(trainer, key) == history(unbroken, key)[10:]
+        assert history(trainer, key) == history(unbroken, key)
     assert_same_weights(
         weights(tmp_path / "resumed" / "model_final.pth"), weights(output / "model_final.pth")
     )
@@ -471,6 +473,35 @@ def test_weights_to_start_from(run, toy, tmp_path):
     trainer = make_trainer(cfg)
     assert trainer.start_iter == 0
     assert_same_weights(trainer.model.state_dict(), weights(path))
+
+
+# --- losses and gradients that are no numbers ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [("loss", "loss_cls is nan"), ("gradient", "the gradient's norm is inf")],
+)
+def test_what_is_no_number_stops_the_run_before_the_step(toy, tmp_path, value, named):
+    class Poison(HookBase):
+        def before_step(self):
+            if self.trainer.iter == 4:
+                self.before = copy.deepcopy(dict(self.trainer.model.named_parameters()))
+                bias = self.trainer.model.head.cls_score.bias
+                if value == "loss":
+                    bias.data[0] = torch.nan
+                else:
+                    bias.register_hook(lambda gradient: gradient * torch.inf)
+
+    poison = Poison()
+    opts = (*TEN, "SOLVER.CHECKPOINT_PERIOD", 3, "SOLVER.WARMUP_ITERS", 0, "DATASETS.TEST", ())
+    with pytest.raises(UserError, match=f"{named} at iteration 4, learning rate 0.02, ") as error:
+        train(toy, tmp_path / "run", "SAD.yaml", *opts, hooks=[poison])
+    assert re.search(r"image ids \d0, \d0: .*SOLVER.BASE_LR", str(error.value))
+    after = dict(poison.trainer.model.named_parameters())
+    changed = [key for key, x in poison.before.items() if not torch.equal(x, after[key])]
+    assert changed == (["head.cls_score.bias"] if value == "loss" else [])
+    assert (tmp_path / "run" / "last_checkpoint").read_text() == "model_0000002.pth"
 
 
 # --- images that cannot be read -----------------------------------------------------------------

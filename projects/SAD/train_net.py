@@ -80,6 +80,7 @@ def main(args):
 
 @exit_on_user_error
 def start():
+    logging.raiseExceptions = False  # a full disk is told of once, not for each line of the log
     parser = default_argument_parser()
     parser.add_argument(
         "--check-teacher", action="store_true", help="evaluate the teacher on DATASETS.TEST first"

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from pathlib import Path
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
@@ -29,6 +30,10 @@ class ArrayUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
+class UnreadableError(UserError):
+    """A file of weights that is missing or broken."""
+
+
 class SADCheckpointer(DetectionCheckpointer):
     """DetectionCheckpointer that writes atomically and loads .pth weights-only.
 
@@ -36,31 +41,84 @@ class SADCheckpointer(DetectionCheckpointer):
     ImageNet weights needs the default, which logs them.
     """
 
-    def __init__(self, model, save_dir="", *, strict=False, **kwargs):
+    def __init__(self, model, save_dir="", *, strict=False, keep=0, **kwargs):
+        """
+        Args:
+            keep: see SOLVER.CHECKPOINTS_TO_KEEP.
+        """
         super().__init__(model, save_dir, **kwargs)
         self.strict = strict
+        self.keep = keep
 
     def save(self, name: str, **extra) -> None:
-        if not (self.save_dir and self.save_to_disk):
+        """Write <name>.pth; every worker calls it, one of them writes.
+
+        Raises:
+            UserError: the disk is full, or the folder cannot be written; older checkpoints stay.
+        """
+        if not self.save_dir:
             return
         states = {key: item.state_dict() for key, item in self.checkpointables.items()}
+        if not self.save_to_disk:
+            return
         path = os.path.join(self.save_dir, f"{name}.pth")
         self.logger.info(f"Saving checkpoint to {path}")
-        with atomic_write(path, "wb") as file:
-            torch.save({"model": self.model.state_dict(), **states, **extra}, file)
-        self.tag_last_checkpoint(f"{name}.pth")
+        try:
+            with atomic_write(path, "wb") as file:
+                torch.save({"model": self.model.state_dict(), **states, **extra}, file)
+            self.tag_last_checkpoint(f"{name}.pth")
+            self._prune()
+        except (OSError, RuntimeError) as error:
+            # After the disk's error torch's writer raises another one, at its end.
+            disk = error if isinstance(error, OSError) else error.__context__
+            if not isinstance(disk, OSError):
+                raise
+            raise UserError(
+                f"checkpoint {path} cannot be written ({disk.strerror or disk}): the older ones "
+                "are as they were; mend that and go on with --resume"
+            ) from error
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         with atomic_write(os.path.join(self.save_dir, "last_checkpoint")) as file:
             file.write(last_filename_basename)
 
+    def _numbered(self) -> list[Path]:
+        """The checkpoints of iterations, the newest first."""
+        return sorted(Path(self.save_dir).glob("model_[0-9]*.pth"), reverse=True)
+
+    def _prune(self) -> None:
+        outdated = self._numbered()[self.keep :] if self.keep else []
+        for path in [*outdated, *Path(self.save_dir).glob(".model_*.pth.*")]:
+            path.unlink()  # the second: what a killed run was writing
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict:
+        """As Checkpointer's; where the last checkpoint is broken, from the one before it.
+
+        Raises:
+            UserError: none of the run's checkpoints can be read.
+        """
+        if not (resume and self.has_checkpoint()):
+            return super().resume_or_load(path, resume=False)
+        last = Path(self.get_checkpoint_file())
+        older = [path for path in self._numbered() if path != last]
+        if last in self._numbered():
+            older = [path for path in older if path.name < last.name]
+        for path in (last, *older):
+            try:
+                return self.load(str(path))
+            except UnreadableError as error:
+                self.logger.warning(f"{error}; trying the checkpoint before it")
+        raise UserError(f"none of the checkpoints in {self.save_dir} can be read")
+
     def load(self, path: str, *args, **kwargs) -> dict:
         try:
             return super().load(path, *args, **kwargs)
         except (AssertionError, FileNotFoundError) as error:
-            raise UserError(f"weights {path} do not exist") from error
+            raise UnreadableError(f"weights {path} do not exist") from error
         except OSError as error:
             raise UserError(f"weights {path} cannot be read: {error}") from error
+        finally:
+            self._parsed_url_during_load = None  # Detectron2 forgets it after a failure
 
     def _load_file(self, filename):
         try:
@@ -76,7 +134,7 @@ class SADCheckpointer(DetectionCheckpointer):
             if wrong := [key for key, x in loaded["model"].items() if not hasattr(x, "shape")]:
                 raise TypeError(f"{wrong[0]} is no array")
         except Exception as error:  # a broken file can raise anything
-            raise UserError(
+            raise UnreadableError(
                 f"weights {filename} cannot be read: they are cut short, hold more than arrays, or "
                 f"are no checkpoint ({type(error).__name__})"
             ) from error
@@ -108,3 +166,10 @@ class SADCheckpointer(DetectionCheckpointer):
         if self.strict and problems:
             raise UserError(f"the weights do not fit the model, keys: {'; '.join(problems)}")
         super()._log_incompatible_keys(incompatible)
+
+
+class BestWeights(SADCheckpointer):
+    """Writes weights that no run goes on from."""
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        pass

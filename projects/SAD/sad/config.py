@@ -34,6 +34,8 @@ def add_sad_config(cfg: CN) -> None:
     # Clip the gradient norm of the whole model at this value; 0 switches it off. Detectron2's
     # SOLVER.CLIP_GRADIENTS clips each parameter by itself.
     cfg.SOLVER.CLIP_FULL_MODEL_NORM = 0.0
+    # Checkpoints that are kept beside model_final and model_best, the newest ones; 0 keeps all.
+    cfg.SOLVER.CHECKPOINTS_TO_KEEP = 0
     # Numbers the student computes in when SOLVER.AMP.ENABLED: bfloat16 or float16.
     cfg.SOLVER.AMP.PRECISION = "bfloat16"
     # Training stops when more than this share of the images seen could not be read.
@@ -113,6 +115,31 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
     except Exception as error:  # yacs, yaml and Detectron2 raise anything
         raise UserError(f"{where}: {' '.join(str(error).split())}") from error
     return cfg
+
+
+# What training does not depend on: where files lie, and what a run does besides.
+NOT_SETTINGS = (
+    *("OUTPUT_DIR", "SAD.TEACHER.WEIGHTS", "SAD.TEACHER.CONFIG_FILE", "DATASETS.REGISTER"),
+    *("MODEL.DEVICE", "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINT", "TEST.EVAL_PERIOD"),
+)
+
+
+def training_settings(cfg) -> dict:
+    """Every key that training depends on and that has not its default: {"SOLVER.BASE_LR": 0.2}."""
+    defaults, own = (dict(_flat(config)) for config in (get_sad_cfg(), cfg))
+    return {
+        key: value
+        for key, value in own.items()
+        if not key.startswith(NOT_SETTINGS) and defaults.get(key) != value
+    }
+
+
+def _flat(node, prefix=""):
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, list(value) if isinstance(value, tuple) else value
 
 
 def check_config(cfg) -> None:

@@ -1,9 +1,10 @@
-"""Mistakes a user can mend: one sentence on stderr and exit code 2, never a traceback."""
+"""How commands end: a mistake a user can mend is one sentence and exit code 2, no traceback."""
 
 import functools
 import sys
 
 EXIT_CODE = 2
+RESUME_EXIT_CODE = 75  # sysexits.h: "temporary failure, try again", with --resume
 
 
 class UserError(Exception):

@@ -21,19 +21,13 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from detectron2.config import get_cfg
 
-from .config import add_sad_config, get_sad_cfg
+from .config import get_sad_cfg, training_settings
 from .datasets import data_path
 from .errors import UserError
 from .files import atomic_write
 from .report import METRICS, read_metrics
 
-# What a result does not depend on: where files lie, and what the run does besides training.
-NOT_SETTINGS = (
-    "OUTPUT_DIR", "SEED", "SAD.TEACHER.WEIGHTS", "SAD.TEACHER.CONFIG_FILE", "DATASETS.REGISTER",
-    "MODEL.DEVICE", "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINT_PERIOD", "TEST.EVAL_PERIOD",
-)  # fmt: skip
 PUNCTUATION = "(',)"  # of a tuple of one name
 
 
@@ -79,15 +73,9 @@ class Experiment:
         return None
 
     def settings(self) -> dict:
-        """Every key that is not Detectron2's or this project's default, the teacher's included."""
-        defaults = get_cfg()
-        add_sad_config(defaults)
-        defaults, own = (dict(_flat(cfg)) for cfg in (defaults, self.cfg))
-        chosen = {
-            key: value
-            for key, value in own.items()
-            if not key.startswith(NOT_SETTINGS) and defaults.get(key) != value
-        }
+        """What its result depends on besides the seed, the teacher's settings included."""
+        chosen = training_settings(self.cfg)
+        chosen.pop("SEED", None)
         if self.teacher:
             chosen["teacher"] = self.teacher.settings()
         return chosen
@@ -102,14 +90,6 @@ class Experiment:
     def digest(self) -> str:
         text = json.dumps(self.settings(), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _flat(node, prefix=""):
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, list(value) if isinstance(value, tuple) else value
 
 
 @dataclass

@@ -1,8 +1,21 @@
 """Writing files so that a reader never sees a half-written one."""
 
+import hashlib
 import os
 import tempfile
 from contextlib import contextmanager
+
+from detectron2.utils.file_io import PathManager
+
+
+def sha256(path: str) -> str:
+    """Of a file, or of what a URL names, which is downloaded.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(PathManager.get_local_path(path), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

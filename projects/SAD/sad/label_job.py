@@ -1,17 +1,15 @@
 """What is to be labelled, read and checked before any inference."""
 
-import hashlib
 import logging
 import os
 import re
 import shutil
 from dataclasses import dataclass
 
-from detectron2.utils.file_io import PathManager
-
 from .coco_json import count_instances
 from .config import get_sad_cfg
 from .errors import UserError
+from .files import sha256
 from .image_table import ImageTable, list_folder, list_json
 from .label_share import choose_share
 
@@ -182,7 +180,6 @@ def _wanted_mean(labeled_json: str, instances: dict, share: float, seed: int) ->
 
 def _sha256(weights: str) -> str:
     try:
-        with open(PathManager.get_local_path(weights), "rb") as file:  # downloads, if it is a URL
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(weights)
     except OSError as error:
         raise UserError(f"the teacher's weights {weights} cannot be opened: {error}") from error

@@ -1,7 +1,9 @@
 """One worker or many: started here (Detectron2's launch), by torchrun, or by SLURM's srun."""
 
+import multiprocessing
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ from detectron2.engine.launch import DEFAULT_TIMEOUT
 from detectron2.utils import comm
 from torch.multiprocessing import ProcessExitedException
 
-from .errors import EXIT_CODE, UserError
+from .errors import EXIT_CODE, RESUME_EXIT_CODE, UserError
 
 # What a launcher takes at most to notice that a worker has failed, and to stop the others.
 GRACE_SECONDS = 3
@@ -202,6 +204,7 @@ def _launch(main, args, timeout: timedelta) -> None:
             f"--num-machines {args.num_machines} needs --dist-url tcp://HOST:PORT, a free port of "
             "the machine of --machine-rank 0"
         )
+    signal.signal(signal.SIGTERM, _pass_on)
     try:
         launch(
             _work,
@@ -213,10 +216,16 @@ def _launch(main, args, timeout: timedelta) -> None:
             timeout=timeout,
         )
     except ProcessExitedException as error:
-        if error.exit_code == EXIT_CODE:
-            sys.exit(EXIT_CODE)  # the worker has said its sentence
+        if error.exit_code in (EXIT_CODE, RESUME_EXIT_CODE):
+            sys.exit(error.exit_code)  # the worker has said its sentence
         rank = args.machine_rank * args.num_gpus + error.error_index
         sys.exit(f"error: worker {rank} of {args.num_gpus * args.num_machines}: {error}")
+
+
+def _pass_on(signal_number, _) -> None:
+    """To the workers, which may write a checkpoint before they end."""
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal_number)
 
 
 def _work(main, args) -> None:

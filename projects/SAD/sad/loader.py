@@ -1,6 +1,7 @@
 """Labelled and unlabelled images mixed; a sample depends on its seed and place in the mix alone."""
 
 import itertools
+import signal
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -188,11 +189,18 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
     )
     return torch.utils.data.DataLoader(
         MixedDataset(labeled, unlabeled, SADDatasetMapper(cfg, is_train=True)),
+        generator=torch.Generator(),  # else each start draws from the one that a resume restores
+        worker_init_fn=_outlive_preemption,
         batch_sampler=sampler,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=trivial_batch_collator,
         persistent_workers=cfg.DATALOADER.NUM_WORKERS > 0,
     )
+
+
+def _outlive_preemption(_) -> None:
+    # A scheduler's SIGTERM goes to every process; the last batches are still needed.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _check_annotations(cfg, unlabeled: list[dict]) -> None:

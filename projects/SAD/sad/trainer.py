@@ -1,23 +1,25 @@
 """DefaultTrainer for one student with or without a teacher, on GPUs or CPUs."""
 
+import errno
 import logging
 import os
-import time
 import weakref
-from contextlib import nullcontext
 
 import torch
-from detectron2.engine import DefaultTrainer, SimpleTrainer, TrainerBase, create_ddp_model
+from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, hooks
 from detectron2.utils import comm
-from detectron2.utils.events import get_event_storage
 
-from .checkpoint import SADCheckpointer
+from .checkpoint import BestWeights, SADCheckpointer
+from .config import training_settings
 from .datasets import check_test_sets
 from .errors import UserError
 from .evaluation import BoxEvaluator
+from .files import sha256
 from .loader import build_mixed_loader
+from .resume import BestCheckpointer, Checkpointer, MetricsHistory, Preemption, check_same_run
 from .sad_retinanet import SADRetinaNet
-from .teacher import PRECISIONS, build_teacher
+from .step import SADStep
+from .teacher import build_teacher
 
 logger = logging.getLogger(__name__)
 
@@ -77,115 +79,15 @@ def describe_run(cfg, num_labeled: int, num_unlabeled: int, world_size: int) -> 
     )
 
 
-class SADStep(SimpleTrainer):
-    """One training step: SimpleTrainer's, with gradient accumulation, autocast and clipping."""
-
-    def __init__(self, model, data_loader, optimizer, cfg):
-        super().__init__(model, data_loader, optimizer)
-        self.accumulation_steps = cfg.SOLVER.ACCUMULATION_STEPS
-        # "global" losses are shares of the whole step's already, "local" ones are each forward's.
-        is_local = cfg.SOLVER.LOSS_NORMALIZERS == "local"
-        self.loss_share = 1 / self.accumulation_steps if is_local else 1.0
-        self.device_type = torch.device(cfg.MODEL.DEVICE).type
-        self.precision = PRECISIONS[cfg.SOLVER.AMP.PRECISION]
-        self.autocast = cfg.SOLVER.AMP.ENABLED and self.precision != torch.float32
-        self.scaler = torch.amp.GradScaler(
-            self.device_type, enabled=self.autocast and self.precision == torch.float16
-        )
-        self.clip_norm = cfg.SOLVER.CLIP_FULL_MODEL_NORM
-        self.readable = ReadableShare(cfg.DATALOADER.MAX_UNREADABLE)
-
-    def run_step(self):
-        start = time.perf_counter()
-        batch = next(self._data_loader_iter)
-        data_time = time.perf_counter() - start
-        self.readable.check(batch)
-
-        self.optimizer.zero_grad()
-        losses = self._accumulate(batch)
-        if self.clip_norm > 0:
-            self.scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self._write_metrics(losses, data_time)
-        if "loss_distill" in losses:
-            detection = (losses["loss_cls"] + losses["loss_box_reg"]).item()
-            if detection > 0:  # it is 0 in a batch without hard targets
-                ratio = losses["loss_distill"].item() / detection
-                get_event_storage().put_scalar("distill_to_detection", ratio)
-
-    def _accumulate(self, batch: list[dict]) -> dict[str, torch.Tensor]:
-        """Add up the gradients of equal micro-batches; returns the losses of the whole batch."""
-        model = _unwrap(self.model)
-        size = len(batch) // self.accumulation_steps
-        micro_batches = [batch[i : i + size] for i in range(0, len(batch), size)]
-        inputs = [(micro_batch,) for micro_batch in micro_batches]
-        if isinstance(model, SADRetinaNet):
-            inputs = zip(micro_batches, model.prepare(micro_batches), strict=True)
-        total = {}
-        for number, given in enumerate(inputs):
-            # DistributedDataParallel averages over the workers once, with the last micro-batch.
-            alone = number + 1 < len(micro_batches) and self.model is not model
-            with self.model.no_sync() if alone else nullcontext():
-                with torch.autocast(self.device_type, self.precision, enabled=self.autocast):
-                    losses = self.model(*given)
-                losses = {name: self.loss_share * loss for name, loss in losses.items()}
-                self.scaler.scale(sum(losses.values())).backward()
-            for name, loss in losses.items():
-                total[name] = total.get(name, 0) + loss.detach()
-        return total
-
-    def state_dict(self):
-        return {
-            **super().state_dict(),
-            "scaler": self.scaler.state_dict(),
-            # An attribute in Detectron2's dense detectors, so not in the model's state.
-            "loader_seed": self.data_loader.batch_sampler.seed,
-            "loss_normalizer": getattr(_unwrap(self.model), "loss_normalizer", None),
-        }
-
-    def load_state_dict(self, state):
-        super().load_state_dict(state)
-        self.scaler.load_state_dict(state["scaler"])
-        self.data_loader.batch_sampler.seed = state["loader_seed"]
-        if state["loss_normalizer"] is not None:
-            _unwrap(self.model).loss_normalizer = state["loss_normalizer"]
-
-
-class ReadableShare:
-    """Names images that could not be read, and stops the run when they become too many."""
-
-    def __init__(self, max_share: float):
-        self.max_share = max_share
-        self.seen = self.unreadable = 0
-        self.named = set()
-
-    def check(self, batch: list[dict]) -> None:
-        """
-        Raises:
-            UserError: more than the allowed share of the images was unreadable.
-        """
-        for sample in batch:
-            self.seen += 1
-            self.unreadable += len(sample["unreadable"])
-            for name in set(sample["unreadable"]) - self.named:
-                self.named.add(name)
-                logger.warning(f"Image skipped, it cannot be read: {name}")
-        # One broken file among the first images is no reason to stop.
-        allowed = self.max_share * max(self.seen, 100)
-        if self.unreadable > allowed or any("image" not in sample for sample in batch):
-            raise UserError(
-                f"{self.unreadable} of {self.seen} images could not be read, more than "
-                f"DATALOADER.MAX_UNREADABLE {self.max_share:g}; for example {max(self.named)}"
-            )
+DISK_ERRORS = errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO
 
 
 def _no_user_error(record) -> bool:
-    return not (record.exc_info and isinstance(record.exc_info[1], UserError))
+    error = record.exc_info and record.exc_info[1]
+    return not (isinstance(error, UserError) or getattr(error, "errno", None) in DISK_ERRORS)
 
 
-# TrainerBase logs a traceback of whatever stops the training; a UserError says all in its sentence.
+# TrainerBase logs a traceback of whatever stops the training; one sentence says it all.
 logging.getLogger("detectron2.engine.train_loop").addFilter(_no_user_error)
 
 
@@ -197,34 +99,100 @@ class SADTrainer(DefaultTrainer):
         TrainerBase.__init__(self)
         cfg = derive_schedule(cfg, comm.get_world_size())
         model = self.build_model(cfg)
-        if isinstance(model, SADRetinaNet) and model.distills:
+        distills = isinstance(model, SADRetinaNet) and model.distills
+        if distills:
             model.attach_teacher(build_teacher(cfg)[0])
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
-        images = data_loader.batch_sampler
-        logger.info(
-            describe_run(cfg, images.num_labeled, images.num_unlabeled, comm.get_world_size())
-        )
+        images, world_size = data_loader.batch_sampler, comm.get_world_size()
+        logger.info(describe_run(cfg, images.num_labeled, images.num_unlabeled, world_size))
         check_test_sets(cfg)
+        self.run = {
+            "settings": training_settings(cfg),
+            "images": [images.num_labeled, images.num_unlabeled],
+            "teacher": sha256(cfg.SAD.TEACHER.WEIGHTS) if distills else None,
+            "world_size": world_size,
+        }
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
 
         on_gpu = cfg.MODEL.DEVICE.startswith("cuda")
         device_ids = [torch.cuda.current_device()] if on_gpu else None
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
         self._trainer = SADStep(model, data_loader, optimizer, cfg)
-        extra = {"mimic": mimic} if (mimic := getattr(_unwrap(model), "mimic", None)) else {}
+        extra = {"mimic": mimic} if (mimic := getattr(self._trainer.student, "mimic", None)) else {}
         self.checkpointer = SADCheckpointer(
-            model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self), **extra
+            model,
+            cfg.OUTPUT_DIR,
+            keep=cfg.SOLVER.CHECKPOINTS_TO_KEEP,
+            trainer=weakref.proxy(self),
+            **extra,
         )
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
+        self.preemption = Preemption()
         self.register_hooks(self.build_hooks())
+
+    def build_hooks(self):
+        """Detectron2's in another order: evaluate, write metrics, and then the checkpoint, so that
+        nothing of an iteration is left to do for a resumed run.
+        """
+        cfg, default = self.cfg, super().build_hooks()
+        last = hooks.PeriodicWriter, hooks.PeriodicCheckpointer
+        first = [hook for hook in default if not isinstance(hook, last)]
+        writer = next((hook for hook in default if isinstance(hook, hooks.PeriodicWriter)), None)
+        best = None
+        if comm.is_main_process() and cfg.TEST.EVAL_PERIOD > 0 and cfg.DATASETS.TEST:
+            test_sets = cfg.DATASETS.TEST
+            metric = "bbox/AP" if len(test_sets) == 1 else f"{test_sets[0]}/bbox/AP"
+            weights = BestWeights(self._trainer.model, cfg.OUTPUT_DIR)
+            best = BestCheckpointer(cfg.TEST.EVAL_PERIOD, weights, metric)
+        history = MetricsHistory(
+            os.path.join(cfg.OUTPUT_DIR, "metrics.json"), writer._writers if writer else []
+        )
+        checkpoint = Checkpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, self.preemption)
+        return [*first, best, writer, history, checkpoint]
 
     def resume_or_load(self, resume=True):
         """As DefaultTrainer's; the loader goes on at the sample where the run stopped."""
         super().resume_or_load(resume)
         self.data_loader.batch_sampler.start = self.start_iter
+
+    def train(self):
+        """
+        Raises:
+            UserError: the disk is full or can no longer be written, among others.
+        """
+        with self.preemption.heeded():
+            try:
+                return super().train()
+            except OSError as error:
+                if error.errno not in DISK_ERRORS:
+                    raise
+                raise UserError(
+                    f"OUTPUT_DIR {self.cfg.OUTPUT_DIR} cannot be written ({error.strerror}): mend "
+                    "that and go on with --resume"
+                ) from error
+
+    def after_train(self):
+        self.iter = min(self.iter, self.max_iter)  # one more where nothing was left to do
+        super().after_train()
+
+    def state_dict(self):
+        return {**super().state_dict(), "run": self.run}
+
+    def load_state_dict(self, state):
+        """
+        Raises:
+            UserError: it is the state of another experiment, or of another trainer.
+        """
+        if "run" not in state:
+            raise UserError(
+                f"OUTPUT_DIR {self.cfg.OUTPUT_DIR} holds the run of another trainer, perhaps "
+                "Detectron2's own: start from its weights (MODEL.WEIGHTS) in another OUTPUT_DIR"
+            )
+        check_same_run(state["run"], self.run)
+        super().load_state_dict(state)
 
     @classmethod
     def build_train_loader(cls, cfg):
@@ -237,7 +205,3 @@ class SADTrainer(DefaultTrainer):
             os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name),
             name=os.path.basename(os.path.normpath(cfg.OUTPUT_DIR)),
         )
-
-
-def _unwrap(model):
-    return getattr(model, "module", model)
