@@ -27,7 +27,8 @@ from pycocotools.coco import COCO
 
 import coco_tree
 from sad.checkpoint import SADCheckpointer
-from sad.config import check_config, get_sad_cfg
+from sad.config import get_sad_cfg
+from sad.config_checks import check_config
 from sad.datasets import BUILTIN, data_path, register_coco_set
 from sad.initial_weights import convert_torchvision_file, slice_file
 from sad.loader import build_mixed_loader

@@ -12,7 +12,8 @@ import torch
 from detectron2.modeling import build_model
 from PIL import Image
 
-from sad.config import check_config, get_sad_cfg
+from sad.config import get_sad_cfg
+from sad.config_checks import check_config
 from sad.datasets import register_from_config
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -1,5 +1,6 @@
 """Mistakes a user can mend: one sentence on stderr and exit code 2, never a traceback."""
 
+import difflib
 import functools
 import sys
 
@@ -8,6 +9,12 @@ EXIT_CODE = 2
 
 class UserError(Exception):
     """A wrong file, key or value. The message is one sentence that names it and says what to do."""
+
+
+def did_you_mean(wrong: str, known) -> str:
+    """`; did you mean X?` for the known name nearest to a wrong one, or nothing where none is."""
+    nearest = difflib.get_close_matches(wrong, list(known), n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 def exit_on_user_error(main):

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from detectron2.config import get_cfg
 
-from .config import add_sad_config, get_sad_cfg
+from .config import add_sad_config, flat, get_sad_cfg
 from .datasets import data_path
 from .errors import UserError
 from .files import atomic_write
@@ -82,7 +82,10 @@ class Experiment:
         """Every key that is not Detectron2's or this project's default, the teacher's included."""
         defaults = get_cfg()
         add_sad_config(defaults)
-        defaults, own = (dict(_flat(cfg)) for cfg in (defaults, self.cfg))
+        defaults, own = (
+            {key: list(x) if isinstance(x, tuple) else x for key, x in flat(cfg)}
+            for cfg in (defaults, self.cfg)
+        )
         chosen = {
             key: value
             for key, value in own.items()
@@ -102,14 +105,6 @@ class Experiment:
     def digest(self) -> str:
         text = json.dumps(self.settings(), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _flat(node, prefix=""):
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, list(value) if isinstance(value, tuple) else value
 
 
 @dataclass

@@ -151,15 +151,7 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
         UserError: a set is empty, lacks the annotations it is used for, or has other classes, or a
             step's images cannot be shared out equally.
     """
-    batch, workers = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
-    if batch < 1 or batch % (workers * cfg.SOLVER.ACCUMULATION_STEPS):
-        raise UserError(
-            f"SOLVER.IMS_PER_BATCH is {batch}, it must be a multiple of {workers} workers x "
-            f"SOLVER.ACCUMULATION_STEPS {cfg.SOLVER.ACCUMULATION_STEPS}"
-        )
-    if not cfg.DATASETS.TRAIN:
-        raise UserError("DATASETS.TRAIN is empty: name a labelled data set")
-    check_files((*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED))
+    check_before_reading(cfg)
     # Read with every image and whatever classes there are, so that the checks can name them.
     labeled, unlabeled = (
         get_detection_dataset_dicts(names, filter_empty=False, check_consistency=False)
@@ -180,7 +172,7 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
     sampler = MixedBatchSampler(
         len(labeled),
         len(unlabeled),
-        batch // workers,
+        cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size(),
         mix=cfg.SAD.LOADER.MIX,
         ratio=cfg.SAD.LOADER.RATIO,
         seed=cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed(),
@@ -193,6 +185,23 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
         collate_fn=trivial_batch_collator,
         persistent_workers=cfg.DATALOADER.NUM_WORKERS > 0,
     )
+
+
+def check_before_reading(cfg) -> None:
+    """
+    Raises:
+        UserError: no data set is named, one lacks its files, or a step's images cannot be shared
+            out equally.
+    """
+    batch, workers = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
+    if batch % (workers * cfg.SOLVER.ACCUMULATION_STEPS):
+        raise UserError(
+            f"SOLVER.IMS_PER_BATCH is {batch}, it must be a multiple of {workers} workers x "
+            f"SOLVER.ACCUMULATION_STEPS {cfg.SOLVER.ACCUMULATION_STEPS}"
+        )
+    if not cfg.DATASETS.TRAIN:
+        raise UserError("DATASETS.TRAIN is empty: name a labelled data set")
+    check_files((*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED))
 
 
 def _check_annotations(cfg, unlabeled: list[dict]) -> None:
