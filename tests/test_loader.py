@@ -294,7 +294,7 @@ def test_classes_of_two_labeled_sets_differ(toy, register):
 
 
 def test_number_of_classes(toy):
-    with pytest.raises(UserError, match=r"NUM_CLASSES is 3, data set toy_labeled has 2 classes"):
+    with pytest.raises(UserError, match=r"NUM_CLASSES is 3, it must be 2: data set toy_labeled"):
         build_mixed_loader(toy.cfg("SAD.yaml", "MODEL.RETINANET.NUM_CLASSES", 3))
 
 

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import logging
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,12 +153,18 @@ def train_net():
 def run_train_net(monkeypatch, *arguments):
     """What the shell does with `python projects/SAD/train_net.py ...`, in this process."""
     monkeypatch.setattr(sys, "argv", [str(TRAIN_NET), *map(str, arguments)])
+    with loggers_restored():
+        train_net().start()
+
+
+@contextmanager
+def loggers_restored():
+    """A command's log handlers write to its own test's stdout and log.txt."""
     loggers = [logging.getLogger(name) for name in ("detectron2", "fvcore", "sad")]
     before = [(list(logger.handlers), logger.propagate) for logger in loggers]
     try:
-        train_net().start()
+        yield
     finally:
-        # The run's handlers write to this test's stdout and log.txt.
         for logger, (handlers, propagate) in zip(loggers, before, strict=True):
             logger.handlers[:], logger.propagate = handlers, propagate
 

@@ -25,6 +25,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from sad import launch
+from sad.arguments import between
 from sad.checkpoint import SADCheckpointer
 from sad.config import get_sad_cfg
 from sad.config_checks import check_config
@@ -92,7 +93,7 @@ def start():
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=between(float, 0.01, 1e6),
         default=30,
         metavar="MINUTES",
         help="how long a process waits for the others, rank 0's evaluation included (30)",

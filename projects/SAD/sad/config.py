@@ -1,6 +1,7 @@
 """Every config key of this project, with the paper's symbol or equation above it."""
 
 import contextlib
+import errno
 import math
 import os
 import re
@@ -8,6 +9,7 @@ import textwrap
 
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
+from detectron2.utils.file_io import PathManager
 
 from .errors import UserError, did_you_mean
 
@@ -113,6 +115,8 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
     where = f"config {config_file}"
     try:
         if config_file:
+            if not PathManager.isfile(config_file):
+                raise FileNotFoundError(errno.ENOENT, "", config_file)
             cfg.merge_from_file(config_file, allow_unsafe=False)
         where = "the options after the config file"
         _check_pairs(opts)

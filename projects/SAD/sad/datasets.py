@@ -119,7 +119,7 @@ def register_from_config(cfg) -> None:
         for name in cfg.DATASETS[key]:
             if name not in DatasetCatalog:
                 raise UserError(
-                    f"DATASETS.{key} names {name!r}, which is no registered data set"
+                    f"DATASETS.{key} names {name!r}, which is no registered data set: "
                     f"{nearest_set(name)}"
                 )
 
@@ -127,7 +127,7 @@ def register_from_config(cfg) -> None:
 def nearest_set(name: str) -> str:
     """What to do about a name that is not registered."""
     nearest = did_you_mean(name, DatasetCatalog.list())
-    return f": add DATASETS.REGISTER.{name} with JSON and IMAGES{nearest}"
+    return f"add DATASETS.REGISTER.{name} with JSON and IMAGES{nearest}"
 
 
 def check_files(names) -> None:

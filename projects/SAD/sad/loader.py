@@ -3,6 +3,7 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -204,20 +205,31 @@ def check_before_reading(cfg) -> None:
     check_files((*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED))
 
 
-def _check_annotations(cfg, unlabeled: list[dict]) -> None:
-    names = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED)
-    classes = {name: list(MetadataCatalog.get(name).thing_classes) for name in names}
-    for name in names:
-        if classes[name] != classes[names[0]]:
+def check_classes(cfg, names) -> None:
+    """Of those data sets whose classes are known, as COCO's are before any file is read.
+
+    Raises:
+        UserError: the sets have different ones, or another number than the model.
+    """
+    of_sets = {name: list(MetadataCatalog.get(name).get("thing_classes", ())) for name in names}
+    known = [name for name in names if of_sets[name]]
+    for name in known:
+        first = of_sets[known[0]]
+        if of_sets[name] != first:
+            other = next(pair for pair in zip_longest(first, of_sets[name]) if pair[0] != pair[1])
             raise UserError(
-                f"data sets {names[0]} and {name} have other classes: "
-                f"{classes[names[0]]} and {classes[name]}"
+                f"data sets {known[0]} and {name} have other classes, the first of them "
+                f"{other[0]!r} and {other[1]!r}: both must list the same in the same order"
             )
-    if len(classes[names[0]]) != cfg.MODEL.RETINANET.NUM_CLASSES:
-        raise UserError(
-            f"MODEL.RETINANET.NUM_CLASSES is {cfg.MODEL.RETINANET.NUM_CLASSES}, "
-            f"data set {names[0]} has {len(classes[names[0]])} classes"
-        )
+        if len(first) != cfg.MODEL.RETINANET.NUM_CLASSES:
+            raise UserError(
+                f"MODEL.RETINANET.NUM_CLASSES is {cfg.MODEL.RETINANET.NUM_CLASSES}, it must be "
+                f"{len(first)}: data set {name} has so many classes"
+            )
+
+
+def _check_annotations(cfg, unlabeled: list[dict]) -> None:
+    check_classes(cfg, (*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED))
     hard = "hard" in cfg.SAD.TARGETS.UNLABELED
     if unlabeled and hard and not any(item["annotations"] for item in unlabeled):
         raise UserError(

@@ -9,13 +9,13 @@ import logging
 import os
 from contextlib import contextmanager
 
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils import comm
 
 from .checkpoint import SADCheckpointer
 from .datasets import check_files, check_test_sets
 from .errors import UserError
-from .loader import build_mixed_loader, check_before_reading
+from .loader import build_mixed_loader, check_before_reading, check_classes
 from .sad_retinanet import SADRetinaNet
 from .teacher import build_retinanet, build_teacher, fill
 from .trainer import derive_schedule
@@ -38,11 +38,12 @@ def check_training(cfg, resume: bool) -> None:
     check_before_reading(cfg)
     check_files(cfg.DATASETS.TEST)
     with _silent():
+        check_classes(cfg, _names(cfg))
         student = _without_memory(cfg)
         if isinstance(student, SADRetinaNet) and student.distills:
             student.attach_teacher(build_teacher(_on_meta(cfg))[0])
         _check_weights(cfg, student, resume, strict=False)
-        if _bytes_of_annotations(cfg) <= SMALL:
+        if _is_small(_names(cfg)):
             build_mixed_loader(cfg)
             check_test_sets(cfg)
 
@@ -58,6 +59,10 @@ def check_evaluation(cfg, resume: bool) -> None:
         raise UserError(f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds no checkpoint to resume from")
     with _silent():
         _check_weights(cfg, _without_memory(cfg), resume, strict=True)
+        if _is_small(cfg.DATASETS.TEST):
+            for name in cfg.DATASETS.TEST:
+                DatasetCatalog.get(name)
+        check_classes(cfg, cfg.DATASETS.TEST)
 
 
 def _check_folder(folder: str, resume: bool) -> None:
@@ -95,10 +100,13 @@ def _without_memory(cfg):
     return build_retinanet(_on_meta(cfg))
 
 
-def _bytes_of_annotations(cfg) -> int:
-    names = {*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED, *cfg.DATASETS.TEST}
-    files = (MetadataCatalog.get(name).get("json_file") for name in names)
-    return sum(os.path.getsize(file) for file in files if file and os.path.exists(file))
+def _names(cfg) -> list[str]:
+    return [*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED, *cfg.DATASETS.TEST]
+
+
+def _is_small(names) -> bool:
+    files = {MetadataCatalog.get(name).get("json_file") for name in names}
+    return all(files) and sum(os.path.getsize(file) for file in files) <= SMALL
 
 
 @contextmanager
