@@ -187,6 +187,10 @@ MISTAKES = {
     "teacher of other anchors": (
         TRAIN + "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS [[0.5,1.0]]", "number of anchors per cell"),
 
+    "check of a teacher that is not named": (
+        "train_net --config-file {toy}/student.yaml --check-teacher OUTPUT_DIR {out}",
+        "SAD.TEACHER.CONFIG_FILE is empty", "give the teacher's yaml"),
+
     # data sets
     "typo in a data set": (
         TRAIN + """DATASETS.TRAIN "('toy_labelled',)" """, "DATASETS.TRAIN names 'toy_labelled'",
@@ -254,8 +258,8 @@ MISTAKES = {
         "three_classes.json has 3 classes", "the teacher of", "has 2"),
     "typo in the set to label": (
         "label_unlabeled --config-file {toy}/SAD.yaml --weights {wrong}/student.pth "
-        "--threshold 0.5 --dataset toy_unlabelled --output {out}/targets.json", "toy_unlabelled is no registered",
-        "did you mean toy_unlabeled?"),
+        "--threshold 0.5 --dataset toy_unlabelled --output {out}/targets.json",
+        "toy_unlabelled is no registered", "did you mean toy_unlabeled?"),
     "image folder that does not exist": (
         LABEL_ALL.replace("{toy}/unlabeled", "{toy}/absent"), "image folder",
         "absent does not exist"),

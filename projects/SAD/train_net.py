@@ -50,7 +50,7 @@ def setup(args):
     if args.eval_only:
         check_evaluation(cfg, args.resume)
     else:
-        check_training(cfg, args.resume)
+        check_training(cfg, args.resume, args.check_teacher)
     comm.synchronize()  # nobody writes before all have found nothing wrong
     make_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
     default_setup(cfg, args)

@@ -23,11 +23,11 @@ from .trainer import derive_schedule
 SMALL = 20e6  # bytes of annotations, about a second
 
 
-def check_training(cfg, resume: bool) -> None:
+def check_training(cfg, resume: bool, check_teacher: bool) -> None:
     """
     Args:
         cfg: after `check_config` and `register_from_config`.
-        resume: whether --resume is given.
+        resume, check_teacher: whether --resume and --check-teacher are given.
     Raises:
         UserError: naming the key, file or folder.
     """
@@ -40,8 +40,11 @@ def check_training(cfg, resume: bool) -> None:
     with _silent():
         check_classes(cfg, _names(cfg))
         student = _without_memory(cfg)
-        if isinstance(student, SADRetinaNet) and student.distills:
-            student.attach_teacher(build_teacher(_on_meta(cfg))[0])
+        distills = isinstance(student, SADRetinaNet) and student.distills
+        if distills or check_teacher:
+            teacher, _ = build_teacher(_on_meta(cfg))
+        if distills:
+            student.attach_teacher(teacher)
         _check_weights(cfg, student, resume, strict=False)
         if _is_small(_names(cfg)):
             build_mixed_loader(cfg)
@@ -49,7 +52,11 @@ def check_training(cfg, resume: bool) -> None:
 
 
 def check_evaluation(cfg, resume: bool) -> None:
-    """As `check_training`, for --eval-only."""
+    """As `check_training`, for --eval-only.
+
+    Raises:
+        UserError: naming the key, file or folder.
+    """
     if not (cfg.MODEL.WEIGHTS or resume):
         raise UserError("--eval-only needs MODEL.WEIGHTS, or --resume with an OUTPUT_DIR")
     if not cfg.DATASETS.TEST:
