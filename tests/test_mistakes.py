@@ -362,7 +362,6 @@ def test_the_table_covers_every_command():
         "train_net",
         *(path.stem for path in scripts() if path.stem != "install_detectron2"),
     }
-    assert len(MISTAKES) >= 100
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
