@@ -24,7 +24,7 @@ from detectron2.modeling import build_model
 from sad import table_pictures, tables
 from sad.config import get_sad_cfg
 from sad.datasets import data_path, register_from_config
-from sad.experiments import Experiment, Lab, add_lab_arguments
+from sad.experiments import Experiment, Lab, add_lab_arguments, make_lab_folders
 from sad.files import atomic_write
 from sad.loader import build_mixed_loader
 from sad.teacher import build_teacher
@@ -90,7 +90,6 @@ def count_terms(lab: Lab, experiment: Experiment) -> dict:
 
 def run(args, spec: dict, benchmark: str, known: dict) -> dict:
     """What is to be written of one benchmark, after running what is missing if it is wanted."""
-    args.results.mkdir(parents=True, exist_ok=True)
     lab = Lab(ROOT, args.output, args.results / f"{benchmark}_tune.json", "", args.jobs)
     wanted = experiments(spec, benchmark)
     terms = known.get(benchmark, {}).get("terms")
@@ -115,7 +114,7 @@ def main() -> None:
             raise UserError(
                 f"{made} does not exist: configs/{benchmark}/Base.yaml says how to make the images"
             )
-    args.tables.mkdir(parents=True, exist_ok=True)
+    make_lab_folders(args)
     path = args.tables / "imbalance.json"
     known = json.loads(path.read_text())["benchmarks"] if path.exists() else {}
     content = {

@@ -23,8 +23,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from sad.arguments import between
 from sad.config import get_sad_cfg
-from sad.datasets import register_from_config
+from sad.config_checks import check_config
+from sad.datasets import nearest_set, register_from_config
 from sad.label_job import LabelingJob, prepare
 from sad.labeler import label_images
 from sad.launch import start
@@ -45,43 +47,43 @@ def parse_args() -> argparse.Namespace:
     labeled.add_argument("--labeled-dataset", help="registered data set instead of --labeled-json")
     threshold = parser.add_mutually_exclusive_group()
     threshold.add_argument(
-        "--mean-instances", type=float, help="wanted instances per image instead of the labelled"
+        "--mean-instances",
+        type=between(float, 1e-3),
+        help="wanted instances per image instead of the labelled",
     )
-    threshold.add_argument("--threshold", type=float, help="score threshold by hand")
+    threshold.add_argument("--threshold", type=between(float, 0, 1), help="score threshold by hand")
     parser.add_argument("--output", required=True, help="the COCO json to write")
-    parser.add_argument("--batch-size", type=int, default=8, help="images at once, per process")
+    parser.add_argument(
+        "--batch-size", type=between(int, 1), default=8, help="images at once, per process"
+    )
     parser.add_argument("--num-gpus", type=int, default=1, help="processes; also without any GPU")
     parser.add_argument("--num-machines", type=int, default=1, help="each with --num-gpus")
     parser.add_argument("--machine-rank", type=int, default=0, help="number of this machine")
     parser.add_argument("--dist-url", default="auto", help="tcp://HOST:PORT of machine 0")
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=between(float, 0.01, 1e6),
         default=30,
         metavar="MINUTES",
         help="how long a process waits for the others, rank 0's listing of images included (30)",
     )
     parser.add_argument(
-        "--max-unreadable", type=float, default=0.01, help="stop over this share of bad images"
+        "--max-unreadable",
+        type=between(float, 0, 1),
+        default=0.01,
+        help="stop over this share of bad images",
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs for the config")
     args = parser.parse_args()
     if args.json and args.dataset:
         parser.error("--json goes with --images, --dataset has a json of its own")
-    if args.mean_instances is not None and not args.mean_instances > 0:
-        parser.error("--mean-instances must be above 0")
-    if args.batch_size < 1 or args.num_gpus < 1:
-        parser.error("--batch-size and --num-gpus must be at least 1")
     return args
 
 
 def json_and_images(name: str) -> tuple[str, str]:
     """Files of a registered data set in COCO's format."""
     if name not in DatasetCatalog:
-        raise UserError(
-            f"{name} is no registered data set: give its files instead, or name it under "
-            "DATASETS.REGISTER in the config"
-        )
+        raise UserError(f"{name} is no registered data set: give its files, or {nearest_set(name)}")
     metadata = MetadataCatalog.get(name)
     if not metadata.get("json_file"):
         raise UserError(f"data set {name} was not registered from a COCO json: give its files")
@@ -90,6 +92,7 @@ def json_and_images(name: str) -> tuple[str, str]:
 
 def make_job(args) -> LabelingJob:
     cfg = get_sad_cfg(args.config_file, args.opts)
+    check_config(cfg)
     register_from_config(cfg)
     image_json, image_root, labeled_json = args.json, args.images, args.labeled_json
     share = cfg.DATASETS.LABELED_SHARE, cfg.DATASETS.LABELED_SHARE_SEED

@@ -11,6 +11,7 @@ import argparse
 import shlex
 import sys
 
+from sad.arguments import between
 from sad.errors import UserError, exit_on_user_error
 from sad.report import table, write_report
 
@@ -30,17 +31,22 @@ def parse_args() -> argparse.Namespace:
         help="what to state as the command that made it; this one if not given",
     )
     parser.add_argument(
-        "--images", type=int, default=50, help="test images, drawn by lot, to measure time on"
+        "--images",
+        type=between(int, 1),
+        default=50,
+        help="test images, drawn by lot, to measure time on",
     )
-    parser.add_argument("--pictures", type=int, default=4, help="how many of them the page shows")
     parser.add_argument(
-        "--score-threshold", type=float, default=0.4, help="of the detections that the page shows"
+        "--pictures", type=between(int, 1), default=4, help="how many of them the page shows"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the lot")
-    args = parser.parse_args()
-    if args.images < 1 or args.pictures < 1:
-        parser.error("--images and --pictures must be at least 1")
-    return args
+    parser.add_argument(
+        "--score-threshold",
+        type=between(float, 0, 1),
+        default=0.4,
+        help="of the detections that the page shows",
+    )
+    parser.add_argument("--seed", type=between(int, 0), default=0, help="of the lot")
+    return parser.parse_args()
 
 
 @exit_on_user_error

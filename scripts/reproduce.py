@@ -27,8 +27,9 @@ import torch
 from detectron2.data import DatasetCatalog
 
 from sad import table_pictures, tables
+from sad.arguments import between
 from sad.datasets import BUILTIN, data_path, register_from_config
-from sad.experiments import Experiment, Lab, add_lab_arguments
+from sad.experiments import Experiment, Lab, add_lab_arguments, make_lab_folders
 from sad.files import atomic_write
 from sad.report import Run, machine, measure
 from sad.teacher import load_retinanet
@@ -46,7 +47,7 @@ def parse_args(spec: dict) -> argparse.Namespace:
     parser.add_argument("--benchmark", default="digits", choices=spec["benchmarks"])
     parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
     parser.add_argument("--rows", nargs="+", choices=spec["rows"], help="run these rows alone")
-    parser.add_argument("--num-gpus", type=int, default=1, help="of each run")
+    parser.add_argument("--num-gpus", type=between(int, 1), default=1, help="of each run")
     add_lab_arguments(parser, ROOT)
     args = parser.parse_args()
     if not args.table and not args.sweep:
@@ -54,9 +55,9 @@ def parse_args(spec: dict) -> argparse.Namespace:
     if args.sweep and args.no_run:
         parser.error("--sweep trains, it does not go with --no-run")
     try:
-        args.seeds = [int(seed) for seed in args.seeds.split(",")]
-    except ValueError:
-        parser.error(f"--seeds is {args.seeds!r}, it must be numbers with commas between them")
+        args.seeds = [between(int, 0)(seed) for seed in args.seeds.split(",")]
+    except (ValueError, argparse.ArgumentTypeError):
+        parser.error(f"--seeds is {args.seeds!r}, it must be numbers such as 0,1,2")
     return args
 
 
@@ -67,8 +68,7 @@ class Reproduction:
         self.args = args
         self.spec = spec
         benchmark = spec["benchmarks"][args.benchmark]
-        args.results.mkdir(parents=True, exist_ok=True)
-        args.tables.mkdir(parents=True, exist_ok=True)
+        make_lab_folders(args)
         self.lab = Lab(
             ROOT,
             args.output,

@@ -19,19 +19,18 @@ from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_datas
 from detectron2.data.datasets import register_coco_instances
 from detectron2.data.datasets.builtin import _PREDEFINED_SPLITS_COCO
 from detectron2.data.datasets.builtin_meta import _get_builtin_metadata
-from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_model
-from detectron2.modeling.anchor_generator import build_anchor_generator
 from PIL import Image
 from pycocotools.coco import COCO
 
 import coco_tree
 from sad.checkpoint import SADCheckpointer
-from sad.config import check_config, get_sad_cfg
+from sad.config import get_sad_cfg
+from sad.config_checks import check_config
 from sad.datasets import BUILTIN, data_path, register_coco_set
 from sad.initial_weights import convert_torchvision_file, slice_file
 from sad.loader import build_mixed_loader
-from sad.teacher import check_same_logits
+from sad.teacher import build_retinanet, check_same_logits
 from sad.trainer import derive_schedule
 from toy import REPOSITORY, TRAIN_NET, run_train_net, save_random_teacher
 
@@ -141,12 +140,7 @@ def shapes_alone(cfg):
     cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS = "RetinaNet", "meta", ""
     key = str(cfg.MODEL), cfg.INPUT.FORMAT
     if key not in MODELS:
-        with torch.device("meta"):
-            model = build_model(cfg)
-        shapes = model.backbone.output_shape()
-        strides = [ShapeSpec(stride=shapes[name].stride) for name in model.head_in_features]
-        model.anchor_generator = build_anchor_generator(cfg, strides)
-        MODELS[key] = model
+        MODELS[key] = build_retinanet(cfg)
     return MODELS[key]
 
 

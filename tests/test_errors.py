@@ -2,7 +2,7 @@
 
 import pytest
 
-from sad.errors import UserError, exit_on_user_error
+from sad.errors import UserError, did_you_mean, exit_on_user_error
 
 
 def test_user_error_becomes_one_sentence_and_exit_code_2(capsys):
@@ -36,3 +36,9 @@ def test_other_errors_keep_their_traceback(error):
 
     with pytest.raises(type(error)):
         main()
+
+
+def test_did_you_mean():
+    known = ("SAD.DISTILL", "SAD.DISTILL.LOSS", "SAD.LOADER.MIX")
+    assert did_you_mean("SAD.DISTIL.LOSS", known) == "; did you mean SAD.DISTILL.LOSS?"
+    assert did_you_mean("xyz", known) == did_you_mean("SAD", ()) == ""

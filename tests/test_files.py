@@ -5,7 +5,8 @@ import stat
 
 import pytest
 
-from sad.files import atomic_write
+from sad.errors import UserError
+from sad.files import atomic_write, make_folder
 
 
 def test_writes_and_leaves_no_temporary(tmp_path):
@@ -56,3 +57,17 @@ def test_relative_path(tmp_path, monkeypatch):
     with atomic_write("a") as file:
         file.write("x")
     assert (tmp_path / "a").read_text() == "x"
+
+
+def test_make_folder(tmp_path):
+    folder = tmp_path / "a" / "b"
+    make_folder(str(folder), "--output")
+    make_folder(str(folder), "--output")  # it is there
+    assert folder.is_dir() and not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("path", ["file", "file/folder"])
+def test_make_folder_where_a_file_is(tmp_path, path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=rf"--output {tmp_path}/{path} cannot be written to"):
+        make_folder(str(tmp_path / path), "--output")

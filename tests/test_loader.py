@@ -294,7 +294,7 @@ def test_classes_of_two_labeled_sets_differ(toy, register):
 
 
 def test_number_of_classes(toy):
-    with pytest.raises(UserError, match=r"NUM_CLASSES is 3, data set toy_labeled has 2 classes"):
+    with pytest.raises(UserError, match=r"NUM_CLASSES is 3, it must be 2: data set toy_labeled"):
         build_mixed_loader(toy.cfg("SAD.yaml", "MODEL.RETINANET.NUM_CLASSES", 3))
 
 
@@ -324,7 +324,7 @@ def test_labeled_set_without_a_single_box(toy, register):
         build_mixed_loader(toy.cfg("student.yaml", "DATASETS.TRAIN", ("no_boxes",)))
 
 
-@pytest.mark.parametrize("images", [0, 1, 3])
+@pytest.mark.parametrize("images", [1, 3])
 def test_batch_must_be_a_multiple_of_the_workers(toy, monkeypatch, images):
     """With fewer images than workers a batch would never fill."""
     monkeypatch.setattr(comm, "get_world_size", lambda: 2)

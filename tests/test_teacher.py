@@ -9,7 +9,13 @@ from detectron2.modeling import RetinaNet, build_model
 
 from sad.config import get_sad_cfg
 from sad.errors import UserError
-from sad.teacher import build_teacher, check_same_logits, load_retinanet, teacher_outputs
+from sad.teacher import (
+    build_retinanet,
+    build_teacher,
+    check_same_logits,
+    load_retinanet,
+    teacher_outputs,
+)
 from toy import REPOSITORY
 
 
@@ -303,3 +309,31 @@ def test_anchor_sizes_written_out_equal_the_computed_ones(toy):
         for sizes in (written.MODEL.ANCHOR_GENERATOR.SIZES, computed)
     ]
     check_same_logits(*models)
+
+
+# --- without memory -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["teacher.yaml", "SAD.yaml"])
+def test_a_model_on_meta_has_the_names_shapes_and_anchors_of_the_real_one(toy, name):
+    meta, real = (
+        build_retinanet(toy.cfg(name, "MODEL.DEVICE", device, checked=False))
+        for device in ("meta", "cpu")
+    )
+    check_same_logits(meta, real)
+    shapes = [{key: x.shape for key, x in model.state_dict().items()} for model in (meta, real)]
+    assert shapes[0] == shapes[1]
+    assert all(x.device.type == "meta" for x in meta.state_dict().values())
+
+
+def test_weights_are_checked_on_meta(toy):
+    files = toy.path("teacher.yaml"), toy.path("teacher.pth")
+    load_retinanet(*files, "meta")
+    with pytest.raises(UserError, match="do not fit the model"):
+        load_retinanet(toy.path("student.yaml"), files[1], "meta")
+
+
+def test_no_network(toy):
+    cfg = toy.cfg("teacher.yaml", "MODEL.RETINANET.IN_FEATURES", ("p3", "p9"), checked=False)
+    with pytest.raises(UserError, match=r"MODEL says: KeyError: 'p9'"):
+        build_retinanet(cfg)

@@ -440,7 +440,7 @@ def test_broken_off_run_goes_on(run, toy, tmp_path):
 def test_resuming_a_finished_run_only_evaluates(run, toy, tmp_path):
     output, _, _ = run
     shutil.copytree(output, tmp_path / "run")
-    opts = ("SOLVER.MAX_ITER", 20, "SOLVER.CHECKPOINT_PERIOD", 10)
+    opts = ("SOLVER.MAX_ITER", 20, "SOLVER.WARMUP_ITERS", 6, "SOLVER.CHECKPOINT_PERIOD", 10)
     trainer, recorder = train(toy, tmp_path / "run", "SAD.yaml", *opts, resume=True)
     assert recorder.iterations == []
     assert trainer._last_eval_results["bbox"]["AP"] > 0

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import logging
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import torch
 from detectron2.modeling import build_model
 from PIL import Image
 
-from sad.config import check_config, get_sad_cfg
+from sad.config import get_sad_cfg
+from sad.config_checks import check_config
 from sad.datasets import register_from_config
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -151,12 +153,18 @@ def train_net():
 def run_train_net(monkeypatch, *arguments):
     """What the shell does with `python projects/SAD/train_net.py ...`, in this process."""
     monkeypatch.setattr(sys, "argv", [str(TRAIN_NET), *map(str, arguments)])
+    with loggers_restored():
+        train_net().start()
+
+
+@contextmanager
+def loggers_restored():
+    """A command's log handlers write to its own test's stdout and log.txt."""
     loggers = [logging.getLogger(name) for name in ("detectron2", "fvcore", "sad")]
     before = [(list(logger.handlers), logger.propagate) for logger in loggers]
     try:
-        train_net().start()
+        yield
     finally:
-        # The run's handlers write to this test's stdout and log.txt.
         for logger, (handlers, propagate) in zip(loggers, before, strict=True):
             logger.handlers[:], logger.propagate = handlers, propagate
 

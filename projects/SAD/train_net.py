@@ -25,9 +25,13 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from sad import launch
+from sad.arguments import between
 from sad.checkpoint import SADCheckpointer
-from sad.config import check_config, get_sad_cfg
-from sad.datasets import check_files, register_from_config
+from sad.config import get_sad_cfg
+from sad.config_checks import check_config
+from sad.datasets import register_from_config
+from sad.files import make_folder
+from sad.preflight import check_evaluation, check_training
 from sad.teacher import build_teacher
 from sad.trainer import SADTrainer
 
@@ -35,25 +39,28 @@ logger = logging.getLogger("sad.train_net")
 
 
 def setup(args):
+    if not args.config_file:
+        raise UserError("--config-file is missing: give a yaml, such as those in configs/")
     cfg = get_sad_cfg(args.config_file, args.opts)
+    check_config(cfg)
     if not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
-    check_config(cfg)
     register_from_config(cfg)
     cfg.freeze()
+    if args.eval_only:
+        check_evaluation(cfg, args.resume)
+    else:
+        check_training(cfg, args.resume, args.check_teacher)
+    comm.synchronize()  # nobody writes before all have found nothing wrong
+    make_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
     default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="sad")
     return cfg
 
 
 def evaluate(cfg, resume):
-    if not (cfg.MODEL.WEIGHTS or resume):
-        raise UserError("--eval-only needs MODEL.WEIGHTS, or --resume with an OUTPUT_DIR")
-    check_files(cfg.DATASETS.TEST)
     model = SADTrainer.build_model(cfg)
     checkpointer = SADCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
-    if not cfg.MODEL.WEIGHTS and not checkpointer.has_checkpoint():
-        raise UserError(f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds no checkpoint to resume from")
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
     results = SADTrainer.test(cfg, model)
     if comm.is_main_process():
@@ -87,7 +94,7 @@ def start():
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=between(float, 0.01, 1e6),
         default=30,
         metavar="MINUTES",
         help="how long a process waits for the others, rank 0's evaluation included (30)",

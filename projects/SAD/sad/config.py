@@ -1,10 +1,17 @@
 """Every config key of this project, with the paper's symbol or equation above it."""
 
+import contextlib
+import errno
+import math
+import os
+import re
+import textwrap
+
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
+from detectron2.utils.file_io import PathManager
 
-from .errors import UserError
-from .losses import DISTILLATION_LOSSES, FORMS
+from .errors import UserError, did_you_mean
 
 
 def add_sad_config(cfg: CN) -> None:
@@ -106,15 +113,28 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
     """
     cfg = get_cfg()
     add_sad_config(cfg)
+    opts = list(opts)
     where = f"config {config_file}"
     try:
         if config_file:
+            if not PathManager.isfile(config_file):
+                raise FileNotFoundError(errno.ENOENT, "", config_file)
             cfg.merge_from_file(config_file, allow_unsafe=False)
         where = "the options after the config file"
-        cfg.merge_from_list(list(opts))
+        _check_pairs(opts)
+        cfg.merge_from_list(opts)
     except Exception as error:  # yacs, yaml and Detectron2 raise anything
-        raise UserError(f"{where}: {' '.join(str(error).split())}") from error
+        raise UserError(f"{where}: {_explain(error, cfg)}") from error
     return cfg
+
+
+def flat(node, prefix=""):
+    """(dotted key, value) of every leaf of a config."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 # What training does not depend on: where files lie, and what a run does besides.
@@ -126,7 +146,10 @@ NOT_SETTINGS = (
 
 def training_settings(cfg) -> dict:
     """Every key that training depends on and that has not its default: {"SOLVER.BASE_LR": 0.2}."""
-    defaults, own = (dict(_flat(config)) for config in (get_sad_cfg(), cfg))
+    defaults, own = (
+        {key: list(x) if isinstance(x, tuple) else x for key, x in flat(config)}
+        for config in (get_sad_cfg(), cfg)
+    )
     return {
         key: value
         for key, value in own.items()
@@ -134,81 +157,45 @@ def training_settings(cfg) -> dict:
     }
 
 
-def _flat(node, prefix=""):
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, list(value) if isinstance(value, tuple) else value
+def _check_pairs(opts: list) -> None:
+    flags = [key for key in opts if str(key).startswith("--")]
+    if flags:
+        raise UserError(f"{flags[0]} stands among the KEY VALUE pairs, put it before them")
+    if len(opts) % 2:
+        raise UserError(f"{opts[-1]} has no value, they must be KEY VALUE pairs")
 
 
-def check_config(cfg) -> None:
-    """Catch values that would only fail, or silently mislead, once training has begun.
+EXAMPLES = {
+    "float": "a number with a decimal point",
+    "int": "a whole number",
+    "str": "a text",
+    "bool": "True or False",
+    "tuple": "a list such as [a, b] in a yaml or \"('a','b')\" in the shell",
+}
+EXAMPLES["list"] = EXAMPLES["tuple"]
 
-    Raises:
-        UserError: naming the key, its value and what is allowed.
-    """
 
-    def one_of(key, allowed):
-        value = cfg
-        for part in key.split("."):
-            value = value[part]
-        for item in value if isinstance(value, (tuple, list)) else (value,):
-            if item not in allowed:
-                raise UserError(f"{key} is {item!r}, it must be one of {', '.join(allowed)}")
-
-    one_of("MODEL.META_ARCHITECTURE", ("RetinaNet", "SADRetinaNet"))
-    one_of("SAD.DISTILL.LOSS", ("none", "feature_l2", *DISTILLATION_LOSSES))
-    one_of("SAD.DISTILL.FORM", FORMS)
-    one_of("SAD.DISTILL.NORMALIZER", ("teacher_power", "foreground", "elements"))
-    one_of("SOLVER.LOSS_NORMALIZERS", ("local", "global"))
-    one_of("SAD.TEACHER.PRECISION", ("float32", "bfloat16", "float16"))
-    one_of("SOLVER.AMP.PRECISION", ("bfloat16", "float16"))
-    one_of("SAD.TARGETS.LABELED", ("hard", "soft"))
-    one_of("SAD.TARGETS.UNLABELED", ("hard", "soft"))
-    one_of("SAD.LOADER.MIX", ("alternate", "union", "ratio"))
-    for key in ("GAMMA", "BETA", "WEIGHT"):
-        if cfg.SAD.DISTILL[key] < 0:
-            raise UserError(f"SAD.DISTILL.{key} is {cfg.SAD.DISTILL[key]}, it must be at least 0")
-    if cfg.SAD.TEACHER.INPUT_SCALE <= 0:
-        raise UserError(
-            f"SAD.TEACHER.INPUT_SCALE is {cfg.SAD.TEACHER.INPUT_SCALE}, it must be above 0"
-        )
-    if not 0 < cfg.DATASETS.LABELED_SHARE <= 1:
-        raise UserError(
-            f"DATASETS.LABELED_SHARE is {cfg.DATASETS.LABELED_SHARE}, it must be above 0 and at "
-            "most 1"
-        )
-    if cfg.SOLVER.ACCUMULATION_STEPS < 1:
-        raise UserError(
-            f"SOLVER.ACCUMULATION_STEPS is {cfg.SOLVER.ACCUMULATION_STEPS}, it must be at least 1"
-        )
-    ratio = cfg.SAD.LOADER.RATIO
-    if len(ratio) != 2 or sum(ratio) < 1 or any(type(x) is not int or x < 0 for x in ratio):
-        raise UserError(f"SAD.LOADER.RATIO is {ratio}, it must be two counts of images")
-    drops = cfg.SOLVER.LR_DROPS
-    if list(drops) != sorted(set(drops)) or not all(0 < share < 1 for share in drops):
-        raise UserError(f"SOLVER.LR_DROPS is {drops}, it must be rising shares of MAX_ITER")
-    if cfg.DATASETS.UNLABELED and cfg.MODEL.META_ARCHITECTURE != "SADRetinaNet":
-        raise UserError(
-            f"DATASETS.UNLABELED is {cfg.DATASETS.UNLABELED}, which needs "
-            "MODEL.META_ARCHITECTURE SADRetinaNet"
-        )
-    if cfg.SOLVER.LOSS_NORMALIZERS == "global" and cfg.MODEL.META_ARCHITECTURE != "SADRetinaNet":
-        raise UserError(
-            "SOLVER.LOSS_NORMALIZERS global needs MODEL.META_ARCHITECTURE SADRetinaNet, with "
-            "SAD.DISTILL.LOSS none for a student alone"
-        )
-    soft_only = [
-        "soft" in targets and "hard" not in targets for targets in cfg.SAD.TARGETS.values()
-    ]
-    if cfg.SAD.DISTILL.LOSS == "fdl" and any(soft_only):
-        raise UserError(
-            "SAD.DISTILL.LOSS fdl weights by hard targets, but SAD.TARGETS has images with soft "
-            "targets alone: use another loss"
-        )
-    if cfg.SAD.DISTILL.NORMALIZER == "foreground" and any(soft_only):
-        raise UserError(
-            "SAD.DISTILL.NORMALIZER foreground counts hard targets, but SAD.TARGETS has images "
-            "with soft targets alone: use teacher_power"
-        )
+def _explain(error: Exception, cfg: CN) -> str:
+    """What yacs, yaml or the file system complain of, in words that say what to do."""
+    if isinstance(error, FileNotFoundError) and error.filename:
+        folder, name = os.path.split(error.filename)
+        near = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+        return f"{error.filename} does not exist{did_you_mean(name, near)}"
+    text = " ".join(str(error).split())
+    if unknown := re.search(r"Non-existent (?:config )?key: ([^\s'\"]+)", text):
+        keys = dict(flat(cfg))
+        sections = {key.rpartition(".")[0] for key in keys}
+        nearest = did_you_mean(unknown[1].upper(), [*keys, *sections])
+        return f"{unknown[1]} is no key{nearest or ', all of them are in sad/config.py'}"
+    if mismatch := re.search(
+        r"Type mismatch \(<class '(.+)'> vs\. <class '(.+)'>\) with values \(.* vs\. (.*)\) "
+        r"for config key: (\S+)",
+        text,
+    ):
+        expected, given, value, key = mismatch.groups()
+        wanted = EXAMPLES.get(expected, "a section of keys")
+        with contextlib.suppress(ValueError, OverflowError):
+            if expected == "float" and math.isfinite(float(value)):
+                wanted += f": {float(value)}"
+        return f"{key} is {value} ({given.rpartition('.')[2]}), it must be {wanted}"
+    return textwrap.shorten(text, 250)

@@ -9,7 +9,7 @@ from detectron2.data.datasets import load_coco_json
 from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
 
-from .errors import UserError
+from .errors import UserError, did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -119,9 +119,15 @@ def register_from_config(cfg) -> None:
         for name in cfg.DATASETS[key]:
             if name not in DatasetCatalog:
                 raise UserError(
-                    f"DATASETS.{key} names {name!r}, which is no registered data set; "
-                    f"add DATASETS.REGISTER.{name} with JSON and IMAGES"
+                    f"DATASETS.{key} names {name!r}, which is no registered data set: "
+                    f"{nearest_set(name)}"
                 )
+
+
+def nearest_set(name: str) -> str:
+    """What to do about a name that is not registered."""
+    nearest = did_you_mean(name, DatasetCatalog.list())
+    return f"add DATASETS.REGISTER.{name} with JSON and IMAGES{nearest}"
 
 
 def check_files(names) -> None:

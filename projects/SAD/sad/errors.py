@@ -1,5 +1,6 @@
 """How commands end: a mistake a user can mend is one sentence and exit code 2, no traceback."""
 
+import difflib
 import functools
 import sys
 
@@ -9,6 +10,12 @@ RESUME_EXIT_CODE = 75  # sysexits.h: "temporary failure, try again", with --resu
 
 class UserError(Exception):
     """A wrong file, key or value. The message is one sentence that names it and says what to do."""
+
+
+def did_you_mean(wrong: str, known) -> str:
+    """`; did you mean X?` for the known name nearest to a wrong one, or nothing where none is."""
+    nearest = difflib.get_close_matches(wrong, list(known), n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 def exit_on_user_error(main):

@@ -22,10 +22,11 @@ from pathlib import Path
 
 import torch
 
+from .arguments import between
 from .config import get_sad_cfg, training_settings
 from .datasets import data_path
 from .errors import UserError
-from .files import atomic_write
+from .files import atomic_write, make_folder
 from .report import METRICS, read_metrics
 
 PUNCTUATION = "(',)"  # of a tuple of one name
@@ -136,7 +137,12 @@ class Lab:
 
     def known(self) -> dict:
         """The results file: name -> seed -> result."""
-        return json.loads(self.results.read_text()) if self.results.exists() else {}
+        try:
+            return json.loads(self.results.read_text()) if self.results.exists() else {}
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f"results {self.results} are no json ({error}): restore them"
+            ) from error
 
     def find(self, experiment: Experiment) -> dict | None:
         """The result of this seed, these settings and, where it is known, these images.
@@ -247,7 +253,7 @@ def _alone(folder: Path):
 def add_lab_arguments(parser: argparse.ArgumentParser, root: Path) -> None:
     """How and where a command runs experiments; `root` is the repository."""
     jobs = 1 if torch.cuda.is_available() else 2  # GPUs are not shared out
-    parser.add_argument("--jobs", type=int, default=jobs, help="runs at the same time")
+    parser.add_argument("--jobs", type=between(int, 1), default=jobs, help="runs at the same time")
     parser.add_argument("--no-run", action="store_true", help="write what is known, train nothing")
     for name, default, content in (
         ("--output", "output/reproduce", "runs"),
@@ -257,3 +263,12 @@ def add_lab_arguments(parser: argparse.ArgumentParser, root: Path) -> None:
         parser.add_argument(
             name, type=lambda path: Path(path).resolve(), default=root / default, help=content
         )
+
+
+def make_lab_folders(args) -> None:
+    """
+    Raises:
+        UserError: one of the folders of `add_lab_arguments` cannot be written to.
+    """
+    for flag in ("results", "tables") if args.no_run else ("output", "results", "tables"):
+        make_folder(getattr(args, flag), f"--{flag}")

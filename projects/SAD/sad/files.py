@@ -7,6 +7,26 @@ from contextlib import contextmanager
 
 from detectron2.utils.file_io import PathManager
 
+from .errors import UserError
+
+
+def make_folder(path: str, name: str) -> None:
+    """Make a folder to write to, unless it is there.
+
+    Args:
+        name: the key or flag that gives the path.
+    Raises:
+        UserError: something else is in the way, or writing is not allowed.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{name} {path} cannot be written to ({error.strerror}): name another folder"
+        ) from error
+
 
 def sha256(path: str) -> str:
     """Of a file, or of what a URL names, which is downloaded.

@@ -17,13 +17,13 @@ import os
 import re
 
 import torch
-from detectron2.modeling import build_model
 from torch import Tensor, nn
 
 from .checkpoint import SADCheckpointer
 from .config import get_sad_cfg
 from .errors import UserError
-from .files import atomic_write
+from .files import atomic_write, make_folder
+from .teacher import build_retinanet
 
 BOTTOM_UP = "bottom_up."  # the ResNet below an FPN
 
@@ -41,6 +41,7 @@ def slice_file(full_config: str, weights: str, narrow_config: str, output: str) 
         UserError: the weights do not fill the full backbone, have lost their batch statistics, or
             that is no wider version of the narrow one.
     """
+    _check_output(output)
     full, cfg = _build(full_config)
     weights = weights or cfg.MODEL.WEIGHTS
     if not weights:
@@ -130,6 +131,7 @@ def convert_torchvision_file(weights: str, output: str) -> int:
     Raises:
         UserError: the file cannot be read or holds something else.
     """
+    _check_output(output)
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
@@ -206,12 +208,17 @@ def _build(config_file: str):
         )
     cfg.MODEL.META_ARCHITECTURE = "RetinaNet"
     cfg.MODEL.DEVICE = "cpu"
-    return build_model(cfg), cfg
+    return build_retinanet(cfg), cfg
+
+
+def _check_output(output: str) -> None:
+    if not output.endswith(".pth"):
+        raise UserError(f"--output is {output}, Detectron2 reads this format from a .pth alone")
+    if os.path.isdir(output):
+        raise UserError(f"--output {output} is a folder: name the .pth to write in it")
 
 
 def _write(weights: dict[str, Tensor], output: str) -> None:
-    if not output.endswith(".pth"):
-        raise UserError(f"--output is {output}, Detectron2 reads this format from a .pth alone")
-    os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
+    make_folder(os.path.dirname(os.path.abspath(output)), "--output in")
     with atomic_write(output, "wb") as file:
         torch.save({"model": weights, "matching_heuristics": True}, file)

@@ -7,11 +7,11 @@ import shutil
 from dataclasses import dataclass
 
 from .coco_json import count_instances
-from .config import get_sad_cfg
 from .errors import UserError
-from .files import sha256
+from .files import make_folder, sha256
 from .image_table import ImageTable, list_folder, list_json
 from .label_share import choose_share
+from .teacher import load_retinanet
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +98,9 @@ def prepare(
         )
     if not os.path.isdir(image_root):
         raise UserError(f"image folder {image_root} does not exist")
+    if os.path.isdir(output):
+        raise UserError(f"--output {output} is a folder: name the json to write in it")
+    _, teacher_cfg = load_retinanet(config_file, weights, "meta", opts)
     own_categories, own_instances = count_instances(image_json) if image_json else ([], {})
     categories, instances = own_categories, own_instances
     if labeled_json:
@@ -105,7 +108,7 @@ def prepare(
     source = labeled_json or image_json or image_root
     if not categories:
         raise UserError(f"{source} names no classes: give --labeled-json, its categories are used")
-    num_classes = get_sad_cfg(config_file, opts).MODEL.RETINANET.NUM_CLASSES
+    num_classes = teacher_cfg.MODEL.RETINANET.NUM_CLASSES
     if len(categories) != num_classes:
         raise UserError(
             f"{source} has {len(categories)} classes, but the teacher of {config_file} has "
@@ -118,6 +121,7 @@ def prepare(
     if target_mean is None and threshold is None:
         calibration |= _wanted_mean(labeled_json, instances, *labeled_share)
     weights_sha256 = _sha256(weights)
+    make_folder(os.path.dirname(output) or ".", "--output in")
     shards = os.path.splitext(output)[0] + "_labelling"
     _make_empty(shards)
     if image_json:
@@ -139,7 +143,11 @@ def prepare(
         batch_size,
         max_unreadable,
     )
-    job.check_unreadable(unreadable)
+    try:
+        job.check_unreadable(unreadable)
+    except UserError:
+        shutil.rmtree(shards)
+        raise
     for position, reason in unreadable.items():
         logger.warning(f"skipping {job.path(position)}: {reason}")
     return job

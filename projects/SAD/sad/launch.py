@@ -53,6 +53,9 @@ def start(main, args, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
     Raises:
         UserError: the arguments contradict each other or the launcher; the workers do not meet.
     """
+    for flag, value in (("gpus", args.num_gpus), ("machines", args.num_machines)):
+        if value < 1:
+            raise UserError(f"--num-{flag} is {value}, it must be at least 1, also without GPUs")
     placement = find_placement(os.environ)
     if placement:
         if args.num_gpus > 1 or args.num_machines > 1:

@@ -4,6 +4,7 @@ import itertools
 import signal
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -152,15 +153,7 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
         UserError: a set is empty, lacks the annotations it is used for, or has other classes, or a
             step's images cannot be shared out equally.
     """
-    batch, workers = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
-    if batch < 1 or batch % (workers * cfg.SOLVER.ACCUMULATION_STEPS):
-        raise UserError(
-            f"SOLVER.IMS_PER_BATCH is {batch}, it must be a multiple of {workers} workers x "
-            f"SOLVER.ACCUMULATION_STEPS {cfg.SOLVER.ACCUMULATION_STEPS}"
-        )
-    if not cfg.DATASETS.TRAIN:
-        raise UserError("DATASETS.TRAIN is empty: name a labelled data set")
-    check_files((*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED))
+    check_before_reading(cfg)
     # Read with every image and whatever classes there are, so that the checks can name them.
     labeled, unlabeled = (
         get_detection_dataset_dicts(names, filter_empty=False, check_consistency=False)
@@ -181,7 +174,7 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
     sampler = MixedBatchSampler(
         len(labeled),
         len(unlabeled),
-        batch // workers,
+        cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size(),
         mix=cfg.SAD.LOADER.MIX,
         ratio=cfg.SAD.LOADER.RATIO,
         seed=cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed(),
@@ -203,20 +196,48 @@ def _outlive_preemption(_) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _check_annotations(cfg, unlabeled: list[dict]) -> None:
-    names = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED)
-    classes = {name: list(MetadataCatalog.get(name).thing_classes) for name in names}
-    for name in names:
-        if classes[name] != classes[names[0]]:
-            raise UserError(
-                f"data sets {names[0]} and {name} have other classes: "
-                f"{classes[names[0]]} and {classes[name]}"
-            )
-    if len(classes[names[0]]) != cfg.MODEL.RETINANET.NUM_CLASSES:
+def check_before_reading(cfg) -> None:
+    """
+    Raises:
+        UserError: no data set is named, one lacks its files, or a step's images cannot be shared
+            out equally.
+    """
+    batch, workers = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
+    if batch % (workers * cfg.SOLVER.ACCUMULATION_STEPS):
         raise UserError(
-            f"MODEL.RETINANET.NUM_CLASSES is {cfg.MODEL.RETINANET.NUM_CLASSES}, "
-            f"data set {names[0]} has {len(classes[names[0]])} classes"
+            f"SOLVER.IMS_PER_BATCH is {batch}, it must be a multiple of {workers} workers x "
+            f"SOLVER.ACCUMULATION_STEPS {cfg.SOLVER.ACCUMULATION_STEPS}"
         )
+    if not cfg.DATASETS.TRAIN:
+        raise UserError("DATASETS.TRAIN is empty: name a labelled data set")
+    check_files((*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED))
+
+
+def check_classes(cfg, names) -> None:
+    """Of those data sets whose classes are known, as COCO's are before any file is read.
+
+    Raises:
+        UserError: the sets have different ones, or another number than the model.
+    """
+    of_sets = {name: list(MetadataCatalog.get(name).get("thing_classes", ())) for name in names}
+    known = [name for name in names if of_sets[name]]
+    for name in known:
+        first = of_sets[known[0]]
+        if of_sets[name] != first:
+            other = next(pair for pair in zip_longest(first, of_sets[name]) if pair[0] != pair[1])
+            raise UserError(
+                f"data sets {known[0]} and {name} have other classes, the first of them "
+                f"{other[0]!r} and {other[1]!r}: both must list the same in the same order"
+            )
+        if len(first) != cfg.MODEL.RETINANET.NUM_CLASSES:
+            raise UserError(
+                f"MODEL.RETINANET.NUM_CLASSES is {cfg.MODEL.RETINANET.NUM_CLASSES}, it must be "
+                f"{len(first)}: data set {name} has so many classes"
+            )
+
+
+def _check_annotations(cfg, unlabeled: list[dict]) -> None:
+    check_classes(cfg, (*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED))
     hard = "hard" in cfg.SAD.TARGETS.UNLABELED
     if unlabeled and hard and not any(item["annotations"] for item in unlabeled):
         raise UserError(

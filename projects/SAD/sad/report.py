@@ -20,7 +20,7 @@ from tqdm import tqdm
 from .config import get_sad_cfg
 from .datasets import register_from_config
 from .errors import UserError
-from .files import atomic_write
+from .files import atomic_write, make_folder
 from .report_page import draw_page, timing
 from .teacher import load_retinanet
 
@@ -280,6 +280,7 @@ def write_report(
     everything = DatasetCatalog.get(test_set)
     lot = np.random.default_rng(seed).permutation(len(everything))[:num_images]
     records = [everything[position] for position in lot]
+    make_folder(output, "--output")
     costs = measure(models, records)
     detections = [cost.pop("detections") for cost in costs]  # [run][image]
     matches = [
@@ -312,7 +313,6 @@ def write_report(
         pictures=[(records[i], matches[i]) for i in chosen],
         class_names=MetadataCatalog.get(test_set).thing_classes,
     )
-    os.makedirs(output, exist_ok=True)
     with atomic_write(os.path.join(output, "report.png"), "wb") as file:
         page.savefig(file, format="png", pil_kwargs={"optimize": True})
     with atomic_write(os.path.join(output, "report.json")) as file:

@@ -21,6 +21,7 @@ from .errors import RESUME_EXIT_CODE, UserError
 
 logger = logging.getLogger(__name__)
 
+OF_THE_PROCESS = ("time", "eta_seconds")  # IterationTimer begins anew after a resume
 WINDOW = 20  # iterations that Detectron2's writers take medians over
 
 
@@ -149,6 +150,7 @@ class MetricsHistory(HookBase):
             "scalars": [
                 [name, hints[name], [[value, at] for value, at in history.values()[-WINDOW:]]]
                 for name, history in storage.histories().items()
+                if name not in OF_THE_PROCESS
             ],
             "size": os.path.getsize(self.path) if os.path.exists(self.path) else 0,
             # Private, but Detectron2's writers have no other way to be told.

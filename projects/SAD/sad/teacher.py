@@ -1,10 +1,14 @@
 """The teacher: a trained RetinaNet, frozen, of which only the class logits are computed."""
 
 import logging
+import textwrap
+import warnings
 
 import torch
 import torch.nn.functional as F
+from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_model
+from detectron2.modeling.anchor_generator import build_anchor_generator
 from detectron2.modeling.meta_arch.dense_detector import permute_to_N_HWA_K
 from torch import Tensor
 
@@ -21,12 +25,46 @@ PRECISIONS = {
 }
 
 
+def build_retinanet(cfg):
+    """The model of a config. On device "meta" it has names, shapes and anchors, but no memory.
+
+    Raises:
+        UserError: MODEL describes none.
+    """
+    try:
+        if cfg.MODEL.DEVICE != "meta":
+            return build_model(cfg)
+        with torch.device("meta"):
+            model = build_model(cfg)
+        shapes = model.backbone.output_shape()
+        strides = [ShapeSpec(stride=shapes[name].stride) for name in model.head_in_features]
+        model.anchor_generator = build_anchor_generator(cfg, strides)
+        return model
+    except Exception as error:  # Detectron2 asserts, and looks names up in dicts
+        reason = textwrap.shorten(" ".join(str(error).split()), 150)
+        raise UserError(
+            f"no network can be built of what MODEL says: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def fill(model, weights: str, *, strict: bool) -> None:
+    """Load weights; a model on device "meta" only compares their names and shapes with its own.
+
+    Raises:
+        UserError: see `SADCheckpointer`.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*copying from a non-meta parameter")
+        SADCheckpointer(model, strict=strict).load(weights)
+
+
 def load_retinanet(config_file: str, weights: str, device: str, opts=()):
     """Build the RetinaNet a yaml describes, fill it with weights, freeze it.
 
     Args:
         config_file: the yaml the model was trained with (a stock RetinaNet yaml or one of ours).
         weights: a checkpoint of this project, of Detectron2 or of its model zoo.
+        device: "meta" for a check without memory, see `build_retinanet`.
         opts: KEY VALUE pairs on top of the yaml.
     Returns:
         (model in eval mode without gradients, its frozen config)
@@ -44,9 +82,9 @@ def load_retinanet(config_file: str, weights: str, device: str, opts=()):
     cfg.MODEL.DEVICE = device
     cfg.MODEL.WEIGHTS = weights
     cfg.freeze()
-    model = build_model(cfg)
     try:
-        SADCheckpointer(model, strict=True).load(weights)
+        model = build_retinanet(cfg)
+        fill(model, weights, strict=True)
     except UserError as error:
         raise UserError(f"{config_file} with {weights}: {error}") from error
     return model.requires_grad_(False).eval(), cfg

@@ -1,0 +1,126 @@
+"""What can be wrong with a run, found in seconds and before anything is written.
+
+Models are built and filled on device "meta", so that only names and shapes are compared. Small
+annotation files are read as the training will read them; large ones, which take as long again, are
+checked when it does.
+"""
+
+import logging
+import os
+from contextlib import contextmanager
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.utils import comm
+
+from .checkpoint import SADCheckpointer
+from .datasets import check_files, check_test_sets
+from .errors import UserError
+from .loader import build_mixed_loader, check_before_reading, check_classes
+from .sad_retinanet import SADRetinaNet
+from .teacher import build_retinanet, build_teacher, fill
+from .trainer import derive_schedule
+
+SMALL = 20e6  # bytes of annotations, about a second
+
+
+def check_training(cfg, resume: bool, check_teacher: bool) -> None:
+    """
+    Args:
+        cfg: after `check_config` and `register_from_config`.
+        resume, check_teacher: whether --resume and --check-teacher are given.
+    Raises:
+        UserError: naming the key, file or folder.
+    """
+    _check_folder(cfg.OUTPUT_DIR, resume)
+    if cfg.SOLVER.MAX_ITER < 1:
+        raise UserError(f"SOLVER.MAX_ITER is {cfg.SOLVER.MAX_ITER}, it must be at least 1")
+    cfg = derive_schedule(cfg, comm.get_world_size())
+    check_before_reading(cfg)
+    check_files(cfg.DATASETS.TEST)
+    with _silent():
+        check_classes(cfg, _names(cfg))
+        student = _without_memory(cfg)
+        distills = isinstance(student, SADRetinaNet) and student.distills
+        if distills or check_teacher:
+            teacher, _ = build_teacher(_on_meta(cfg))
+        if distills:
+            student.attach_teacher(teacher)
+        _check_weights(cfg, student, resume, strict=False)
+        if _is_small(_names(cfg)):
+            build_mixed_loader(cfg)
+            check_test_sets(cfg)
+
+
+def check_evaluation(cfg, resume: bool) -> None:
+    """As `check_training`, for --eval-only.
+
+    Raises:
+        UserError: naming the key, file or folder.
+    """
+    if not (cfg.MODEL.WEIGHTS or resume):
+        raise UserError("--eval-only needs MODEL.WEIGHTS, or --resume with an OUTPUT_DIR")
+    if not cfg.DATASETS.TEST:
+        raise UserError("DATASETS.TEST is empty: name a data set to evaluate on")
+    check_files(cfg.DATASETS.TEST)
+    if not cfg.MODEL.WEIGHTS and not _has_checkpoint(cfg):
+        raise UserError(f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds no checkpoint to resume from")
+    with _silent():
+        _check_weights(cfg, _without_memory(cfg), resume, strict=True)
+        if _is_small(cfg.DATASETS.TEST):
+            for name in cfg.DATASETS.TEST:
+                DatasetCatalog.get(name)
+        check_classes(cfg, cfg.DATASETS.TEST)
+
+
+def _check_folder(folder: str, resume: bool) -> None:
+    if not folder:
+        raise UserError("OUTPUT_DIR is empty: name a folder for the run")
+    for name in ("last_checkpoint", "metrics.json"):
+        if not resume and os.path.exists(os.path.join(folder, name)):
+            raise UserError(
+                f"OUTPUT_DIR {folder} holds a run ({name}): give --resume to go on with it, or "
+                "name another OUTPUT_DIR"
+            )
+
+
+def _check_weights(cfg, model, resume: bool, *, strict: bool) -> None:
+    if not cfg.MODEL.WEIGHTS or (resume and _has_checkpoint(cfg)):
+        return
+    try:
+        fill(model, cfg.MODEL.WEIGHTS, strict=strict)
+    except UserError as error:
+        raise UserError(f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS}: {error}") from error
+
+
+def _has_checkpoint(cfg) -> bool:
+    return SADCheckpointer(None, cfg.OUTPUT_DIR).has_checkpoint()
+
+
+def _on_meta(cfg):
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "meta"
+    return cfg
+
+
+def _without_memory(cfg):
+    return build_retinanet(_on_meta(cfg))
+
+
+def _names(cfg) -> list[str]:
+    return [*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED, *cfg.DATASETS.TEST]
+
+
+def _is_small(names) -> bool:
+    files = {MetadataCatalog.get(name).get("json_file") for name in names}
+    return all(files) and sum(os.path.getsize(file) for file in files) <= SMALL
+
+
+@contextmanager
+def _silent():
+    """Whatever is worth a line is said again by the run itself, into its log."""
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
