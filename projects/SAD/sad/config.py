@@ -2,6 +2,7 @@
 
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
+from yaml.constructor import ConstructorError
 
 from .errors import UserError
 from .losses import DISTILLATION_LOSSES, FORMS
@@ -110,9 +111,25 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
             cfg.merge_from_file(config_file, allow_unsafe=False)
         where = "the options after the config file"
         cfg.merge_from_list(list(opts))
+    except ConstructorError as error:
+        raise UserError(f"{where}: {_tag_refused(error)}") from error
+    except RecursionError as error:
+        raise UserError(
+            f"{where}: its _BASE_ leads back to itself, or its values are nested too deeply"
+        ) from error
     except Exception as error:  # yacs, yaml and Detectron2 raise anything
         raise UserError(f"{where}: {' '.join(str(error).split())}") from error
     return cfg
+
+
+def _tag_refused(error: ConstructorError) -> str:
+    reason = " ".join(str(error).split())
+    if "python/" not in reason:
+        return reason
+    return (
+        f"{reason}; such tags run Python and are refused, so write the value out "
+        "(configs/Base-RetinaNet.yaml is the equivalent of Detectron2's)"
+    )
 
 
 def check_config(cfg) -> None:
