@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from sad.files import atomic_write
+from sad.files import atomic_write, inside
 
 
 def test_writes_and_leaves_no_temporary(tmp_path):
@@ -56,3 +56,23 @@ def test_relative_path(tmp_path, monkeypatch):
     with atomic_write("a") as file:
         file.write("x")
     assert (tmp_path / "a").read_text() == "x"
+
+
+@pytest.mark.parametrize("folder", ["images", "images/", "./images", "/data/images"])
+def test_paths_inside_a_folder(folder):
+    for name in ("a.png", "a/b.png", "..a.png", "a../b.png", "./a.png"):
+        assert inside(folder, os.path.join(folder, name)), name
+    for name in (
+        "/etc/passwd",
+        "../a.png",
+        "../../etc/passwd",
+        "a/../../b.png",
+        "a/../b.png",
+        "..",
+    ):
+        assert not inside(folder, os.path.join(folder, name)), name
+
+
+def test_an_absolute_name_below_the_folder():
+    assert inside("/data/images", "/data/images/a.png")
+    assert not inside("/data/images", "/data/images2/a.png")

@@ -199,6 +199,7 @@ class ArrayUnpickler(pickle.Unpickler):
         known = {
             "collections.OrderedDict": OrderedDict,
             "_codecs.encode": self._encode,
+            "__builtin__.bytes": lambda: b"",
             "numpy.ndarray": None,
             "numpy.dtype": _NumberType,
             "numpy.core.multiarray._reconstruct": lambda *_: _Array(self._array),
