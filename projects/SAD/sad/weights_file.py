@@ -151,12 +151,9 @@ def _to_tensor(key: str, value) -> torch.Tensor:
         value = torch.from_numpy(np.array(value, value.dtype.newbyteorder("=")))
     if not (isinstance(key, str) and isinstance(value, torch.Tensor)):
         raise TypeError(f"{key} is no array")
-    # A tensor can claim any size where it repeats its numbers or has none.
-    if (
-        value.layout != torch.strided
-        or value.device.type != "cpu"
-        or value.nbytes > value.untyped_storage().nbytes()
-    ):
+    # Other tensors can claim any size, as they repeat their numbers or have none.
+    plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
+    if not plain or value.nbytes > value.untyped_storage().nbytes():
         raise ValueError(f"{key} is larger than what the file holds of it")
     return value
 
@@ -165,7 +162,11 @@ def _read_pickle(path: str):
     with open(path, "rb") as file:
         _check_claims(file)
         file.seek(0)
-        return ArrayUnpickler(file, os.path.getsize(path)).load()
+        unpickler = ArrayUnpickler(file, os.path.getsize(path))
+        try:
+            return unpickler.load()
+        finally:
+            unpickler.memo.clear()  # holds the file's numbers and, through its methods, itself
 
 
 def _check_claims(file) -> None:
@@ -252,10 +253,11 @@ class _NumberType:
 class _Array:
     """An array whose content comes as its state."""
 
+    array = None
+
     def __init__(self, make):
-        self.make, self.array = make, None
+        self.make = make
 
     def __setstate__(self, state):
         _, shape, dtype, fortran, data = state
         self.array = self.make(shape, dtype, data, "F" if fortran else "C")
-        self.make = None  # the unpickler, which remembers every value
