@@ -28,6 +28,7 @@ setup(
         "ijson",
         "pillow",
         "pyyaml",
+        "safetensors",
         "matplotlib",
         "scikit-image",
         "scikit-learn",

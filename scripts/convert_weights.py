@@ -1,4 +1,4 @@
-"""Make starting weights that no model zoo has.
+"""Make starting weights that no model zoo has, and weights that can hold no code.
 
 The first channels of every layer of a full ResNet, for a yaml that describes a narrower one:
 
@@ -12,6 +12,11 @@ torchvision's ResNets and ResNeXts under Detectron2's names:
         weights='IMAGENET1K_V1').state_dict(), 'resnext50.pth')"
     python scripts/convert_weights.py torchvision --weights resnext50.pth \\
         --output output/weights/X-50-32x4d.pth
+
+The model of a checkpoint, without the optimizer, as .safetensors, to hand on:
+
+    python scripts/convert_weights.py safetensors --weights output/SAD/model_final.pth \\
+        --output student.safetensors
 """
 
 import argparse
@@ -21,6 +26,7 @@ from sad.errors import exit_on_user_error
 
 # isort: split
 from sad.initial_weights import convert_torchvision_file, slice_file
+from sad.weights_file import write_safetensors
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,8 +40,11 @@ def parse_args() -> argparse.Namespace:
     cut.add_argument("--config-file", required=True, help="yaml of the narrower RetinaNet")
     rename = commands.add_parser("torchvision", help="a torchvision ResNet's weights, renamed")
     rename.add_argument("--weights", required=True, help="its state dict, a .pth")
-    for command in (cut, rename):
-        command.add_argument("--output", required=True, help="the .pth to write, for MODEL.WEIGHTS")
+    plain = commands.add_parser("safetensors", help="a checkpoint's model as .safetensors")
+    plain.add_argument("--weights", required=True, help="the checkpoint, or a model zoo's .pkl")
+    for command in (cut, rename, plain):
+        suffix = ".safetensors" if command is plain else ".pth"
+        command.add_argument("--output", required=True, help=f"the {suffix} to write")
     return parser.parse_args()
 
 
@@ -44,8 +53,10 @@ def main() -> None:
     args = parse_args()
     if args.command == "slice":
         number = slice_file(args.full_config, args.weights, args.config_file, args.output)
-    else:
+    elif args.command == "torchvision":
         number = convert_torchvision_file(args.weights, args.output)
+    else:
+        number = write_safetensors(args.weights, args.output)
     print(f"wrote {args.output}: {number} tensors")
 
 

@@ -1,5 +1,6 @@
 """Checkpoints are written whole, read without running code, and refused when they do not fit."""
 
+import hashlib
 import os
 import pickle
 import shutil
@@ -96,8 +97,9 @@ def test_model_zoo_pickle_loads(tmp_path):
     saved, loaded = network(), network()
     nn.init.normal_(saved[0].weight)
     arrays = {key: value.numpy() for key, value in saved.state_dict().items()}
-    path = tmp_path / "model_final_5bd44e.pkl"
-    path.write_bytes(pickle.dumps({"model": arrays, "__author__": "Detectron2 Model Zoo"}))
+    content = pickle.dumps({"model": arrays, "__author__": "Detectron2 Model Zoo"})
+    path = tmp_path / f"model_final_{hashlib.md5(content).hexdigest()[:6]}.pkl"
+    path.write_bytes(content)
     SADCheckpointer(loaded, strict=True).load(str(path))
     assert same_state(saved, loaded)
 

@@ -4,8 +4,10 @@ import functools
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from detectron2 import model_zoo
 from detectron2.config import CfgNode, get_cfg
 
 from sad.config import add_sad_config, get_sad_cfg
@@ -133,7 +135,12 @@ REFUSED = {
     "empty": ("", ""),
     "python tag": ("SEED: !!python/object/apply:os.mkdir ['pwned']", "python/object/apply"),
     "python tag in the base": ("_BASE_: tagged.yaml", "python/object/apply"),
+    "python tag in a base of the base": ("_BASE_: [middle.yaml]", "tagged.yaml"),
+    "python name": ("SEED: !!python/name:os.system", "such tags run Python and are refused"),
+    "python object": ("SEED: !!python/object/new:os.mkdir [pwned]", "python/object/new:os.mkdir"),
     "missing base": ("_BASE_: absent.yaml", "absent.yaml"),
+    "base of itself": ("_BASE_: a.yaml", "its _BASE_ leads back to itself"),
+    "bases in a circle": ("_BASE_: circle.yaml", "its _BASE_ leads back to itself"),
 }
 
 
@@ -141,12 +148,31 @@ REFUSED = {
 def test_refused_yaml(text, named, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tagged.yaml").write_text("SEED: !!python/object/apply:os.mkdir ['pwned']")
+    (tmp_path / "middle.yaml").write_text("_BASE_: tagged.yaml")
+    (tmp_path / "circle.yaml").write_text("_BASE_: a.yaml")
     (tmp_path / "a.yaml").write_text(text)
     with pytest.raises(UserError, match=r"a\.yaml") as error:
         get_sad_cfg(str(tmp_path / "a.yaml"))
     assert named in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("name", ["retinanet_R_50_FPN_1x.yaml", "retinanet_R_101_FPN_3x.yaml"])
+def test_detectron2s_own_retinanet_yamls_evaluate_python(name):
+    """Ours has their values: only the anchor sizes are rounded, to 1e-4 pixels."""
+    stock = model_zoo.get_config_file(f"COCO-Detection/{name}")
+    sentence = r"python/object/apply:eval.*run Python and are refused.*configs/Base-RetinaNet\.yaml"
+    with pytest.raises(UserError, match=sentence):
+        get_sad_cfg(stock)
+    theirs = get_cfg()
+    theirs.merge_from_file(stock)
+    ours = get_sad_cfg(str(REPOSITORY / "configs" / "Base-RetinaNet.yaml"))
+    np.testing.assert_allclose(
+        ours.MODEL.ANCHOR_GENERATOR.SIZES, theirs.MODEL.ANCHOR_GENERATOR.SIZES, atol=1e-4
+    )
+    for key in ("BACKBONE", "FPN", "RETINANET"):
+        assert ours.MODEL[key] == theirs.MODEL[key]
 
 
 def test_missing_yaml():

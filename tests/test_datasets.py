@@ -193,6 +193,24 @@ def config(text, tmp_path):
     return get_sad_cfg(str(tmp_path / "data.yaml"))
 
 
+@pytest.mark.parametrize("name", ["../secret.png", "a/../../secret.png", "{root}/secret.png"])
+def test_files_outside_the_image_folder_are_refused(load, tmp_path, name):
+    (tmp_path / "secret.png").touch()
+    content = coco()
+    content["images"][1]["file_name"] = name.format(root=tmp_path)
+    with pytest.raises(UserError, match=r"set_under_test: .*secret\.png, which lies outside"):
+        load(content)
+
+
+def test_links_of_the_user_are_followed(load, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "c.png").touch()
+    (tmp_path / "images" / "link").symlink_to(tmp_path / "elsewhere")
+    content = coco()
+    content["images"][1]["file_name"] = "link/c.png"
+    assert load(content)[0]["file_name"] == str(tmp_path / "images" / "link" / "c.png")
+
+
 REGISTER = """
 DATASETS:
   REGISTER: {set_under_test: {JSON: %s, IMAGES: %s}}

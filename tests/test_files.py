@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from sad.errors import UserError
-from sad.files import atomic_write, make_folder
+from sad.files import atomic_write, inside, make_folder
 
 
 def test_writes_and_leaves_no_temporary(tmp_path):
@@ -71,3 +71,23 @@ def test_make_folder_where_a_file_is(tmp_path, path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=rf"--output {tmp_path}/{path} cannot be written to"):
         make_folder(str(tmp_path / path), "--output")
+
+
+@pytest.mark.parametrize("folder", ["images", "images/", "./images", "/data/images"])
+def test_paths_inside_a_folder(folder):
+    for name in ("a.png", "a/b.png", "..a.png", "a../b.png", "./a.png"):
+        assert inside(folder, os.path.join(folder, name)), name
+    for name in (
+        "/etc/passwd",
+        "../a.png",
+        "../../etc/passwd",
+        "a/../../b.png",
+        "a/../b.png",
+        "..",
+    ):
+        assert not inside(folder, os.path.join(folder, name)), name
+
+
+def test_an_absolute_name_below_the_folder():
+    assert inside("/data/images", "/data/images/a.png")
+    assert not inside("/data/images", "/data/images2/a.png")

@@ -10,6 +10,7 @@ from PIL import Image
 
 from sad.errors import UserError
 from sad.image_table import INDEX_ROW, ImageTable, list_folder, list_json
+from toy import png_bomb
 
 ENTRIES = [
     {"id": 30, "file_name": "ä.png", "width": 7, "height": 5, "license": {"name": "CC BY"}},
@@ -80,3 +81,21 @@ def test_a_folder_s_images_by_name_with_sizes_turned_as_exif_says(tmp_path):
     assert table.index["height"].tolist() == [30, 0, 20]
     with pytest.raises(UserError, match="there are no images in"):
         list_folder(str(tmp_path), str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "a/../../secret.png", "{root}/secret.png"])
+def test_files_outside_the_folder_are_refused(tmp_path, name):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "secret.png").touch()
+    entry = {**ENTRIES[0], "file_name": name.format(root=tmp_path)}
+    (tmp_path / "info.json").write_text(json.dumps({"images": [ENTRIES[1], entry]}))
+    with pytest.raises(UserError, match=r"info\.json lists .*secret\.png, which lies outside"):
+        list_json(str(tmp_path), str(tmp_path / "images"), str(tmp_path / "info.json"))
+
+
+def test_an_image_of_far_too_many_pixels_is_unreadable(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "bomb.png").write_bytes(png_bomb())
+    Image.new("L", (30, 20)).save(tmp_path / "images" / "small.png")
+    _, unreadable = list_folder(str(tmp_path), str(tmp_path / "images"))
+    assert list(unreadable) == [0] and unreadable[0].startswith("DecompressionBombError")

@@ -116,7 +116,7 @@ def test_what_is_no_torchvision_resnet(tmp_path):
     with pytest.raises(UserError, match=f"{path} cannot be read"):
         convert_torchvision_file(str(path), output)
     torch.save([torch.zeros(1)], path)
-    with pytest.raises(UserError, match=f"{path} are a list, no state dict"):
+    with pytest.raises(UserError, match=f"{path} cannot be read"):
         convert_torchvision_file(str(path), output)
     torch.save(torchvision.models.mobilenet_v2(weights=None).state_dict(), path)
     with pytest.raises(UserError, match=f"{path}: no state dict .* conv1.weight is missing"):

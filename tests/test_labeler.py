@@ -26,6 +26,7 @@ from sad.label_merge import merge_shards
 from sad.label_share import choose_share
 from sad.labeler import form_batches, label_images, label_shards, plan_shards
 from sad.teacher import load_retinanet
+from toy import png_bomb
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "label_unlabeled.py"
 CATEGORIES = [{"id": 2, "name": "circle"}, {"id": 5, "name": "square"}]
@@ -231,22 +232,24 @@ def test_labels_at_hand_give_precision_and_recall(scene, monkeypatch):
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_unreadable_images_are_skipped_and_named(scene, tmp_path, workers, log):
     before, _ = run_labelling(scene, threshold=0.8)
+    (tmp_path / "images" / "2.png").write_bytes(png_bomb())
     (tmp_path / "images" / "3.png").write_bytes(b"no image")
     (tmp_path / "images" / "5.png").unlink()
     whole = (tmp_path / "images" / "6.png").read_bytes()
     (tmp_path / "images" / "6.png").write_bytes(whole[: len(whole) // 2])
     Image.new("RGB", (50, 50)).save(tmp_path / "images" / "8.png")  # not the json's size
     after, report = run_labelling(
-        scene, threshold=0.8, max_unreadable=0.5, opts=["DATALOADER.NUM_WORKERS", workers]
+        scene, threshold=0.8, max_unreadable=0.6, opts=["DATALOADER.NUM_WORKERS", workers]
     )
     reasons = {os.path.basename(path): reason for path, reason in report["unreadable"].items()}
-    assert list(reasons) == ["3.png", "5.png", "6.png", "8.png"]
+    assert list(reasons) == ["2.png", "3.png", "5.png", "6.png", "8.png"]
+    assert reasons["2.png"].startswith("DecompressionBombError")
     assert reasons["5.png"] == "no such file" and "SizeMismatch" in reasons["8.png"]
     assert all(any(name in message for message in log) for name in reasons)
-    assert report["images_unreadable"] == 4
-    assert report["images_kept"] + report["images_dropped"] == 5
-    assert report["mean_instances_per_image"] == report["instances"] / 5
-    bad = {13, 15, 16, 18}
+    assert report["images_unreadable"] == 5
+    assert report["images_kept"] + report["images_dropped"] == 4
+    assert report["mean_instances_per_image"] == report["instances"] / 4
+    bad = {12, 13, 15, 16, 18}
 
     def boxes(coco):
         rows = [(a["image_id"], *a["bbox"]) for a in coco["annotations"]]

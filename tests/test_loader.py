@@ -19,6 +19,7 @@ from sad.datasets import register_coco_set
 from sad.errors import UserError
 from sad.loader import MixedBatchSampler, MixedDataset, build_mixed_loader
 from sad.step import ReadableShare
+from toy import peak_memory, png_bomb
 
 
 def batches(count, *, start=0, **arguments):
@@ -360,6 +361,8 @@ WAYS_TO_BREAK = {
         path.read_bytes().replace(b"IDAT", b"\xdc<\x1a\x9d")
     ),
     "other size": lambda path: shutil.copy(path.with_name("000002.png"), path),
+    "2.5 gigapixels": lambda path: path.write_bytes(png_bomb()),
+    "as many as Pillow takes": lambda path: path.write_bytes(png_bomb(13_000, 13_000)),
 }
 
 
@@ -383,7 +386,10 @@ def broken(toy, tmp_path):
 @pytest.mark.parametrize("way", WAYS_TO_BREAK)
 @pytest.mark.parametrize("folder", ["labeled", "unlabeled"])
 def test_unreadable_image_is_replaced_by_one_of_its_origin(broken, way, folder):
+    before = peak_memory()
     samples = [s for batch in loaded(broken(way, f"{folder}/000003.png"), 30) for s in batch]
+    # A bomb is refused; what Pillow takes without an error are 180 million pixels.
+    assert peak_memory() - before < (100 if "giga" in way else 800)
     replaced = [sample for sample in samples if sample["unreadable"]]
     assert len(replaced) >= 3
     for sample in replaced:

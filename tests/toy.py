@@ -3,7 +3,10 @@
 import importlib.util
 import json
 import logging
+import resource
+import struct
 import sys
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,6 +197,24 @@ def _write_images(folder: Path, rng) -> tuple[list[dict], list[dict]]:
         Image.fromarray(pixels).save(folder / name)
         images.append({"id": image_id, "file_name": name, "width": width, "height": height})
     return images, annotations
+
+
+def png_bomb(width: int = 50_000, height: int = 50_000) -> bytes:
+    """A PNG of a few kilobytes that says to hold this many grey pixels, and holds some."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        checksum = zlib.crc32(name + data)
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes(min(height * (1 + width), 2**20)))
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def peak_memory() -> int:
+    """The most that this process has ever held, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def _write_json(path: Path, content) -> None:

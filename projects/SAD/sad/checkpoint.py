@@ -1,41 +1,19 @@
-"""Checkpoints: plain RetinaNet files, written whole, read without running code."""
+"""Checkpoints: plain RetinaNet files, written whole, read by `weights_file`."""
 
 import os
-import pickle
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 
 from .errors import UserError
 from .files import atomic_write
-
-
-class ArrayUnpickler(pickle.Unpickler):
-    """Reads the .pkl files of Detectron's model zoos and refuses whatever could run code."""
-
-    ALLOWED = {
-        ("collections", "OrderedDict"),
-        ("_codecs", "encode"),
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        *((f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")),
-        *((f"numpy.{core}.multiarray", "scalar") for core in ("core", "_core")),
-        *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
-    }
-
-    def find_class(self, module, name):
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in weights")
-        return super().find_class(module, name)
-
-
-class UnreadableError(UserError):
-    """A file of weights that is missing or broken."""
+from .weights_file import UnreadableError, read_weights
 
 
 class SADCheckpointer(DetectionCheckpointer):
-    """DetectionCheckpointer that writes atomically and loads .pth weights-only.
+    """DetectionCheckpointer that writes atomically and runs no code of what it loads.
 
     With `strict=True` any missing, unexpected or misshapen key is a UserError; fine-tuning from
     ImageNet weights needs the default, which logs them.
@@ -103,12 +81,14 @@ class SADCheckpointer(DetectionCheckpointer):
         older = [path for path in self._numbered() if path != last]
         if last in self._numbered():
             older = [path for path in older if path.name < last.name]
+        problems = []
         for path in (last, *older):
             try:
                 return self.load(str(path))
             except UnreadableError as error:
                 self.logger.warning(f"{error}; trying the checkpoint before it")
-        raise UserError(f"none of the checkpoints in {self.save_dir} can be read")
+                problems.append(error)
+        raise UserError(f"{problems[0]}, and no checkpoint before it can be read")
 
     def load(self, path: str, *args, **kwargs) -> dict:
         try:
@@ -121,28 +101,13 @@ class SADCheckpointer(DetectionCheckpointer):
             self._parsed_url_during_load = None  # Detectron2 forgets it after a failure
 
     def _load_file(self, filename):
-        try:
-            # Detectron2 lets these two run code (.pyth before torch 2.6): read them safely first.
-            if filename.endswith(".pkl"):
-                with self.path_manager.open(filename, "rb") as file:
-                    ArrayUnpickler(file, encoding="latin1").load()
-            elif filename.endswith(".pyth"):
-                self._torch_load(filename)
-            loaded = super()._load_file(filename)
-            # Detectron's X-101-64x4d holds this text beside its arrays, and Detectron2 refuses it.
-            loaded["model"].pop("weight_order", None)
-            if wrong := [key for key, x in loaded["model"].items() if not hasattr(x, "shape")]:
-                raise TypeError(f"{wrong[0]} is no array")
-        except Exception as error:  # a broken file can raise anything
-            raise UnreadableError(
-                f"weights {filename} cannot be read: they are cut short, hold more than arrays, or "
-                f"are no checkpoint ({type(error).__name__})"
-            ) from error
+        loaded = read_weights(filename)
+        query = self._parsed_url_during_load.query
+        if parse_qs(query) == {"matching_heuristics": ["True"]}:
+            loaded["matching_heuristics"] = True
+        elif query:
+            raise UserError(f"weights {filename} take ?matching_heuristics=True alone, no {query}")
         return loaded
-
-    def _torch_load(self, filename):
-        with self.path_manager.open(filename, "rb") as file:
-            return torch.load(file, map_location="cpu", weights_only=True)
 
     def _log_incompatible_keys(self, incompatible) -> None:
         misshapen = {key for key, *_ in incompatible.incorrect_shapes}  # counted as missing too

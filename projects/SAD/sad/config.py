@@ -10,6 +10,7 @@ import textwrap
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
 from detectron2.utils.file_io import PathManager
+from yaml.constructor import ConstructorError
 
 from .errors import UserError, did_you_mean
 
@@ -123,6 +124,12 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
         where = "the options after the config file"
         _check_pairs(opts)
         cfg.merge_from_list(opts)
+    except ConstructorError as error:
+        raise UserError(f"{where}: {_tag_refused(error)}") from error
+    except RecursionError as error:
+        raise UserError(
+            f"{where}: its _BASE_ leads back to itself, or its values are nested too deeply"
+        ) from error
     except Exception as error:  # yacs, yaml and Detectron2 raise anything
         raise UserError(f"{where}: {_explain(error, cfg)}") from error
     return cfg
@@ -135,6 +142,16 @@ def flat(node, prefix=""):
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
+
+
+def _tag_refused(error: ConstructorError) -> str:
+    reason = " ".join(str(error).split())
+    if "python/" not in reason:
+        return reason
+    return (
+        f"{reason}; such tags run Python and are refused, so write the value out "
+        "(configs/Base-RetinaNet.yaml is the equivalent of Detectron2's)"
+    )
 
 
 # What training does not depend on: where files lie, and what a run does besides.

@@ -10,6 +10,7 @@ from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
 
 from .errors import UserError, did_you_mean
+from .files import inside
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ def load_coco_set(name: str, json_file: str, image_root: str) -> list[dict]:
     Boxes are clipped to their image and left out when nothing remains; both are counted and logged.
 
     Raises:
-        UserError: the json or the image folder is missing, or the json is broken or empty.
+        UserError: the json or the image folder is missing, or the json is broken or empty, or lists
+            a file outside the folder.
     """
     _check_paths(name, json_file, image_root)
     try:
@@ -65,6 +67,12 @@ def load_coco_set(name: str, json_file: str, image_root: str) -> list[dict]:
         ) from error
     if not dicts:
         raise UserError(f"data set {name}: {json_file} lists no images")
+    for image in dicts:
+        if not inside(image_root, image["file_name"]):
+            raise UserError(
+                f"data set {name}: {json_file} lists {image['file_name']}, which lies outside "
+                f"{image_root}; move the image there, or link to it, and mend its file_name"
+            )
     if not os.path.exists(dicts[0]["file_name"]):
         raise UserError(
             f"data set {name}: {json_file} lists {dicts[0]['file_name']}, which does not exist"

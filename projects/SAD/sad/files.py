@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees a half-written one."""
+"""Writing files so that a reader never sees a half-written one; paths that others have written."""
 
 import hashlib
 import os
@@ -55,3 +55,12 @@ def atomic_write(path: str, mode: str = "w"):
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def inside(folder: str, path: str) -> bool:
+    """Whether a path that was joined from `folder` and a name stays below the folder.
+
+    By its text alone: links below the folder are the user's own and may lead anywhere.
+    """
+    name = path.removeprefix(os.path.join(folder, ""))
+    return name != path and ".." not in name.split(os.sep)

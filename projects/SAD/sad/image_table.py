@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from .coco_json import read_coco
 from .errors import UserError
+from .files import inside
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 ENTRIES, INDEX = "images.jsonl", "images.npy"
@@ -78,15 +79,20 @@ def list_json(folder: str, image_root: str, image_json: str) -> tuple[ImageTable
     """The images of a COCO json, kept in `folder`, and {position: why it cannot be read}.
 
     Raises:
-        UserError: see `read_coco`.
+        UserError: see `read_coco`; also for a file outside the folder `image_root`.
     """
     entries = (image for _, image in read_coco(image_json, ("images",)))
-    images = ImageTable.write(folder, entries)
-    return images, {
-        position: "no such file"
-        for position, entry in enumerate(images.entries(slice(None)))
-        if not os.path.isfile(os.path.join(image_root, entry["file_name"]))
-    }
+    images, unreadable = ImageTable.write(folder, entries), {}
+    for position, entry in enumerate(images.entries(slice(None))):
+        path = os.path.join(image_root, entry["file_name"])
+        if not inside(image_root, path):
+            raise UserError(
+                f"{image_json} lists {entry['file_name']}, which lies outside {image_root}; move "
+                "the image there, or link to it, and mend its file_name"
+            )
+        if not os.path.isfile(path):
+            unreadable[position] = "no such file"
+    return images, unreadable
 
 
 def list_folder(folder: str, image_root: str) -> tuple[ImageTable, dict[int, str]]:

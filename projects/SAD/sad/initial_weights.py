@@ -24,6 +24,7 @@ from .config import get_sad_cfg
 from .errors import UserError
 from .files import atomic_write, make_folder
 from .teacher import build_retinanet
+from .weights_file import read_weights
 
 BOTTOM_UP = "bottom_up."  # the ResNet below an FPN
 
@@ -132,17 +133,7 @@ def convert_torchvision_file(weights: str, output: str) -> int:
         UserError: the file cannot be read or holds something else.
     """
     _check_output(output)
-    try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"weights {weights} do not exist") from error
-    except Exception as error:  # a broken file can raise anything
-        raise UserError(
-            f"weights {weights} cannot be read: they are cut short or hold more than tensors "
-            f"({type(error).__name__})"
-        ) from error
-    if not isinstance(state, dict):
-        raise UserError(f"weights {weights} are a {type(state).__name__}, no state dict")
+    state = read_weights(weights)["model"]
     try:
         renamed = convert_torchvision(state)
     except UserError as error:
