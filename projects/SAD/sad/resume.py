@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
+from detectron2.utils.events import JSONWriter, TensorboardXWriter
 
 from .errors import RESUME_EXIT_CODE, UserError
 
@@ -140,7 +141,7 @@ class MetricsHistory(HookBase):
 
     def __init__(self, path: str, writers: list):
         self.path = path
-        self.writers = [writer for writer in writers if hasattr(writer, "_last_write")]
+        self.writers = [w for w in writers if isinstance(w, (JSONWriter, TensorboardXWriter))]
         self.loaded = None
 
     def state_dict(self):
