@@ -10,6 +10,11 @@ class UserError(Exception):
     """A wrong file, key or value. The message is one sentence that names it and says what to do."""
 
 
+def reason(error: Exception) -> str:
+    """The error of a parser or decoder in one line of at most 200 characters."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+
+
 def exit_on_user_error(main):
     """Decorate a command's main function: a UserError becomes `error: <sentence>` and exit code 2.
 

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from .config import get_sad_cfg
-from .image_table import reason
+from .errors import reason
 from .label_job import LabelingJob
 from .label_merge import merge_shards
 from .label_resume import find_done
