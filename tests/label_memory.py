@@ -83,7 +83,8 @@ def main_process(folder: Path, step) -> None:
     shards = plan_shards(model, cfg, job)
     step("main process: plan")
     for number, batches in enumerate(shards[1:], start=1):
-        write_shard(job.shards, number, [stand_in(batches, number)], {})
+        files = job.files(np.concatenate(batches))
+        write_shard(job.shards, number, files, [stand_in(batches, number)], {})
     step("(write what stands for detections)")
     merge_shards(job, cfg, len(shards))
     step(f"main process: calibrate, write {(folder / 'out.json').stat().st_size / 1e6:.0f} MB")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sad import coco_json
 from sad.coco_json import count_instances, read_coco
+from sad.datasets import load_coco_set
 from sad.errors import UserError
 
 CATEGORIES = [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
@@ -32,7 +33,7 @@ def write(path, content) -> str:
 
 
 @given(
-    others=st.dictionaries(TEXT.filter(lambda key: key not in coco_json.KEYS), VALUES),
+    others=st.dictionaries(TEXT.filter(lambda key: key not in coco_json.RULES), VALUES),
     notes=VALUES,
     indent=st.sampled_from([None, 2]),
     ascii_only=st.booleans(),
@@ -78,7 +79,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         ('{"images": [{"id": 1, "file_name": "a.png"}]}', "not in COCO's format .*width"),
         (
             '{"images": [{"id": 1, "file_name": "a", "width": 0, "height": 1}]}',
-            "not in COCO's format .*image 1 has no size",
+            "not in COCO's format .*images, id 1: width is 0, not a number of pixels",
         ),
         (
             '{"images": [], "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2]}]}',
@@ -125,3 +126,27 @@ def test_an_annotation_of_an_unlisted_category(tmp_path):
     coco = {"images": IMAGES, "annotations": [annotation(10, 4, [0, 0, 5, 5])]}
     with pytest.raises(UserError, match="annotations of category 4, not listed"):
         count_instances(write(tmp_path / "coco.json", {**coco, "categories": CATEGORIES}))
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"images": [{**IMAGES[0], "id": 1.0}]}, "images, id 1.0: id is 1.0, not a whole number"),
+        ({"images": [IMAGES[0], {**IMAGES[1], "id": "a"}]}, "some ids of images are numbers and"),
+        ({"images": [{**IMAGES[0], "width": "9"}]}, "id 10: width is '9', not a number of pixels"),
+        ({"images": [{**IMAGES[0], "height": 2**40}]}, "height is 1099511627776, not a number"),
+        ({"images": [{**IMAGES[0], "file_name": "a\nb"}]}, r"file_name is 'a\\nb', not a text"),
+        ({"categories": [*CATEGORIES, {"id": 3, "name": "ox"}]}, "given to several categories"),
+        ({"categories": [{"id": 3, "name": None}]}, "categories, id 3: name is None, not a text"),
+        ({"annotations": [annotation(10, 3, "1234")]}, "bbox is '1234', not a list of four"),
+        ({"annotations": [annotation(10, [], [0, 0, 1, 1])]}, r"category_id is \[\], not a whole"),
+        ({"annotations": [annotation(10, 3, [0, True, 1, 1])]}, r"bbox is \[0, True, 1, 1\], not"),
+    ],
+)
+def test_values_of_another_kind_are_named_by_both_readers(tmp_path, changes, sentence):
+    content = {"images": IMAGES, "categories": CATEGORIES, "annotations": [], **changes}
+    path = write(tmp_path / "odd.json", content)
+    with pytest.raises(UserError, match=f"odd.json is not in COCO's format .*{sentence}"):
+        list(read_coco(path))
+    with pytest.raises(UserError, match=f"odd.json is not in COCO's format .*{sentence}"):
+        load_coco_set("odd", path, str(tmp_path))

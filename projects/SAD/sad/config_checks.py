@@ -125,8 +125,8 @@ RULES = {
     "SAD.DISTILL.ALPHA": within(0, 1),
     "SAD.DISTILL.WEIGHT": at_least(0),
     "SAD.DISTILL.WARMUP_ITERS": at_least(0),
-    "SAD.TARGETS.LABELED": each(one_of("hard", "soft")),
-    "SAD.TARGETS.UNLABELED": each(one_of("hard", "soft")),
+    "SAD.TARGETS.LABELED": each(one_of("hard", "soft"), least=0),
+    "SAD.TARGETS.UNLABELED": each(one_of("hard", "soft"), least=0),
     "SAD.LOADER.MIX": one_of("alternate", "union", "ratio"),
     "SAD.LOADER.RATIO": Rule(
         lambda x: len(x) == 2 and sum(x) > 0 and all(type(y) is int and y >= 0 for y in x),

@@ -9,7 +9,8 @@ from detectron2.data.datasets import load_coco_json
 from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
 
-from .errors import UserError, did_you_mean
+from .coco_json import check_content
+from .errors import UserError, did_you_mean, reason
 from .files import inside
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ def load_coco_set(name: str, json_file: str, image_root: str) -> list[dict]:
     """
     _check_paths(name, json_file, image_root)
     try:
+        with PathManager.open(json_file) as file:
+            check_content(json.load(file))
         dicts = load_coco_json(json_file, image_root, name, extra_annotation_keys=["score"])
         clipped, dropped = _clean_boxes(dicts)
     except json.JSONDecodeError as error:
@@ -62,8 +65,7 @@ def load_coco_set(name: str, json_file: str, image_root: str) -> list[dict]:
         ) from error
     except Exception as error:  # Detectron2 and pycocotools raise anything
         raise UserError(
-            f"data set {name}: {json_file} is not in COCO's format "
-            f"({type(error).__name__}: {' '.join(str(error).split())})"
+            f"data set {name}: {json_file} is not in COCO's format ({reason(error)})"
         ) from error
     if not dicts:
         raise UserError(f"data set {name}: {json_file} lists no images")
@@ -163,7 +165,7 @@ def check_test_sets(cfg) -> None:
 
     Raises:
         UserError: a set of DATASETS.TEST is broken, has other classes than DATASETS.TRAIN, or its
-            annotations lack a key that COCO's evaluation reads.
+            annotations lack a number that COCO's evaluation reads.
     """
     train = cfg.DATASETS.TRAIN[0]
     check_files(cfg.DATASETS.TEST)
@@ -176,11 +178,15 @@ def check_test_sets(cfg) -> None:
             continue
         with open(metadata.json_file) as file:
             annotations = json.load(file).get("annotations", ())
-        lacking = [k for k in ("area", "iscrowd") if any(k not in a for a in annotations)]
+        lacking = [
+            key
+            for key in ("area", "iscrowd")
+            if any(not isinstance(a.get(key), (int, float)) for a in annotations)
+        ]
         if lacking:
             raise UserError(
                 f"data set {name}: annotations of {metadata.json_file} lack "
-                f"{' and '.join(lacking)}, which COCO's evaluation reads"
+                f"{' and '.join(lacking)} as numbers, which COCO's evaluation reads"
             )
 
 

@@ -18,6 +18,11 @@ def did_you_mean(wrong: str, known) -> str:
     return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
+def reason(error: Exception) -> str:
+    """The error of a parser or decoder in one line of at most 200 characters."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
+
+
 def exit_on_user_error(main):
     """Decorate a command's main function: a UserError becomes `error: <sentence>` and exit code 2.
 

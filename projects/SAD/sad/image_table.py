@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from .coco_json import read_coco
-from .errors import UserError
+from .errors import UserError, reason
 from .files import inside
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -135,8 +135,3 @@ def _size(path: str) -> tuple[int, int] | str:
     except Exception as error:  # decoders raise anything, from OSError to struct.error
         return reason(error)
     return (height, width) if turned else (width, height)
-
-
-def reason(error: Exception) -> str:
-    """An error of a decoder, in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -2,21 +2,21 @@
 
 import logging
 import os
-import re
 import shutil
 from dataclasses import dataclass
 
+import numpy as np
+
 from .coco_json import count_instances
+from .config import get_sad_cfg
 from .errors import UserError
 from .files import make_folder, sha256
 from .image_table import ImageTable, list_folder, list_json
+from .label_resume import open_folder, record_job
 from .label_share import choose_share
 from .teacher import load_retinanet
 
 logger = logging.getLogger(__name__)
-
-# What a job leaves in its folder, temporary names of `atomic_write` included.
-OWN_FILES = re.compile(r"images\.(jsonl|npy)|\.?shard_\d+\.npz.*")
 
 
 @dataclass
@@ -47,6 +47,12 @@ class LabelingJob:
 
     def path(self, position: int) -> str:
         return os.path.join(self.image_root, self.images[position]["file_name"])
+
+    def files(self, positions: np.ndarray) -> np.ndarray:
+        """(N, 2): these positions, and how many bytes each image's file has (-1: it is absent)."""
+        names = (entry["file_name"] for entry in self.images.entries(positions))
+        sizes = [_bytes(os.path.join(self.image_root, name)) for name in names]
+        return np.stack([positions, np.array(sizes, np.int64)], axis=1)
 
     def check_unreadable(self, unreadable: dict[int, str]) -> None:
         """Raises: UserError, when these are more images than `max_unreadable` allows."""
@@ -80,7 +86,8 @@ def prepare(
         config_file, weights, opts: the teacher, see `sad.teacher.load_retinanet`.
         image_root: folder of the images; without `image_json` all images below it are labelled.
         output: the json to write. Beside it come the report and, while the job runs, a folder for
-            the processes' detections, which all machines must see.
+            the processes' detections, which all machines must see. What an interrupted run of the
+            same job has left there is kept.
         image_json: image-info json (no annotations) or COCO json. With annotations, the hard
             targets are measured against them.
         labeled_json: labelled set; gives the classes and, unless one of the next two is given,
@@ -123,7 +130,8 @@ def prepare(
     weights_sha256 = _sha256(weights)
     make_folder(os.path.dirname(output) or ".", "--output in")
     shards = os.path.splitext(output)[0] + "_labelling"
-    _make_empty(shards)
+    goes_on = os.path.isdir(shards)
+    open_folder(shards)
     if image_json:
         images, unreadable = list_json(shards, image_root, image_json)
     else:
@@ -146,24 +154,20 @@ def prepare(
     try:
         job.check_unreadable(unreadable)
     except UserError:
-        shutil.rmtree(shards)
+        if not goes_on:
+            shutil.rmtree(shards)
         raise
     for position, reason in unreadable.items():
         logger.warning(f"skipping {job.path(position)}: {reason}")
+    record_job(job, get_sad_cfg(config_file, opts))
     return job
 
 
-def _make_empty(folder: str) -> None:
-    """An empty folder, also where an interrupted run has left its files; others' stay."""
-    if os.path.isdir(folder):
-        foreign = [name for name in os.listdir(folder) if not OWN_FILES.fullmatch(name)]
-        if foreign:
-            raise UserError(
-                f"{folder}, where the processes' detections go, holds {foreign[0]}: move it away, "
-                "or give another --output"
-            )
-        shutil.rmtree(folder)
-    os.makedirs(folder)
+def _bytes(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
 
 
 def _names(categories: list[dict]) -> list[str]:

@@ -15,7 +15,8 @@ logger = logging.getLogger(__name__)
 
 
 def merge_shards(job: LabelingJob, cfg, num_shards: int) -> None:
-    """Write `job.output` and its report, then remove the shards.
+    """Write `job.output` and its report, then remove the shards: a run that is killed before the
+    last of these merges them again.
 
     In memory are the hard targets, not the detections, of which there are ten times as many.
 
@@ -24,7 +25,7 @@ def merge_shards(job: LabelingJob, cfg, num_shards: int) -> None:
     Raises:
         UserError: a shard is missing, too many images are unreadable, or nothing is left to write.
     """
-    unreadable = job.unreadable | read_unreadable(job.shards, num_shards)
+    unreadable = job.unreadable | read_unreadable(job.shards, range(num_shards))
     unreadable = dict(sorted(unreadable.items()))
     job.check_unreadable(unreadable)
     score_counts = np.zeros(SCORE_UNITS + 1, np.int64)

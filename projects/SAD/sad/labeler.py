@@ -1,11 +1,13 @@
 """The teacher's inference: images -> batches -> shards of detections, by any number of processes.
 
 Batches and shards depend on the images and the batch size alone, so the hard targets do not depend
-on the number of processes.
+on the number of processes, nor on whether a run was interrupted: it goes on at the first shard that
+is missing. A shard is one batch of a short list and about 1,000 images of a million.
 """
 
 import logging
 import os
+from collections.abc import Sequence
 from functools import cache
 from itertools import islice
 
@@ -20,11 +22,12 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from .config import get_sad_cfg
-from .image_table import reason
+from .errors import reason
 from .label_job import LabelingJob
 from .label_merge import merge_shards
+from .label_resume import find_done
 from .pseudo_labels import DETECTION, SCORE_UNITS
-from .shards import write_shard
+from .shards import read_unreadable, write_shard
 from .teacher import load_retinanet
 
 logger = logging.getLogger(__name__)
@@ -43,7 +46,9 @@ def label_images(job: LabelingJob) -> None:
     device = wanted if torch.cuda.is_available() else "cpu"
     model, cfg = load_retinanet(job.config_file, job.weights, device, job.opts)
     shards = plan_shards(model, cfg, job)
-    label_shards(model, cfg, job, shards)
+    done = find_done(job, shards) if comm.is_main_process() else None
+    comm.synchronize()
+    label_shards(model, cfg, job, shards, comm.all_gather(done)[0])
     comm.synchronize()
     if comm.is_main_process():
         merge_shards(job, cfg, len(shards))
@@ -132,15 +137,20 @@ class ReadableImages(Dataset):
 
 
 @torch.no_grad()
-def label_shards(model, cfg, job: LabelingJob, shards: list[list[np.ndarray]]) -> None:
+def label_shards(
+    model, cfg, job: LabelingJob, shards: list[list[np.ndarray]], done: Sequence[int] = ()
+) -> None:
     """Run the teacher over this process's share of the shards and write each one.
 
     Images are read by DATALOADER.NUM_WORKERS processes.
 
+    Args:
+        done: numbers of shards that are there already.
     Raises:
         UserError: too many of these images are unreadable.
     """
-    mine = range(comm.get_rank(), len(shards), comm.get_world_size())
+    missing = np.setdiff1d(np.arange(len(shards)), done)
+    mine = missing[comm.get_rank() :: comm.get_world_size()].tolist()
     batches = [batch for number in mine for batch in shards[number]]
     loader = iter(
         DataLoader(
@@ -151,7 +161,7 @@ def label_shards(model, cfg, job: LabelingJob, shards: list[list[np.ndarray]]) -
         )
     )
     description = f"labelling (1 of {comm.get_world_size()} processes)"
-    all_unreadable = dict(job.unreadable)
+    all_unreadable = job.unreadable | read_unreadable(job.shards, done)
     with tqdm(
         desc=description if comm.get_world_size() > 1 else "labelling",
         total=sum(map(len, batches)),
@@ -161,6 +171,7 @@ def label_shards(model, cfg, job: LabelingJob, shards: list[list[np.ndarray]]) -
     ) as progress:
         for number in mine:
             found, unreadable = [], {}
+            files = job.files(np.concatenate(shards[number]))
             for batch in islice(loader, len(shards[number])):
                 readable = [item for item in batch if "unreadable" not in item]
                 for item in batch:
@@ -173,7 +184,7 @@ def label_shards(model, cfg, job: LabelingJob, shards: list[list[np.ndarray]]) -
                 progress.update(len(batch))
             all_unreadable |= unreadable
             job.check_unreadable(all_unreadable)
-            write_shard(job.shards, number, found, unreadable)
+            write_shard(job.shards, number, files, found, unreadable)
 
 
 def _to_detections(position: int, instances) -> np.ndarray:

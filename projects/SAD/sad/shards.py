@@ -1,10 +1,11 @@
 """Detections on disk: a file for each shard of the images, whichever process made it.
 
-A shard is there whole or not at all, and does not depend on the number of processes.
+A shard is there whole or not at all, and does not depend on the number of processes. It names the
+images it is of, so that a later run can tell whether it may be kept.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -13,28 +14,53 @@ from .files import atomic_write
 from .image_table import SHARED_FOLDER
 from .pseudo_labels import DETECTION
 
+ARRAYS = {"files", "detections", "unreadable", "reasons"}
+
 
 def write_shard(
-    folder: str, number: int, detections: list[np.ndarray], unreadable: dict[int, str]
+    folder: str,
+    number: int,
+    files: np.ndarray,
+    detections: list[np.ndarray],
+    unreadable: dict[int, str],
 ) -> None:
-    """Write the detections (arrays of DETECTION) and {position: why unreadable} of a shard."""
+    """Write a shard.
+
+    Args:
+        files: (N, 2), position and bytes of each of its images, see `LabelingJob.files`.
+        detections: arrays of DETECTION.
+        unreadable: {position: reason}.
+    """
     with atomic_write(_path(folder, number), "wb") as file:
         np.savez(
             file,
+            files=files,
             detections=np.concatenate([np.empty(0, DETECTION), *detections]),
             unreadable=np.array(list(unreadable), np.int32),
             reasons=np.array(list(unreadable.values()), str),
         )
 
 
-def read_unreadable(folder: str, num_shards: int) -> dict[int, str]:
-    """{position: why unreadable} of all shards.
+def is_whole(folder: str, number: int, files: np.ndarray) -> bool:
+    """Whether a shard is there, undamaged, and of these very images (see `write_shard`)."""
+    if not os.path.exists(_path(folder, number)):
+        return False
+    try:
+        with _open(folder, number) as shard:
+            arrays = {name: shard[name] for name in shard}  # reading compares the checksums
+    except Exception:  # numpy and zipfile raise anything
+        return False
+    return ARRAYS <= arrays.keys() and np.array_equal(arrays["files"], files)
+
+
+def read_unreadable(folder: str, numbers: Iterable[int]) -> dict[int, str]:
+    """{position: why unreadable} of these shards.
 
     Raises:
         UserError: a shard is missing.
     """
     unreadable = {}
-    for number in range(num_shards):
+    for number in numbers:
         with _open(folder, number) as shard:
             reasons = shard["reasons"].tolist()
             unreadable |= zip(shard["unreadable"].tolist(), reasons, strict=True)
