@@ -8,6 +8,10 @@
 The score threshold is the one at which the mean number of instances per image equals that of the
 labelled set. Beside the json comes a folder with the report: numbers, a histogram and a preview.
 
+A run that was interrupted goes on where it stopped when the same command is given again; another
+number of processes, threshold or labelled set may be given. Less than a shard of each process is
+lost: a batch of a short list, about 1,000 images of a million.
+
 torchrun and SLURM's srun may start the processes instead of --num-gpus, see `sad.launch`. The hard
 targets are the same for any number of processes (bit for bit on CPUs, at one thread each).
 """

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from soak import Watch, soak, too_much
+from soak import MAX_MB, Watch, soak, too_much
 
 
 @pytest.mark.slow
@@ -15,15 +15,15 @@ def test_training_and_labelling_leak_nothing(tmp_path):
 
 
 def test_a_leak_is_seen(tmp_path, capsys):
-    """100 kB and a file are kept by each of 200 forward passes."""
+    """1 MB and a file are kept by each of 200 forward passes."""
     model, kept = torch.nn.Identity(), []
     watch = Watch(model, every=10)
     for number in range(200):
         model(torch.zeros(1))
-        kept += [np.ones(100_000, np.uint8), open(tmp_path / str(number), "w")]
+        kept += [np.ones(1_000_000, np.uint8), open(tmp_path / str(number), "w")]
     rises = watch.rises()
     for file in kept[1::2]:
         file.close()
-    assert rises["MB"] > 12 and rises["files"] == pytest.approx(140, abs=1)
+    assert rises["MB"] > MAX_MB and rises["files"] == pytest.approx(140, abs=1)
     assert len(too_much({"leak": rises})) == 2
     assert len(capsys.readouterr().out.splitlines()) == 20
