@@ -5,6 +5,7 @@ import os
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import BoxMode
 
 from sad.config import get_sad_cfg
@@ -13,6 +14,7 @@ from sad.datasets import (
     check_test_sets,
     data_path,
     load_coco_set,
+    read_sets,
     register_coco_set,
     register_from_config,
 )
@@ -267,6 +269,18 @@ def test_incomplete_entry(entry, lacks, tmp_path):
     text = f"DATASETS: {{REGISTER: {{cells: {entry}}}}}"
     with pytest.raises(UserError, match=f"DATASETS.REGISTER.cells lacks {lacks}"):
         register_from_config(config(text, tmp_path))
+
+
+def test_sets_that_others_have_registered(tmp_path):
+    """Detectron2 reads COCO's by itself; a broken file ends in a sentence all the same."""
+    (tmp_path / "cut.json").write_text('{"images": [')
+    register_coco_instances("cut_short", {}, str(tmp_path / "cut.json"), str(tmp_path))
+    try:
+        with pytest.raises(UserError, match="data set cut_short cannot be read .JSONDecodeError"):
+            read_sets(["cut_short"])
+    finally:
+        DatasetCatalog.remove("cut_short")
+        MetadataCatalog.remove("cut_short")
 
 
 def test_built_in_sets_are_registered():

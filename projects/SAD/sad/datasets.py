@@ -3,8 +3,9 @@
 import json
 import logging
 import os
+from contextlib import contextmanager
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
 from detectron2.data.datasets import load_coco_json
 from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
@@ -160,6 +161,32 @@ def _check_paths(name: str, json_file: str | None, image_root: str | None) -> No
             )
 
 
+def read_sets(names) -> list[dict]:
+    """The images of registered data sets, with and without boxes.
+
+    Raises:
+        UserError: naming the set that cannot be read, and why.
+    """
+    images = []
+    for name in names:
+        with _named(name):
+            images += get_detection_dataset_dicts(
+                [name], filter_empty=False, check_consistency=False
+            )
+    return images
+
+
+@contextmanager
+def _named(name: str):
+    """Sets that Detectron2 registers are read by its own code, and that raises anything."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"data set {name} cannot be read ({reason(error)})") from error
+
+
 def check_test_sets(cfg) -> None:
     """Catch before training what would only stop the evaluation after it.
 
@@ -170,7 +197,8 @@ def check_test_sets(cfg) -> None:
     train = cfg.DATASETS.TRAIN[0]
     check_files(cfg.DATASETS.TEST)
     for name in cfg.DATASETS.TEST:
-        DatasetCatalog.get(name)
+        with _named(name):
+            DatasetCatalog.get(name)
         metadata = MetadataCatalog.get(name)
         if list(metadata.thing_classes) != list(MetadataCatalog.get(train).thing_classes):
             raise UserError(f"data sets {train} and {name} have other classes")

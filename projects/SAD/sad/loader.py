@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from detectron2.data import DatasetFromList, MetadataCatalog, get_detection_dataset_dicts
+from detectron2.data import DatasetFromList, MetadataCatalog
 from detectron2.data.build import (
     filter_images_with_only_crowd_annotations,
     trivial_batch_collator,
@@ -20,7 +20,7 @@ from detectron2.utils import comm
 from PIL.Image import DecompressionBombError
 
 from .dataset_mapper import SADDatasetMapper
-from .datasets import check_files
+from .datasets import check_files, read_sets
 from .errors import UserError
 from .label_share import choose_share
 
@@ -155,12 +155,7 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
     """
     check_before_reading(cfg)
     # Read with every image and whatever classes there are, so that the checks can name them.
-    labeled, unlabeled = (
-        get_detection_dataset_dicts(names, filter_empty=False, check_consistency=False)
-        if names
-        else []
-        for names in (cfg.DATASETS.TRAIN, cfg.DATASETS.UNLABELED)
-    )
+    labeled, unlabeled = map(read_sets, (cfg.DATASETS.TRAIN, cfg.DATASETS.UNLABELED))
     _check_annotations(cfg, unlabeled)
     labeled = choose_share(labeled, cfg.DATASETS.LABELED_SHARE, cfg.DATASETS.LABELED_SHARE_SEED)
     with_boxes = filter_images_with_only_crowd_annotations(labeled)
