@@ -32,7 +32,8 @@ from sad.errors import UserError
 from sad.image_table import ImageTable, list_folder, list_json
 from sad.labeler import ReadableImages, _shapes, form_batches
 from sad.loader import MixedDataset, SampleKey
-from sad.teacher import load_retinanet
+from sad.losses import DISTILLATION_LOSSES
+from sad.teacher import build_teacher, load_retinanet
 
 LONGEST_SENTENCE = 400
 
@@ -416,9 +417,10 @@ def test_many_broken_images(folder, toy, watch):
 # --- extremes that are right --------------------------------------------------------------------
 
 
-def test_crowded_tiny_and_empty_images_are_trained_on(toy, tmp_path):
+@pytest.mark.parametrize("loss", ["none", "feature_l2", *DISTILLATION_LOSSES])
+def test_crowded_tiny_and_empty_images_are_trained_on(toy, tmp_path, loss):
     """5,000 boxes in one image, boxes of a pixel and less, and no box: mapper, anchors, losses."""
-    cfg = toy.cfg("SAD.yaml", "SAD.DISTILL.LOSS", "none")
+    cfg = toy.cfg("SAD.yaml", "SAD.DISTILL.LOSS", loss)
     path = tmp_path / "image.png"
     Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(path)
     corners = rng.integers(0, 63, (5000, 2)).astype(float)
@@ -443,6 +445,12 @@ def test_crowded_tiny_and_empty_images_are_trained_on(toy, tmp_path):
         for boxes in (crowd, slivers, [])
     ]
     assert [len(sample["instances"]) for sample in samples] == [5000, 3, 0]
+    student = build_model(cfg).train()
+    if student.distills:
+        student.attach_teacher(build_teacher(cfg)[0])
     with EventStorage():
-        losses = build_model(cfg).train()(samples)
-    assert all(torch.isfinite(loss) for loss in losses.values())
+        losses = student(samples)
+    assert len(losses) == 2 + student.distills
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert all(torch.isfinite(p.grad).all() for p in student.parameters())

@@ -10,6 +10,7 @@ from detectron2.data import DatasetCatalog
 from sad import preflight
 from sad.errors import UserError
 from sad.preflight import check_evaluation, check_training
+from sad.trainer import SADTrainer
 
 
 def train(cfg, resume=False, check_teacher=False):
@@ -61,6 +62,9 @@ def test_large_annotations_are_read_by_the_training_alone(toy, monkeypatch, read
 @pytest.mark.parametrize("file", ["last_checkpoint", "metrics.json"])
 def test_a_folder_with_a_run_is_for_resuming_and_evaluating(toy, tmp_path, file):
     (tmp_path / file).write_text("")
+    if file == "metrics.json":  # opened at the start, and empty until there is something to write
+        train(toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path)))
+    (tmp_path / file).write_text("model_0000001.pth")
     train(toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path)), resume=True)
     with pytest.raises(UserError, match=rf"holds a run \({file}\)"):
         train(toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path)))
@@ -72,6 +76,19 @@ def test_a_folder_of_a_run_that_never_trained_is_free(toy, tmp_path):
     (tmp_path / "config.yaml").write_text("")
     (tmp_path / "log.txt").write_text("")
     train(toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path)))
+
+
+def test_another_experiment_is_refused_before_the_runs_files_change(toy, tmp_path):
+    opts = ("OUTPUT_DIR", str(tmp_path), "SOLVER.MAX_ITER", 2)
+    cfg = toy.cfg("student.yaml", *opts)
+    trainer = SADTrainer(cfg)
+    trainer.resume_or_load(resume=False)
+    trainer.train()
+    train(cfg, resume=True)
+    with pytest.raises(UserError, match="SOLVER.BASE_LR 0.02 before, 0.5 now"):
+        train(toy.cfg("student.yaml", *opts, "SOLVER.BASE_LR", 0.5), resume=True)
+    (tmp_path / "model_final.pth").write_bytes(b"broken")  # is the trainer's to deal with
+    train(toy.cfg("student.yaml", *opts, "SOLVER.BASE_LR", 0.5), resume=True)
 
 
 def test_starting_weights_do_not_count_once_there_is_a_checkpoint(toy, tmp_path):

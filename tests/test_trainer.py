@@ -20,7 +20,7 @@ from processes import run_workers
 from sad.checkpoint import SADCheckpointer
 from sad.errors import UserError
 from sad.loader import build_mixed_loader
-from sad.trainer import SADTrainer, derive_schedule, describe_run
+from sad.trainer import SADTrainer, derive_schedule, describe_start
 
 TEN = ("SOLVER.MAX_ITER", 10)
 
@@ -125,7 +125,7 @@ def test_drops_come_after_the_scaling_to_the_workers(toy):
     solver = cfg.SOLVER
     assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.MAX_ITER) == (4, 0.02, 4000)
     assert (solver.WARMUP_ITERS, solver.STEPS) == (400, (2800, 3600))
-    line = describe_run(cfg, 6, 0, 2)
+    line = describe_start(cfg, 6, 0, 2)
     assert "Effective batch 4 = 2 workers x 1 accumulation steps x 2 images a forward" in line
     assert line.endswith("rate 0.02 over 4000 iterations, warm-up 400, times 0.1 at (2800, 3600)")
 
@@ -139,7 +139,7 @@ def test_batch_must_be_a_multiple_of_the_reference(toy):
 def test_accumulation_keeps_the_schedule(toy):
     opts = ("SOLVER.IMS_PER_BATCH", 16, "SOLVER.MAX_ITER", 90000, "SOLVER.BASE_LR", 0.01)
     cfg = toy.cfg("SAD.yaml", *opts, "SOLVER.ACCUMULATION_STEPS", 4)
-    assert describe_run(derive_schedule(cfg, 2), 115, 120, 2) == (
+    assert describe_start(derive_schedule(cfg, 2), 115, 120, 2) == (
         "Effective batch 16 = 2 workers x 4 accumulation steps x 2 images a forward, loss "
         "normalisers local; mix alternate of 115 labelled and 120 unlabelled images: 74% of the "
         "images seen are labelled, targets hard+soft on labelled and hard+soft on unlabelled; "
@@ -157,16 +157,16 @@ def test_accumulation_keeps_the_schedule(toy):
     ],
 )
 def test_share_of_labeled_images_is_stated(toy, opts, unlabeled, share):
-    assert f": {share} of the images" in describe_run(toy.cfg("SAD.yaml", *opts), 6, unlabeled, 1)
+    assert f": {share} of the images" in describe_start(toy.cfg("SAD.yaml", *opts), 6, unlabeled, 1)
 
 
 @pytest.mark.parametrize("opts", [(), ("SAD.DISTILL.LOSS", "none")])
 def test_soft_targets_are_stated_where_there_are_any(toy, opts):
     cfg = toy.cfg("SAD.yaml" if opts else "student.yaml", *opts)
-    assert "targets hard on labelled and hard on unlabelled" in describe_run(cfg, 6, 6, 1)
+    assert "targets hard on labelled and hard on unlabelled" in describe_start(cfg, 6, 6, 1)
     if opts:
         cfg = toy.cfg("SAD.yaml", *opts, "SAD.TARGETS.UNLABELED", "('soft',)")
-        assert "hard on labelled and none on unlabelled" in describe_run(cfg, 6, 6, 1)
+        assert "hard on labelled and none on unlabelled" in describe_start(cfg, 6, 6, 1)
 
 
 @pytest.mark.parametrize("max_iter", [1, 2, 3, 5])

@@ -95,7 +95,7 @@ class Toy:
 
     def cfg(self, name: str, *opts, checked=True):
         """The frozen config of a yaml with KEY VALUE pairs, its data sets registered."""
-        cfg = get_sad_cfg(self.path(name), opts)
+        cfg = get_sad_cfg(str(self.root / name), opts)  # an absolute path stays as it is
         if checked:
             check_config(cfg)
             register_from_config(cfg)

@@ -32,6 +32,7 @@ from sad.config_checks import check_config
 from sad.datasets import register_from_config
 from sad.files import make_folder
 from sad.preflight import check_evaluation, check_training
+from sad.resume import preemption
 from sad.teacher import build_teacher
 from sad.trainer import SADTrainer
 
@@ -72,17 +73,22 @@ def main(args):
     cfg = setup(args)
     if args.eval_only:
         return evaluate(cfg, args.resume)
-    trainer = SADTrainer(cfg)
-    if args.check_teacher:
-        logger.info("Evaluating the teacher before training")
-        teacher, teacher_cfg = build_teacher(cfg)
-        teacher_cfg = teacher_cfg.clone()
-        teacher_cfg.defrost()
-        teacher_cfg.DATASETS.TEST = cfg.DATASETS.TEST
-        teacher_cfg.OUTPUT_DIR = os.path.join(cfg.OUTPUT_DIR, "teacher_check")
-        SADTrainer.test(teacher_cfg, teacher)
-    trainer.resume_or_load(resume=args.resume)
-    return trainer.train()
+    with preemption.heeded():
+        trainer = SADTrainer(cfg)
+        if args.check_teacher:
+            evaluate_teacher(cfg)
+        trainer.resume_or_load(resume=args.resume)
+        return trainer.train()
+
+
+def evaluate_teacher(cfg):
+    logger.info("Evaluating the teacher before training")
+    teacher, teacher_cfg = build_teacher(cfg)
+    teacher_cfg = teacher_cfg.clone()
+    teacher_cfg.defrost()
+    teacher_cfg.DATASETS.TEST = cfg.DATASETS.TEST
+    teacher_cfg.OUTPUT_DIR = os.path.join(cfg.OUTPUT_DIR, "teacher_check")
+    SADTrainer.test(teacher_cfg, teacher)
 
 
 @exit_on_user_error

@@ -45,7 +45,7 @@ class SADCheckpointer(DetectionCheckpointer):
             with atomic_write(path, "wb") as file:
                 torch.save({"model": self.model.state_dict(), **states, **extra}, file)
             self.tag_last_checkpoint(f"{name}.pth")
-            self._prune()
+            self._prune(f"{name}.pth")
         except (OSError, RuntimeError) as error:
             # After the disk's error torch's writer raises another one, at its end.
             disk = error if isinstance(error, OSError) else error.__context__
@@ -64,8 +64,10 @@ class SADCheckpointer(DetectionCheckpointer):
         """The checkpoints of iterations, the newest first."""
         return sorted(Path(self.save_dir).glob("model_[0-9]*.pth"), reverse=True)
 
-    def _prune(self) -> None:
-        outdated = self._numbered()[self.keep :] if self.keep else []
+    def _prune(self, written: str) -> None:
+        # Later ones are of a run that went on from here before: they do not count.
+        numbered = [path for path in self._numbered() if path.name <= written]
+        outdated = numbered[self.keep :] if self.keep else []
         for path in [*outdated, *Path(self.save_dir).glob(".model_*.pth.*")]:
             path.unlink()  # the second: what a killed run was writing
 
@@ -78,9 +80,7 @@ class SADCheckpointer(DetectionCheckpointer):
         if not (resume and self.has_checkpoint()):
             return super().resume_or_load(path, resume=False)
         last = Path(self.get_checkpoint_file())
-        older = [path for path in self._numbered() if path != last]
-        if last in self._numbered():
-            older = [path for path in older if path.name < last.name]
+        older = [path for path in self._numbered() if path.name < last.name]
         problems = []
         for path in (last, *older):
             try:

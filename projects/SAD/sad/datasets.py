@@ -73,12 +73,13 @@ def load_coco_set(name: str, json_file: str, image_root: str) -> list[dict]:
     for image in dicts:
         if not inside(image_root, image["file_name"]):
             raise UserError(
-                f"data set {name}: {json_file} lists {image['file_name']}, which lies outside "
-                f"{image_root}; move the image there, or link to it, and mend its file_name"
+                f"data set {name}: {json_file} lists {_short(image['file_name'])}, which lies "
+                f"outside {image_root}; move the image there, or link to it, and mend its file_name"
             )
     if not os.path.exists(dicts[0]["file_name"]):
         raise UserError(
-            f"data set {name}: {json_file} lists {dicts[0]['file_name']}, which does not exist"
+            f"data set {name}: {json_file} lists {_short(dicts[0]['file_name'])}, which does not "
+            "exist"
         )
     if clipped or dropped:
         logger.warning(
@@ -86,6 +87,11 @@ def load_coco_set(name: str, json_file: str, image_root: str) -> list[dict]:
             f"{dropped} boxes without area left out"
         )
     return dicts
+
+
+def _short(path: str) -> str:
+    """A name may be as long as whoever wrote the json liked."""
+    return path if len(path) <= 200 else f"{path[:100]}...{path[-97:]}"
 
 
 def _clean_boxes(dicts: list[dict]) -> tuple[int, int]:

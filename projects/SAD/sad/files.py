@@ -4,6 +4,7 @@ import hashlib
 import os
 import tempfile
 from contextlib import contextmanager
+from urllib.parse import urlparse
 
 from detectron2.utils.file_io import PathManager
 
@@ -34,6 +35,7 @@ def sha256(path: str) -> str:
     Raises:
         OSError: it cannot be read.
     """
+    path = urlparse(path)._replace(query="").geturl()  # ?matching_heuristics=True
     with open(PathManager.get_local_path(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -227,7 +227,10 @@ def _launch(main, args, timeout: timedelta) -> None:
 
 def _pass_on(signal_number, _) -> None:
     """To the workers, which may write a checkpoint before they end."""
-    for worker in multiprocessing.active_children():
+    workers = multiprocessing.active_children()
+    if not workers:
+        raise SystemExit(RESUME_EXIT_CODE)
+    for worker in workers:
         os.kill(worker.pid, signal_number)
 
 

@@ -1,6 +1,8 @@
 """Labelled and unlabelled images mixed; a sample depends on its seed and place in the mix alone."""
 
+import atexit
 import itertools
+import multiprocessing
 import signal
 from collections import defaultdict
 from collections.abc import Iterator
@@ -189,6 +191,14 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
 def _outlive_preemption(_) -> None:
     # A scheduler's SIGTERM goes to every process; the last batches are still needed.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@atexit.register
+def _end_readers() -> None:
+    # Python ends what is left of them by SIGTERM, which they ignore, and waits.
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 def check_before_reading(cfg) -> None:

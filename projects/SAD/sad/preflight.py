@@ -9,13 +9,15 @@ import logging
 import os
 from contextlib import contextmanager
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+import torch
+from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 
 from .checkpoint import SADCheckpointer
-from .datasets import check_files, check_test_sets
+from .datasets import check_files, check_test_sets, read_sets
 from .errors import UserError
 from .loader import build_mixed_loader, check_before_reading, check_classes
+from .resume import check_same_run, describe_run
 from .sad_retinanet import SADRetinaNet
 from .teacher import build_retinanet, build_teacher, fill
 from .trainer import derive_schedule
@@ -46,6 +48,9 @@ def check_training(cfg, resume: bool, check_teacher: bool) -> None:
         if distills:
             student.attach_teacher(teacher)
         _check_weights(cfg, student, resume, strict=False)
+    if resume:
+        _check_last_run(cfg)
+    with _silent():
         if _is_small(_names(cfg)):
             build_mixed_loader(cfg)
             check_test_sets(cfg)
@@ -67,8 +72,7 @@ def check_evaluation(cfg, resume: bool) -> None:
     with _silent():
         _check_weights(cfg, _without_memory(cfg), resume, strict=True)
         if _is_small(cfg.DATASETS.TEST):
-            for name in cfg.DATASETS.TEST:
-                DatasetCatalog.get(name)
+            read_sets(cfg.DATASETS.TEST)
         check_classes(cfg, cfg.DATASETS.TEST)
 
 
@@ -76,11 +80,25 @@ def _check_folder(folder: str, resume: bool) -> None:
     if not folder:
         raise UserError("OUTPUT_DIR is empty: name a folder for the run")
     for name in ("last_checkpoint", "metrics.json"):
-        if not resume and os.path.exists(os.path.join(folder, name)):
+        path = os.path.join(folder, name)
+        if not resume and os.path.exists(path) and os.path.getsize(path):
             raise UserError(
                 f"OUTPUT_DIR {folder} holds a run ({name}): give --resume to go on with it, or "
                 "name another OUTPUT_DIR"
             )
+
+
+def _check_last_run(cfg) -> None:
+    """That it is the same experiment; a checkpoint that is broken is the trainer's to deal with."""
+    checkpointer = SADCheckpointer(None, cfg.OUTPUT_DIR)
+    try:
+        last = torch.load(
+            checkpointer.get_checkpoint_file(), map_location="cpu", mmap=True, weights_only=True
+        )
+        before = last["trainer"]["run"]
+    except Exception:  # a broken file can raise anything
+        return
+    check_same_run(before, describe_run(cfg))
 
 
 def _check_weights(cfg, model, resume: bool, *, strict: bool) -> None:

@@ -1,8 +1,9 @@
 """Going on where a run was stopped, so that it ends as if it had not been.
 
 Samples depend on (seed, stream, position) alone, so a position is enough for the data. Everything
-else that decides the future is in the checkpoint's "trainer", which is written as the last act of
-an iteration: student, optimizer and schedule as in Detectron2, and what is below.
+else that decides the future is in the checkpoint's "trainer": optimizer and schedule as in
+Detectron2, and what is below. A checkpoint is written after the step and before what else there is
+to do in its iteration (evaluation, metrics), which a resumed run therefore does first.
 """
 
 import logging
@@ -14,11 +15,14 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from detectron2.data import MetadataCatalog
 from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 
+from .config import get_sad_cfg, training_settings
 from .errors import RESUME_EXIT_CODE, UserError
+from .files import sha256
 
 logger = logging.getLogger(__name__)
 
@@ -47,23 +51,43 @@ def set_rng_state(state: dict) -> None:
         torch.cuda.set_rng_state(state["cuda"])
 
 
+def describe_run(cfg) -> dict:
+    """All that tells one experiment from another: {key or what it is: value}."""
+    described = {**training_settings(cfg), NUMBER_OF_WORKERS: comm.get_world_size()}
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED):
+        if json_file := MetadataCatalog.get(name).get("json_file"):
+            described[f"the sha256 of {name}'s annotations"] = sha256(json_file)
+    if cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet" and cfg.SAD.DISTILL.LOSS != "none":
+        teacher = cfg.SAD.TEACHER
+        described["the sha256 of SAD.TEACHER.WEIGHTS"] = sha256(teacher.WEIGHTS)
+        settings = training_settings(get_sad_cfg(teacher.CONFIG_FILE))
+        for key in settings:
+            if key.startswith(("MODEL.", "INPUT.FORMAT")) and key != "MODEL.WEIGHTS":
+                described[f"the teacher's {key}"] = settings[key]
+    return described
+
+
+NUMBER_OF_WORKERS = "number of workers"
+# A run may be made longer, measured otherwise, or go on elsewhere.
+MAY_CHANGE = (
+    *("SOLVER.MAX_ITER", "SOLVER.STEPS", "SOLVER.LR_DROPS", "MODEL.WEIGHTS"),
+    *("SOLVER.ACCUMULATION_STEPS", NUMBER_OF_WORKERS),
+    *("DATASETS.TEST", "TEST.DETECTIONS_PER_IMAGE", "TEST.EXPECTED_RESULTS"),
+)
+
+
 def check_same_run(before: dict, now: dict) -> None:
     """Refuse to go on with another experiment; warn of what may change with care.
 
     Args:
-        before, now: {"settings": {key: value}, "images", "teacher", "world_size"}
+        before, now: see `describe_run`.
     Raises:
         UserError: naming what differs, and both values.
     """
-    settings = {**dict.fromkeys(before["settings"]), **now["settings"]}
     changes = {
-        key: (before["settings"].get(key), now["settings"].get(key))
-        for key in sorted(settings)
-        if before["settings"].get(key) != now["settings"].get(key)
-    }
-    names = {"images": "the images", "teacher": "the teacher", "world_size": "number of workers"}
-    changes |= {
-        name: (before[key], now[key]) for key, name in names.items() if before[key] != now[key]
+        key: (before.get(key), now.get(key))
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
     }
     for key in [key for key in changes if key.startswith(MAY_CHANGE)]:
         logger.warning("Going on with another %s: %s before, %s now", key, *changes.pop(key))
@@ -75,22 +99,15 @@ def check_same_run(before: dict, now: dict) -> None:
         )
 
 
-# A run may be made longer, or measured otherwise.
-MAY_CHANGE = (
-    *("SOLVER.MAX_ITER", "SOLVER.STEPS", "SOLVER.LR_DROPS"),
-    *("DATASETS.TEST", "TEST.", "MODEL.WEIGHTS", "number of workers"),
-)
-
-
 class Preemption:
-    """SIGTERM asks for a checkpoint and an early end; it is noticed between two iterations."""
+    """SIGTERM asks for a checkpoint and an early end; it is noticed where nothing is lost."""
 
     def __init__(self):
         self.asked = False
 
     @contextmanager
     def heeded(self):
-        """While inside, SIGTERM does not end the process."""
+        """While inside, SIGTERM does not end the process by itself."""
         if threading.current_thread() is not threading.main_thread():
             yield  # Python takes signals in the main thread alone
             return
@@ -99,6 +116,7 @@ class Preemption:
             yield
         finally:
             signal.signal(signal.SIGTERM, before)
+            self.asked = False
 
     def _ask(self, *_):
         self.asked = True
@@ -107,20 +125,33 @@ class Preemption:
         """Whether any worker was asked: all of them end at the same iteration."""
         return any(comm.all_gather(self.asked)) if comm.get_world_size() > 1 else self.asked
 
+    def leave_if_asked(self) -> None:
+        """In an evaluation, before which a checkpoint was written."""
+        if self.asked:
+            raise SystemExit(RESUME_EXIT_CODE)
+
+
+preemption = Preemption()  # of the process, as its signals are
+
 
 class Checkpointer(hooks.PeriodicCheckpointer):
-    """The last hook of an iteration: what it writes includes the others' work. On every worker."""
+    """On every worker; also before an evaluation, whose troubles shall not cost the iterations."""
 
-    def __init__(self, checkpointer, period: int, preemption: Preemption):
+    def __init__(self, checkpointer, period: int, eval_period: int):
         super().__init__(checkpointer, period)
-        self.preemption = preemption
+        self.eval_period = eval_period
 
     def after_step(self):
         super().after_step()
-        iteration, is_last = self.trainer.iter, self.trainer.iter + 1 == self.trainer.max_iter
-        if self.preemption.asked_of_any() and not is_last:
-            if (iteration + 1) % self.period:
-                self.checkpointer.save(f"{self.file_prefix}_{iteration:07d}", iteration=iteration)
+        done = self.trainer.iter + 1
+        if done == self.trainer.max_iter:
+            return
+        asked = preemption.asked_of_any()
+        evaluates = self.eval_period > 0 and done % self.eval_period == 0
+        if (asked or evaluates) and done % self.period:
+            name = f"{self.file_prefix}_{self.trainer.iter:07d}"
+            self.checkpointer.save(name, iteration=self.trainer.iter)
+        if asked:
             comm.synchronize()  # the first worker to leave ends the job
             logger.warning("Stopped by SIGTERM after a checkpoint; --resume goes on from there")
             raise SystemExit(RESUME_EXIT_CODE)
@@ -142,7 +173,8 @@ class MetricsHistory(HookBase):
     def __init__(self, path: str, writers: list):
         self.path = path
         self.writers = [w for w in writers if isinstance(w, (JSONWriter, TensorboardXWriter))]
-        self.loaded = None
+        self.resumed = False  # set by the trainer
+        self.loaded = {"scalars": [], "size": 0, "last_write": []}
 
     def state_dict(self):
         storage = self.trainer.storage
@@ -162,7 +194,7 @@ class MetricsHistory(HookBase):
         self.loaded = state
 
     def before_train(self):
-        if self.loaded is None:
+        if not self.resumed:
             return
         for name, hint, values in self.loaded["scalars"]:
             for value, at in values:

@@ -42,7 +42,10 @@ def write_shard(
 
 
 def is_whole(folder: str, number: int, files: np.ndarray) -> bool:
-    """Whether a shard is there, undamaged, and of these very images (see `write_shard`)."""
+    """Whether a shard is there, undamaged, and of these very images (see `write_shard`).
+
+    One with an image that could not be read is made again: that may have been mended.
+    """
     if not os.path.exists(_path(folder, number)):
         return False
     try:
@@ -50,7 +53,9 @@ def is_whole(folder: str, number: int, files: np.ndarray) -> bool:
             arrays = {name: shard[name] for name in shard}  # reading compares the checksums
     except Exception:  # numpy and zipfile raise anything
         return False
-    return ARRAYS <= arrays.keys() and np.array_equal(arrays["files"], files)
+    if not ARRAYS <= arrays.keys() or len(arrays["unreadable"]):
+        return False
+    return np.array_equal(arrays["files"], files)
 
 
 def read_unreadable(folder: str, numbers: Iterable[int]) -> dict[int, str]:

@@ -9,6 +9,7 @@ import torch
 from detectron2.engine import SimpleTrainer
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .errors import UserError
 from .resume import rng_state, set_rng_state
@@ -89,26 +90,39 @@ class SADStep(SimpleTrainer):
         """
         terms = losses if self.scaler.is_enabled() else {**losses, "the gradient's norm": norm}
         values = torch.stack(list(terms.values())).tolist()  # a GPU is waited for once
-        for name, value in zip(terms, values, strict=True):
-            if not math.isfinite(value):
-                rate = max(group["lr"] for group in self.optimizer.param_groups)
-                images = ", ".join(str(sample["image_id"]) for sample in batch)
-                raise UserError(
-                    f"{name} is {value} at iteration {self.iter}, learning rate {rate:g}, image "
-                    f"ids {images}: the checkpoints written before are good; try a lower "
-                    "SOLVER.BASE_LR, a longer SOLVER.WARMUP_ITERS, or SOLVER.CLIP_FULL_MODEL_NORM"
-                )
+        wrong = [(k, x) for k, x in zip(terms, values, strict=True) if not math.isfinite(x)]
+        if not wrong:
+            return
+        images = ", ".join(str(sample["image_id"]) for sample in batch)
+        found = [(wrong[0], images)]
+        if not (self.scaler.is_enabled() or math.isfinite(values[-1])):
+            # The gradient is every worker's, the loss perhaps that of another one.
+            found = comm.all_gather(found[0])
+        (name, value), images = next((x for x in found if x[0][0] in losses), found[0])
+        rate = max(group["lr"] for group in self.optimizer.param_groups)
+        raise UserError(
+            f"{name} is {value} at iteration {self.iter}, learning rate {rate:g}, image ids "
+            f"{images}: the checkpoints written before are good; try a lower SOLVER.BASE_LR, a "
+            "longer SOLVER.WARMUP_ITERS, or SOLVER.CLIP_FULL_MODEL_NORM"
+        )
 
     @property
     def student(self):
         return getattr(self.model, "module", self.model)  # inside DistributedDataParallel
 
+    def _statistics(self) -> dict:
+        """Batch norm's running ones, each worker's own; the checkpoint's model has the first's."""
+        return {
+            f"{name}.{key}": getattr(module, key).cpu()  # else each GPU gets a copy of all
+            for name, module in self.student.named_modules()
+            if isinstance(module, _BatchNorm)
+            for key in ("running_mean", "running_var")
+        }
+
     def state_dict(self):
-        # Batch norm's running statistics are each worker's own; the checkpoint has the first's.
-        statistics = {k: x for k, x in self.student.state_dict().items() if ".running_" in k}
         worker = {
             "rng": rng_state(),
-            "statistics": statistics if comm.get_world_size() > 1 else {},
+            "statistics": self._statistics() if comm.get_world_size() > 1 else {},
             "readable": self.readable.state_dict(),
             # An attribute in Detectron2's dense detectors, so not in the model's state.
             "loss_normalizer": getattr(self.student, "loss_normalizer", None),

@@ -10,13 +10,18 @@ from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, hoo
 from detectron2.utils import comm
 
 from .checkpoint import BestWeights, SADCheckpointer
-from .config import training_settings
 from .datasets import check_test_sets
 from .errors import UserError
-from .evaluation import BoxEvaluator
-from .files import sha256
+from .evaluation import BoxEvaluator, build_test_loader
 from .loader import build_mixed_loader
-from .resume import BestCheckpointer, Checkpointer, MetricsHistory, Preemption, check_same_run
+from .resume import (
+    BestCheckpointer,
+    Checkpointer,
+    MetricsHistory,
+    check_same_run,
+    describe_run,
+    preemption,
+)
 from .sad_retinanet import SADRetinaNet
 from .step import SADStep
 from .teacher import build_teacher
@@ -43,6 +48,7 @@ def derive_schedule(cfg, world_size: int):
     cfg.defrost()
     distill = cfg.SAD.DISTILL
     distill.WARMUP_ITERS = round(distill.WARMUP_ITERS * cfg.SOLVER.MAX_ITER / max(1, max_iter))
+    cfg.SOLVER.CHECKPOINT_PERIOD = max(1, cfg.SOLVER.CHECKPOINT_PERIOD)  # scaled to 0, perhaps
     if cfg.SOLVER.LR_DROPS:
         steps = {round(share * cfg.SOLVER.MAX_ITER) for share in cfg.SOLVER.LR_DROPS}
         # The last iterations of very short runs fall together.
@@ -53,7 +59,7 @@ def derive_schedule(cfg, world_size: int):
     return cfg
 
 
-def describe_run(cfg, num_labeled: int, num_unlabeled: int, world_size: int) -> str:
+def describe_start(cfg, num_labeled: int, num_unlabeled: int, world_size: int) -> str:
     """Effective batch, mix and learning rate in one line; `cfg` is that of `derive_schedule`."""
     solver, mix = cfg.SOLVER, cfg.SAD.LOADER.MIX
     distills = cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet" and cfg.SAD.DISTILL.LOSS != "none"
@@ -79,7 +85,7 @@ def describe_run(cfg, num_labeled: int, num_unlabeled: int, world_size: int) -> 
     )
 
 
-DISK_ERRORS = errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO
+DISK_ERRORS = {getattr(errno, name) for name in "ENOSPC EDQUOT EROFS EIO EACCES EPERM".split()}
 
 
 def _no_user_error(record) -> bool:
@@ -99,20 +105,16 @@ class SADTrainer(DefaultTrainer):
         TrainerBase.__init__(self)
         cfg = derive_schedule(cfg, comm.get_world_size())
         model = self.build_model(cfg)
-        distills = isinstance(model, SADRetinaNet) and model.distills
-        if distills:
+        if isinstance(model, SADRetinaNet) and model.distills:
             model.attach_teacher(build_teacher(cfg)[0])
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
-        images, world_size = data_loader.batch_sampler, comm.get_world_size()
-        logger.info(describe_run(cfg, images.num_labeled, images.num_unlabeled, world_size))
+        images = data_loader.batch_sampler
+        logger.info(
+            describe_start(cfg, images.num_labeled, images.num_unlabeled, comm.get_world_size())
+        )
         check_test_sets(cfg)
-        self.run = {
-            "settings": training_settings(cfg),
-            "images": [images.num_labeled, images.num_unlabeled],
-            "teacher": sha256(cfg.SAD.TEACHER.WEIGHTS) if distills else None,
-            "world_size": world_size,
-        }
+        self.run = describe_run(cfg)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
 
         on_gpu = cfg.MODEL.DEVICE.startswith("cuda")
@@ -130,32 +132,47 @@ class SADTrainer(DefaultTrainer):
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
-        self.preemption = Preemption()
         self.register_hooks(self.build_hooks())
 
     def build_hooks(self):
-        """Detectron2's in another order: evaluate, write metrics, and then the checkpoint, so that
-        nothing of an iteration is left to do for a resumed run.
-        """
+        """Detectron2's, with the checkpoint on every worker, and the best weights."""
         cfg, default = self.cfg, super().build_hooks()
-        last = hooks.PeriodicWriter, hooks.PeriodicCheckpointer
-        first = [hook for hook in default if not isinstance(hook, last)]
-        writer = next((hook for hook in default if isinstance(hook, hooks.PeriodicWriter)), None)
-        best = None
-        if comm.is_main_process() and cfg.TEST.EVAL_PERIOD > 0 and cfg.DATASETS.TEST:
-            test_sets = cfg.DATASETS.TEST
-            metric = "bbox/AP" if len(test_sets) == 1 else f"{test_sets[0]}/bbox/AP"
-            weights = BestWeights(self._trainer.model, cfg.OUTPUT_DIR)
-            best = BestCheckpointer(cfg.TEST.EVAL_PERIOD, weights, metric)
-        history = MetricsHistory(
+        first, evaluation, writer = [], None, None
+        for hook in default:
+            if isinstance(hook, hooks.EvalHook):
+                evaluation = hook
+            elif isinstance(hook, hooks.PeriodicWriter):
+                writer = hook
+            elif not isinstance(hook, hooks.PeriodicCheckpointer):
+                first.append(hook)
+        self.history = MetricsHistory(
             os.path.join(cfg.OUTPUT_DIR, "metrics.json"), writer._writers if writer else []
         )
-        checkpoint = Checkpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, self.preemption)
-        return [*first, best, writer, history, checkpoint]
+        period = cfg.TEST.EVAL_PERIOD
+        checkpoint = Checkpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, period)
+        best = None
+        if comm.is_main_process() and period > 0 and cfg.DATASETS.TEST:
+            test_sets = cfg.DATASETS.TEST
+            metric = "bbox/AP" if len(test_sets) == 1 else f"{test_sets[0]}/bbox/AP"
+            best = BestCheckpointer(
+                period, BestWeights(self._trainer.model, cfg.OUTPUT_DIR), metric
+            )
+        self.after_checkpoint = [hook for hook in (evaluation, best, writer) if hook]
+        return [*first, self.history, checkpoint, *self.after_checkpoint]
 
     def resume_or_load(self, resume=True):
-        """As DefaultTrainer's; the loader goes on at the sample where the run stopped."""
+        """As DefaultTrainer's; the loader goes on at the sample where the run stopped.
+
+        Raises:
+            UserError: it has been trained for longer than SOLVER.MAX_ITER.
+        """
         super().resume_or_load(resume)
+        if self.start_iter > self.max_iter:
+            raise UserError(
+                f"SOLVER.MAX_ITER is {self.max_iter}, the run in {self.cfg.OUTPUT_DIR} has been "
+                f"trained for {self.start_iter} iterations: evaluate it with --eval-only"
+            )
+        self.history.resumed = resume
         self.data_loader.batch_sampler.start = self.start_iter
 
     def train(self):
@@ -163,20 +180,32 @@ class SADTrainer(DefaultTrainer):
         Raises:
             UserError: the disk is full or can no longer be written, among others.
         """
-        with self.preemption.heeded():
+        with preemption.heeded():
             try:
                 return super().train()
             except OSError as error:
                 if error.errno not in DISK_ERRORS:
                     raise
                 raise UserError(
-                    f"OUTPUT_DIR {self.cfg.OUTPUT_DIR} cannot be written ({error.strerror}): mend "
-                    "that and go on with --resume"
+                    f"{error.filename or self.cfg.OUTPUT_DIR} cannot be written "
+                    f"({error.strerror}): mend that and go on with --resume"
                 ) from error
+
+    def before_train(self):
+        super().before_train()
+        if self.start_iter > 0:  # what was left to do when the checkpoint was written
+            self.iter = self.storage.iter = self.start_iter - 1
+            for hook in self.after_checkpoint:
+                hook.after_step()
+            self.iter = self.storage.iter = self.start_iter
 
     def after_train(self):
         self.iter = min(self.iter, self.max_iter)  # one more where nothing was left to do
         super().after_train()
+
+    @classmethod
+    def build_test_loader(cls, cfg, dataset_name):
+        return build_test_loader(cfg, dataset_name)
 
     def state_dict(self):
         return {**super().state_dict(), "run": self.run}
