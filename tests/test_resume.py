@@ -24,7 +24,7 @@ from sad.checkpoint import SADCheckpointer
 from sad.errors import RESUME_EXIT_CODE, UserError
 from sad.resume import check_same_run, describe_run, rng_state, set_rng_state
 from sad.trainer import SADTrainer
-from toy import TRAIN_NET
+from toy import TRAIN_NET, run_train_net
 
 # Checkpoints, evaluations and written metrics fall on other iterations each.
 PERIODS = ("SOLVER.MAX_ITER", 50, "SOLVER.CHECKPOINT_PERIOD", 7, "TEST.EVAL_PERIOD", 15)
@@ -332,6 +332,20 @@ def test_full_disk(toy, unbroken, tmp_path, small_disk):
     subprocess.run(["mount", "-o", "remount,size=50m", small_disk], check=True)
     train(cfg)
     assert_same(result(output), unbroken[0])
+
+
+def test_read_only_disk(toy, small_disk, monkeypatch, capsys):
+    """With the last good checkpoint on it."""
+    output = small_disk / "run"
+    train(toy.cfg("SAD.yaml", "OUTPUT_DIR", str(output), *PERIODS, "SOLVER.MAX_ITER", 8))
+    before = {path.name: path.stat().st_mtime_ns for path in output.iterdir()}
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    opts = ("OUTPUT_DIR", output, *PERIODS, "SOLVER.MAX_ITER", 16)
+    with pytest.raises(SystemExit) as end:
+        run_train_net(monkeypatch, "--config-file", toy.path("SAD.yaml"), "--resume", *opts)
+    assert end.value.code == 2
+    assert f"OUTPUT_DIR {output} cannot be written to (Read-only" in capsys.readouterr().err
+    assert {path.name: path.stat().st_mtime_ns for path in output.iterdir()} == before
 
 
 @pytest.mark.slow
