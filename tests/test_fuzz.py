@@ -8,9 +8,7 @@ import io
 import json
 import math
 import os
-import struct
 import sys
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +32,7 @@ from sad.labeler import ReadableImages, _shapes, form_batches
 from sad.loader import MixedDataset, SampleKey
 from sad.losses import DISTILLATION_LOSSES
 from sad.teacher import build_teacher, load_retinanet
+from toy import png_bomb
 
 LONGEST_SENTENCE = 400
 
@@ -323,17 +322,6 @@ def encode(picture: Image.Image, kind: str) -> bytes:
     return file.getvalue()
 
 
-def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that says it has so many pixels."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        checked = name + data
-        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000)))
-
-
 @st.composite
 def image_files(draw) -> tuple[str, bytes, tuple[int, int]]:
     """(suffix, content, the size that the json gives)"""
@@ -341,7 +329,7 @@ def image_files(draw) -> tuple[str, bytes, tuple[int, int]]:
     what = draw(st.sampled_from(["whole", "cut", "flips", "flips", "insert", "bomb", "bytes"]))
     if what == "bomb":
         size = draw(st.sampled_from([(30_000, 30_000), (65_535, 65_535), (2**31 - 1, 1_000)]))
-        return suffix, bomb(*size), size
+        return suffix, png_bomb(*size), size
     if what == "bytes":
         return suffix, draw(st.binary(max_size=64)), SIZE
     picture = draw(st.sampled_from(list(PICTURES.values())))
