@@ -27,6 +27,7 @@ from sad.datasets import data_path, register_from_config
 from sad.experiments import Experiment, Lab, add_lab_arguments, make_lab_folders
 from sad.files import atomic_write
 from sad.loader import build_mixed_loader
+from sad.losses import foreground_count
 from sad.teacher import build_teacher
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,11 +75,10 @@ def count_terms(lab: Lab, experiment: Experiment) -> dict:
     terms = easy = foreground = images = 0
     for batch, _ in zip(build_mixed_loader(cfg), range(BATCHES), strict=False):
         (prepared,) = student.prepare([batch])
-        used = prepared.soft_labels >= 0
-        q = prepared.teacher_logits[used].sigmoid()
+        labels = prepared.labels[prepared.soft]
+        q = torch.cat(prepared.teacher_logits, dim=1)[labels >= 0].sigmoid()
         terms, easy = terms + q.numel(), easy + (q < EASY).sum().item()
-        labels = prepared.soft_labels[used]
-        foreground += (labels < student.num_classes).sum().item()
+        foreground += int(foreground_count(labels, student.num_classes))
         images += len(batch)
     return {
         "terms": terms / images,

@@ -150,7 +150,7 @@ def test_anchors_boxes_and_logits_are_the_teachers_one_to_one(toy):
     ).tensor
     torch.testing.assert_close(2 * own, of_teacher, atol=1e-3, rtol=0)
     count = sum(level[0].numel() for level in logits) // student.num_classes
-    assert count == len(own) == prepared.teacher_logits.shape[1]
+    assert count == len(own) == sum(level.shape[1] for level in prepared.teacher_logits)
     # One box, asked for at either scale, is the same box of the image.
     deltas = torch.randn(len(own), 4) * 0.1
     boxes = student.box2box_transform.apply_deltas(deltas, own)

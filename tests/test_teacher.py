@@ -55,7 +55,8 @@ def logits_of_whole_model(model, images):
 
 
 def class_logits(model, batched_inputs, *arguments):
-    return teacher_outputs(model, [item["image"] for item in batched_inputs], *arguments)[1]
+    images = [item["image"] for item in batched_inputs]
+    return torch.cat(teacher_outputs(model, images, *arguments)[1], dim=1)
 
 
 # --- class logits -------------------------------------------------------------------------------

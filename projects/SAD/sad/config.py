@@ -92,6 +92,10 @@ def add_sad_config(cfg: CN) -> None:
     cfg.SAD.DISTILL.NORMALIZER = "teacher_power"
     cfg.SAD.DISTILL.NORMALIZER_POWER = 1.8
 
+    # Focal and distillation loss and their gradient in one pass over the logits (sad/one_pass.py);
+    # False computes them as written in sad/losses.py, at several times the memory and time.
+    cfg.SAD.DISTILL.ONE_PASS = True
+
     cfg.SAD.TARGETS = CN()
     # Table 3's columns. "hard": ground truth (GT) on labelled images, the teacher's boxes (HT) on
     # the others, into the focal and box losses. "soft": the teacher's logits (ST).

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, RetinaNet
+from detectron2.modeling.box_regression import _dense_box_regression_loss
 from detectron2.structures import Boxes, ImageList
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from .losses import DISTILLATION_LOSSES, at_least_float32, foreground_count, teacher_power
 from .mimic import FeatureMimic
+from .one_pass import ClassLosses, sum_in_pieces
 from .teacher import check_same_logits, teacher_outputs
 
 # Shapes: N images of the batch, S of them with soft targets, R anchors of all levels, K classes.
@@ -25,14 +27,14 @@ class PreparedBatch:
 
     images: ImageList
     anchors: list[Boxes]  # of each level
+    labels: Tensor  # (N, R): class, K for background or without hard targets, -1 for ignored
     hard: list[int]  # positions in the batch of the images with hard targets
-    gt_labels: list[Tensor]  # of each of them (R,): class, K for background, -1 for ignored
     gt_boxes: list[Tensor]  # of each of them (R, 4)
     soft: list[int]  # positions in the batch of the images with soft targets
-    soft_labels: Tensor | None = None  # (S, R), background where there are no hard targets
     teacher_features: list[Tensor] | None = None  # FPN maps, kept for feature mimic alone
-    teacher_logits: Tensor | None = None  # (S, R, K)
-    detection_normalizer: float | None = None  # None: Detectron2's, of this forward
+    teacher_logits: list[Tensor] | None = None  # of each level (S, anchors of the level, K)
+    foreground: int = 0  # anchors
+    detection_normalizer: float = 1.0
     distillation_normalizer: Tensor | float = 1.0
 
 
@@ -49,6 +51,7 @@ class SADRetinaNet(RetinaNet):
         self,
         *,
         distillation_loss=None,
+        class_losses=None,
         feature_mimic=False,
         distillation_weight=0.5,
         distillation_warmup_iters=0,
@@ -63,6 +66,8 @@ class SADRetinaNet(RetinaNet):
         Args:
             distillation_loss: (student logits, teacher logits, hard labels) -> loss of each
                 element, see `sad.losses.DISTILLATION_LOSSES`; None for no loss of logits.
+            class_losses: the same and the focal loss in one pass, see `sad.one_pass`; None
+                computes them one after the other, as written in `sad.losses`.
             feature_mimic: L2 of FPN maps, see `sad.mimic`.
             distillation_weight: factor of the normalised sum.
             distillation_warmup_iters: iterations over which the factor rises from 0.
@@ -73,6 +78,7 @@ class SADRetinaNet(RetinaNet):
         """
         super().__init__(**retinanet_arguments)
         self.distillation_loss = distillation_loss
+        self.class_losses = class_losses
         self.feature_mimic = feature_mimic
         self.distillation_weight = distillation_weight
         self.distillation_warmup_iters = distillation_warmup_iters
@@ -82,24 +88,26 @@ class SADRetinaNet(RetinaNet):
         self.teacher_precision = teacher_precision
         self.teacher_scale = teacher_scale
         self.mimic = None
-        self.detection_normalizer = None
         self.attach_teacher(None)
 
     @classmethod
     def from_config(cls, cfg):
         distill = cfg.SAD.DISTILL
-        loss = None
+        loss = class_losses = None
         if distill.LOSS in DISTILLATION_LOSSES:
-            loss = partial(
-                DISTILLATION_LOSSES[distill.LOSS],
-                gamma=distill.GAMMA,
-                beta=distill.BETA,
-                form=distill.FORM,
-                alpha=distill.ALPHA,
-            )
+            options = {key.lower(): distill[key] for key in ("GAMMA", "BETA", "FORM", "ALPHA")}
+            loss = partial(DISTILLATION_LOSSES[distill.LOSS], **options)
+            if distill.ONE_PASS:
+                class_losses = ClassLosses(
+                    distill.LOSS,
+                    focal_alpha=cfg.MODEL.RETINANET.FOCAL_LOSS_ALPHA,
+                    focal_gamma=cfg.MODEL.RETINANET.FOCAL_LOSS_GAMMA,
+                    **options,
+                )
         return {
             **super().from_config(cfg),
             "distillation_loss": loss,
+            "class_losses": class_losses,
             "feature_mimic": distill.LOSS == "feature_l2",
             "distillation_weight": distill.WEIGHT,
             "distillation_warmup_iters": distill.WARMUP_ITERS,
@@ -152,7 +160,10 @@ class SADRetinaNet(RetinaNet):
             self.head(features), [self.num_classes, 4]
         )
         with torch.autocast(self.device.type, enabled=False):
-            logits, deltas = ([at_least_float32(level) for level in x] for x in (logits, deltas))
+            deltas = [at_least_float32(level) for level in deltas]
+            if self.class_losses and prepared.soft:
+                return self.losses_in_one_pass(prepared, logits, deltas)
+            logits = [at_least_float32(level) for level in logits]
             losses = self.hard_target_losses(prepared, logits, deltas)
             if self.distills:
                 losses["loss_distill"] = self.soft_target_loss(prepared, features, logits)
@@ -171,28 +182,23 @@ class SADRetinaNet(RetinaNet):
         if self.loss_normalizers == "local":
             for inputs in batches:
                 batch = self._prepare(inputs)
+                batch.detection_normalizer = self._update_mean(len(batch.hard), batch.foreground)
                 batch.distillation_normalizer = self._distillation_sum(batch).clamp_min(1)
                 yield batch
             return
         step = [self._prepare(batch) for batch in batches]
-        labels = [labels for batch in step for labels in batch.gt_labels]
         sums = torch.tensor(
-            [
-                len(labels),
-                sum(foreground_count(image, self.num_classes) for image in labels),
-                sum(self._distillation_sum(batch) for batch in step),
-            ],
+            [[len(b.hard), b.foreground, self._distillation_sum(b)] for b in step],
             dtype=torch.float64,
             device=self.device,
-        )
+        ).sum(0)
         world_size = comm.get_world_size()
         if world_size > 1:
             torch.distributed.all_reduce(sums)
         hard_images, foreground, distillation = sums.tolist()
-        if hard_images:
-            super()._ema_update("loss_normalizer", max(foreground, 1), 100)
+        detection_normalizer = self._update_mean(hard_images, foreground) / world_size
         for batch in step:
-            batch.detection_normalizer = getattr(self, "loss_normalizer", 100) / world_size
+            batch.detection_normalizer = detection_normalizer
             batch.distillation_normalizer = max(distillation, 1) / world_size
         yield from step
 
@@ -205,7 +211,13 @@ class SADRetinaNet(RetinaNet):
         gt_labels, gt_boxes = self.label_anchors(
             anchors, [batch[i]["instances"].to(self.device) for i in hard]
         )
-        prepared = PreparedBatch(images, anchors, hard, gt_labels, gt_boxes, soft)
+        num_anchors = sum(map(len, anchors))
+        labels = torch.full((len(batch), num_anchors), self.num_classes, device=self.device)
+        if hard:
+            labels[hard] = torch.stack(gt_labels)
+        prepared = PreparedBatch(images, anchors, labels, hard, gt_boxes, soft)
+        # A GPU is waited for here, while it has nothing to do yet.
+        prepared.foreground = int(foreground_count(labels, self.num_classes))
         if not soft:
             return prepared
         if self.teacher is None:
@@ -220,9 +232,6 @@ class SADRetinaNet(RetinaNet):
         )
         if self.feature_mimic:
             prepared.teacher_features = features
-        background = torch.full((sum(map(len, anchors)),), self.num_classes, device=self.device)
-        labels = dict(zip(hard, gt_labels, strict=True))
-        prepared.soft_labels = torch.stack([labels.get(i, background) for i in soft])
         return prepared
 
     def _anchors(self, padded_shape: tuple[int, int]) -> list[Boxes]:
@@ -242,16 +251,54 @@ class SADRetinaNet(RetinaNet):
         if self.feature_mimic:
             return torch.tensor(len(prepared.soft), device=self.device)
         if self.normalizer == "teacher_power":
-            return teacher_power(prepared.teacher_logits, self.normalizer_power)
+            power = partial(teacher_power, power=self.normalizer_power)
+            return sum_in_pieces(power, prepared.teacher_logits)
+        labels = prepared.labels[prepared.soft]
         if self.normalizer == "foreground":
-            return foreground_count(prepared.soft_labels, self.num_classes)
-        return (prepared.soft_labels >= 0).sum() * self.num_classes
+            return foreground_count(labels, self.num_classes)
+        return (labels >= 0).sum() * self.num_classes
 
-    def _ema_update(self, name: str, value: float, initial_value: float, momentum: float = 0.9):
-        # Where RetinaNet.losses asks what to divide by; `prepare` may have the answer already.
-        if self.detection_normalizer is not None:
-            return self.detection_normalizer
-        return super()._ema_update(name, value, initial_value, momentum)
+    def _update_mean(self, hard_images: float, foreground: float) -> float:
+        """Detectron2's focal normaliser, the moving mean of the foreground anchors. Images without
+        hard targets do not move it.
+        """
+        if hard_images:
+            super()._ema_update("loss_normalizer", max(foreground, 1), 100)
+        return getattr(self, "loss_normalizer", 100)
+
+    def _ema_update(self, *_, **__):
+        # Where RetinaNet.losses asks what to divide by, which `prepare` has found already.
+        return self.detection_normalizer
+
+    def losses_in_one_pass(self, prepared: PreparedBatch, logits, deltas) -> dict[str, Tensor]:
+        """What `hard_target_losses` and `soft_target_loss` give, for loss functions of logits."""
+        focal, distill = self.class_losses(
+            logits,
+            prepared.teacher_logits,
+            prepared.labels,
+            prepared.hard,
+            prepared.soft,
+            1 / prepared.detection_normalizer,
+            self.current_weight() / prepared.distillation_normalizer,
+        )
+        box = sum(level[:0].sum() for level in deltas)  # see hard_target_losses
+        if hard := prepared.hard:
+            get_event_storage().put_scalar("num_pos_anchors", prepared.foreground / len(hard))
+            labels = prepared.labels[hard]
+            box = _dense_box_regression_loss(
+                prepared.anchors,
+                self.box2box_transform,
+                [level[hard] for level in deltas],
+                prepared.gt_boxes,
+                (labels >= 0) & (labels < self.num_classes),
+                self.box_reg_loss_type,
+                self.smooth_l1_beta,
+            )
+        return {
+            "loss_cls": focal,
+            "loss_box_reg": box / prepared.detection_normalizer,
+            "loss_distill": distill,
+        }
 
     def hard_target_losses(self, prepared: PreparedBatch, logits, deltas) -> dict[str, Tensor]:
         """FL + L_loc of the images with hard targets.
@@ -269,7 +316,8 @@ class SADRetinaNet(RetinaNet):
         if len(hard) < len(logits[0]):
             logits, deltas = ([level[hard] for level in x] for x in (logits, deltas))
         self.detection_normalizer = prepared.detection_normalizer
-        return self.losses(prepared.anchors, logits, prepared.gt_labels, deltas, prepared.gt_boxes)
+        labels = list(prepared.labels[hard])
+        return self.losses(prepared.anchors, logits, labels, deltas, prepared.gt_boxes)
 
     def soft_target_loss(self, prepared: PreparedBatch, features, logits) -> Tensor:
         """ADL, or whatever SAD.DISTILL.LOSS names, over the images with soft targets.
@@ -286,11 +334,12 @@ class SADRetinaNet(RetinaNet):
             mean = self.mimic([level[soft] for level in features], prepared.teacher_features)
             loss = len(soft) * mean
         else:
-            used = prepared.soft_labels >= 0
+            labels = prepared.labels[soft]
+            used = labels >= 0
             loss = self.distillation_loss(
                 torch.cat(logits, dim=1)[soft][used],
-                prepared.teacher_logits[used],
-                prepared.soft_labels[used],
+                torch.cat(prepared.teacher_logits, dim=1)[used],
+                labels[used],
             ).sum()
         return self.current_weight() * loss / prepared.distillation_normalizer
 

@@ -167,7 +167,7 @@ def teacher_outputs(
     image_format: str,
     precision: str = "float32",
     padded_shape: tuple[int, int] | None = None,
-) -> tuple[list[Tensor], Tensor]:
+) -> tuple[list[Tensor], list[Tensor]]:
     """FPN maps and class logits of a frozen RetinaNet; its box branch is not computed.
 
     Args:
@@ -176,8 +176,8 @@ def teacher_outputs(
         padded_shape: (height, width) to pad to, that of a batch which may hold more images; None
             pads as the teacher does by itself.
     Returns:
-        FPN maps (N, C, h, w) of each level, and logits (N, R, K): N images, R anchors of all
-        levels, K classes.
+        FPN maps (N, C, h, w) and logits (N, h w A, K) of each level: N images, A anchors a cell,
+        K classes.
     """
     if image_format != teacher.input_format:
         images = [image.flip(0) for image in images]
@@ -191,5 +191,4 @@ def teacher_outputs(
         features = [features[name] for name in teacher.head_in_features]
         head = teacher.head
         logits = [head.cls_score(head.cls_subnet(level)) for level in features]
-    levels = [permute_to_N_HWA_K(level, teacher.num_classes) for level in logits]
-    return features, torch.cat(levels, dim=1)
+    return features, [permute_to_N_HWA_K(level, teacher.num_classes) for level in logits]
