@@ -81,7 +81,7 @@ def focal_gradient(x, positive, gamma=2.0, alpha=0.25):
     return balance * sign * missing**gamma * (gamma * (1 - missing) * log - missing)
 
 
-@pytest.mark.parametrize("name", DISTILLATION_LOSSES)
+@pytest.mark.parametrize("name", VALUES)
 @pytest.mark.parametrize("spread", [1.0, 4.0, 20.0])
 def test_values_and_gradient_are_the_references(name, spread):
     student, teacher, labels = batch(spread=spread)
@@ -205,6 +205,19 @@ def test_nothing_but_the_gradient_is_kept():
         student = [level.requires_grad_() for level in student]
         sum(ClassLosses("adl", **FOCAL, **OPTIONS)(student, teacher, labels, HARD, SOFT, *FACTORS))
     assert sum(tensor.numel() for tensor in kept) == sum(level.numel() for level in student)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["adl", "kl"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_compiled(name, dtype, monkeypatch):
+    """Pieces of different sizes, too."""
+    monkeypatch.setitem(one_pass.PIECE, "cpu", 13 * CLASSES)
+    arguments = batch(dtype)
+    wanted = run(ClassLosses(name, **FOCAL, **OPTIONS), *arguments)
+    values, gradients = run(ClassLosses(name, **FOCAL, **OPTIONS, compiled=True), *arguments)
+    np.testing.assert_allclose(values, wanted[0], rtol=1e-5)
+    torch.testing.assert_close(gradients, wanted[1])
 
 
 def test_sum_in_pieces(monkeypatch):

@@ -95,6 +95,9 @@ def add_sad_config(cfg: CN) -> None:
     # Focal and distillation loss and their gradient in one pass over the logits (sad/one_pass.py);
     # False computes them as written in sad/losses.py, at several times the memory and time.
     cfg.SAD.DISTILL.ONE_PASS = True
+    # Let torch.compile make one kernel of it: faster again after some seconds of compiling, and
+    # needs a C++ compiler or, on a GPU, Triton.
+    cfg.SAD.DISTILL.COMPILE = False
 
     cfg.SAD.TARGETS = CN()
     # Table 3's columns. "hard": ground truth (GT) on labelled images, the teacher's boxes (HT) on

@@ -59,11 +59,20 @@ SLOPES = {"adl": adl_slope, "kl": kl_slope}
 class ClassLosses:
     """FL + the distillation loss of a config, both as sums over anchors and classes."""
 
-    def __init__(self, name: str, *, focal_alpha: float, focal_gamma: float, **options):
+    def __init__(
+        self,
+        name: str,
+        *,
+        focal_alpha: float,
+        focal_gamma: float,
+        compiled: bool = False,
+        **options,
+    ):
         """
         Args:
             name: of `sad.losses.DISTILLATION_LOSSES`.
             focal_alpha, focal_gamma: the focal loss's; a negative alpha balances nothing.
+            compiled: let torch.compile make one kernel of a piece.
             options: gamma, beta, form and alpha of the distillation loss.
         """
         balanced = focal_alpha >= 0
@@ -72,6 +81,7 @@ class ClassLosses:
         self.focal_gamma = focal_gamma
         self.plain = DISTILLATION_LOSSES[name]
         self.options = options
+        self.of_piece = torch.compile(self.piece, dynamic=True) if compiled else self.piece
         self.slope = SLOPES.get(name) if options.get("form", "kl") == "kl" else None
 
     def __call__(
@@ -171,7 +181,9 @@ class _OnePass(torch.autograd.Function):
                     gradient[images] = 0
                     continue
                 for x_, labels_, out, *z in _pieces(arguments):
-                    total += losses.piece(x_, z[0] if z else None, labels_, is_hard, factors, out)
+                    total += losses.of_piece(
+                        x_, z[0] if z else None, labels_, is_hard, factors, out
+                    )
         ctx.save_for_backward(*gradients)
         return total[0], total[1]
 

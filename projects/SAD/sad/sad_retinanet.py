@@ -102,6 +102,7 @@ class SADRetinaNet(RetinaNet):
                     distill.LOSS,
                     focal_alpha=cfg.MODEL.RETINANET.FOCAL_LOSS_ALPHA,
                     focal_gamma=cfg.MODEL.RETINANET.FOCAL_LOSS_GAMMA,
+                    compiled=distill.COMPILE,
                     **options,
                 )
         return {

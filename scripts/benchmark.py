@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Where the time goes: every figure a ratio of arms that take turns in one process.
+
+    python scripts/benchmark.py                       # small sizes, minutes on two cores
+    python scripts/benchmark.py --size coco           # COCO's sizes, for a GPU
+    python scripts/benchmark.py --section losses      # one of the sections
+
+The tables and a json go to --output; docs/PERFORMANCE.md says what they mean.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from importlib import import_module
+from pathlib import Path
+
+# First of all: where Detectron2 is missing, this says how to get it.
+from sad.errors import exit_on_user_error
+
+# isort: split
+import torch
+
+from sad.arguments import between
+from sad.benchmarks.timing import Options
+from sad.files import atomic_write, make_folder
+from sad.report import machine
+
+ROOT = Path(__file__).resolve().parents[1]
+SECTIONS = ("losses",)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--section", nargs="+", choices=SECTIONS, default=SECTIONS)
+    parser.add_argument("--size", choices=("small", "coco"), default="small")
+    parser.add_argument("--rounds", type=between(int, 3), default=20, help="timed runs of each arm")
+    parser.add_argument("--threads", type=between(int, 1), help="of torch on the CPU")
+    parser.add_argument("--output", default=str(ROOT / "output/benchmark"), help="folder")
+    return parser.parse_args()
+
+
+@exit_on_user_error
+def main() -> None:
+    args = parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    make_folder(args.output, "--output")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    options = Options(device, args.size, args.rounds)
+    on = machine(device)
+    for section in args.section:
+        table = import_module(f"sad.benchmarks.{section}").run(options)
+        content = {
+            "command": shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]]),
+            "machine": on,
+            "size": args.size,
+            "rounds": args.rounds,
+            "rows": table.rows,
+        }
+        where = ", ".join(f"{key} {value}" for key, value in on.items())
+        text = (
+            f"{table.markdown()}\n{args.rounds} rounds; {where}. Made by `{content['command']}`.\n"
+        )
+        path = Path(args.output) / f"{section}_{args.size}_{device}"
+        with atomic_write(path.with_suffix(".json")) as file:
+            json.dump(content, file, indent=1)
+        with atomic_write(path.with_suffix(".md")) as file:
+            file.write(text)
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
