@@ -297,7 +297,7 @@ MISTAKES = {
         REPORT + "--run one={wrong}/run", "config.yaml does not exist", "train_net.py --resume"),
     "report on no images": (REPORT + "--run one={wrong}/run --images 0", "--images", "at least 1"),
 
-    # reproduce.py and imbalance.py
+    # reproduce.py, imbalance.py and benchmark.py
     "table that the paper has not": ("reproduce --table 7" + TABLES, "--table", "'7'"),
     "no table": ("reproduce" + TABLES, "give --table or --sweep"),
     "seeds with spaces": (
@@ -314,6 +314,8 @@ MISTAKES = {
         "digits.json", "restore"),
     "benchmark that does not exist": (
         "imbalance --benchmark digits8" + TABLES, "--benchmark", "'digits80'"),
+    "benchmark of one round": ("benchmark --rounds 1", "--rounds", "at least 3"),
+    "benchmark of a section that is none": ("benchmark --section loss", "--section", "'losses'"),
     "no jobs": ("imbalance --no-run --jobs 0" + TABLES, "--jobs", "at least 1"),
 }
 # fmt: on

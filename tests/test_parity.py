@@ -23,6 +23,8 @@ CASES = {
     "frozen batch norm": ("student.yaml", ("MODEL.RESNETS.NORM", "FrozenBN")),
     "clipped gradients": ("SAD.yaml", (*NO_DISTILLATION, "SOLVER.CLIP_GRADIENTS.ENABLED", True)),
 }
+# torch's own order of memory, in which Detectron2 trains; the other one rounds differently.
+SAME_ORDER = ("MODEL.CHANNELS_LAST", False)
 
 
 def plain_loop(cfg) -> tuple[list[dict[str, float]], dict]:
@@ -59,7 +61,7 @@ class Losses(HookBase):
 
 @pytest.mark.parametrize(("name", "opts"), CASES.values(), ids=CASES)
 def test_same_losses_as_stock_detectron2(toy, tmp_path, name, opts):
-    cfg = toy.cfg(name, *SCHEDULE, *opts, "OUTPUT_DIR", str(tmp_path))
+    cfg = toy.cfg(name, *SCHEDULE, *opts, *SAME_ORDER, "OUTPUT_DIR", str(tmp_path))
     seed_all_rng(5)
     trainer, losses = SADTrainer(cfg), Losses()
     trainer.register_hooks([losses])
@@ -79,3 +81,21 @@ def test_same_losses_as_stock_detectron2(toy, tmp_path, name, opts):
     assert max(values) - min(values) > 0.01
     for key, value in trainer.model.state_dict().items():
         torch.testing.assert_close(value, weights[key], rtol=1e-6, atol=1e-6)
+
+
+def test_other_order_of_memory(toy, tmp_path):
+    """MODEL.CHANNELS_LAST changes the rounding alone."""
+    found = []
+    for channels_last in (True, False):
+        cfg = toy.cfg("SAD.yaml", *SCHEDULE, "MODEL.CHANNELS_LAST", channels_last,
+                      "OUTPUT_DIR", str(tmp_path / str(channels_last)))  # fmt: skip
+        seed_all_rng(5)
+        trainer, losses = SADTrainer(cfg), Losses()
+        trainer.register_hooks([losses])
+        kernel = trainer.model.backbone.bottom_up.stem.conv1.weight
+        assert kernel.is_contiguous(memory_format=torch.channels_last) == channels_last
+        trainer.train()
+        found.append(losses.history)
+    assert found[0] != found[1]
+    for step, (ours, theirs) in enumerate(zip(*found, strict=True)):
+        assert ours == pytest.approx(theirs, rel=1e-3), step

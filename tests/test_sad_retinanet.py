@@ -67,7 +67,7 @@ def test_a_micro_batch_is_prepared_when_it_is_asked_for(toy, batches, normalizer
 @pytest.mark.parametrize("loss", ["none", "adl"])
 def test_without_soft_targets_it_is_stock_retinanet_step_for_step(toy, batches, loss):
     stock = build(toy, "student.yaml")
-    ours = build(toy, "SAD.yaml", "SAD.DISTILL.LOSS", loss)
+    ours = build(toy, "SAD.yaml", "SAD.DISTILL.LOSS", loss, *APART)
     assert type(stock) is RetinaNet and type(ours) is SADRetinaNet
     optimizers = [build_optimizer(toy.cfg("student.yaml"), model) for model in (stock, ours)]
     assert_same_state(stock, ours)

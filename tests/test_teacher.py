@@ -188,9 +188,8 @@ def test_stock_retinanet_from_a_model_zoo_pickle(tmp_path, images):
     arrays = {key: value.numpy() for key, value in trained.state_dict().items()}
     zoo = {"model": arrays, "__author__": "Detectron2 Model Zoo"}
     (tmp_path / "model_final.pkl").write_bytes(pickle.dumps(zoo))
-    model, _ = load_retinanet(
-        str(tmp_path / "stock.yaml"), str(tmp_path / "model_final.pkl"), "cpu"
-    )
+    files = str(tmp_path / "stock.yaml"), str(tmp_path / "model_final.pkl")
+    model, _ = load_retinanet(*files, "cpu", ("MODEL.CHANNELS_LAST", "False"))  # as Detectron2's
     forbid_box_branch(model)
     logits = class_logits(model, images, "BGR")
     assert torch.equal(logits, logits_of_whole_model(trained, images))

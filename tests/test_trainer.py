@@ -11,12 +11,12 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.engine import HookBase
 from detectron2.modeling import box_regression, build_model
-from detectron2.modeling.meta_arch import retinanet
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
 import reference
 from processes import run_workers
+from sad import one_pass, sad_retinanet
 from sad.checkpoint import SADCheckpointer
 from sad.errors import UserError
 from sad.loader import build_mixed_loader
@@ -231,8 +231,8 @@ def loss_inputs(monkeypatch):
     """The kinds of numbers that reach the focal loss and the box loss, by the loss's name."""
     seen = {}
     for module, name in (
-        (retinanet, "sigmoid_focal_loss_jit"),
-        (retinanet, "_dense_box_regression_loss"),
+        (one_pass, "focal_slope"),
+        (sad_retinanet, "_dense_box_regression_loss"),
         (box_regression, "smooth_l1_loss"),
     ):
         loss = getattr(module, name)
@@ -259,7 +259,7 @@ def test_mixed_precision_trains(toy, tmp_path, precision, teacher, loss_inputs):
         assert ours[0] == pytest.approx(theirs[0], rel=0.05)
         assert ours != theirs
     assert all(p.dtype == torch.float32 and p.isfinite().all() for p in trainer.model.parameters())
-    assert loss_inputs["sigmoid_focal_loss_jit"] == {torch.float32}
+    assert loss_inputs["focal_slope"] == {torch.float32}
     assert loss_inputs["smooth_l1_loss"] == {torch.float32}
 
 

@@ -49,6 +49,10 @@ def add_sad_config(cfg: CN) -> None:
     # Training stops when more than this share of the images seen could not be read.
     cfg.DATALOADER.MAX_UNREADABLE = 0.01
 
+    # Keep images and weights in the order of torch.channels_last, in which convolutions are faster
+    # and class logits need no transposing. False is torch's own order.
+    cfg.MODEL.CHANNELS_LAST = True
+
     # Widths and depths that Detectron2's builders refuse; read by build_small_resnet_fpn_backbone.
     cfg.MODEL.SMALL_RESNET = CN()
     # Residual blocks of each stage, res2 first.

@@ -87,7 +87,7 @@ class ClassLosses:
     def __call__(
         self,
         student: list[Tensor],
-        teacher: list[Tensor],
+        teacher: list[Tensor] | None,
         labels: Tensor,
         hard: list[int],
         soft: list[int],
@@ -97,7 +97,7 @@ class ClassLosses:
         """
         Args:
             student: logits of each level, (N, R_l, K), of any floating type.
-            teacher: those of the images with soft targets, (S, R_l, K).
+            teacher: those of the images with soft targets, (S, R_l, K); None if there are none.
             labels: (N, R), R the sum of all R_l; K is background, -1 left out of both losses.
             hard, soft: positions among N of the images with hard and with soft targets, rising.
             focal_factor, distill_factor: what each sum is multiplied by.
@@ -105,11 +105,8 @@ class ClassLosses:
             focal and distillation loss, to be added: they share one gradient, so backward must
             reach both alike.
         """
-        device = student[0].device
-        factors = [
-            torch.as_tensor(factor, dtype=at_least_float32(student[0][:0]).dtype, device=device)
-            for factor in (focal_factor, distill_factor)
-        ]
+        one = at_least_float32(student[0].new_ones(()))
+        factors = [one * factor for factor in (focal_factor, distill_factor)]
         return _OnePass.apply(self, teacher, labels, hard, soft, factors, *student)
 
     def piece(self, x, z, labels, is_hard: bool, factors, out: Tensor) -> Tensor:

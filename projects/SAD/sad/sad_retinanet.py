@@ -162,7 +162,7 @@ class SADRetinaNet(RetinaNet):
         )
         with torch.autocast(self.device.type, enabled=False):
             deltas = [at_least_float32(level) for level in deltas]
-            if self.class_losses and prepared.soft:
+            if self.class_losses:
                 return self.losses_in_one_pass(prepared, logits, deltas)
             logits = [at_least_float32(level) for level in logits]
             losses = self.hard_target_losses(prepared, logits, deltas)
@@ -286,10 +286,12 @@ class SADRetinaNet(RetinaNet):
         if hard := prepared.hard:
             get_event_storage().put_scalar("num_pos_anchors", prepared.foreground / len(hard))
             labels = prepared.labels[hard]
+            if len(hard) < len(deltas[0]):
+                deltas = [level[hard] for level in deltas]
             box = _dense_box_regression_loss(
                 prepared.anchors,
                 self.box2box_transform,
-                [level[hard] for level in deltas],
+                deltas,
                 prepared.gt_boxes,
                 (labels >= 0) & (labels < self.num_classes),
                 self.box_reg_loss_type,

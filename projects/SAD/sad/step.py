@@ -49,7 +49,7 @@ class SADStep(SimpleTrainer):
         norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self.clip_norm if self.clip_norm > 0 else math.inf
         )
-        self._check_finite(losses, norm, batch)
+        losses = self._check_finite(losses, norm, batch)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self._write_metrics(losses, data_time)
@@ -80,19 +80,21 @@ class SADStep(SimpleTrainer):
                 total[name] = total.get(name, 0) + loss.detach()
         return total
 
-    def _check_finite(self, losses: dict, norm: torch.Tensor, batch: list[dict]) -> None:
+    def _check_finite(self, losses: dict, norm: torch.Tensor, batch: list[dict]) -> dict:
         """Stop before a loss or gradient that is no number reaches the weights.
 
         With float16 the scaler leaves out a step of infinite gradients, and tries a smaller scale.
 
+        Returns:
+            the losses on the CPU: a GPU is waited for here, once in a step.
         Raises:
             UserError: naming the term, the iteration, the images and the learning rate.
         """
         terms = losses if self.scaler.is_enabled() else {**losses, "the gradient's norm": norm}
-        values = torch.stack(list(terms.values())).tolist()  # a GPU is waited for once
-        wrong = [(k, x) for k, x in zip(terms, values, strict=True) if not math.isfinite(x)]
+        values = torch.stack(list(terms.values())).cpu()
+        wrong = [(k, x.item()) for k, x in zip(terms, values, strict=True) if not x.isfinite()]
         if not wrong:
-            return
+            return dict(zip(losses, values, strict=False))
         images = ", ".join(str(sample["image_id"]) for sample in batch)
         found = [(wrong[0], images)]
         if not (self.scaler.is_enabled() or math.isfinite(values[-1])):

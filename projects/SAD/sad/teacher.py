@@ -33,7 +33,7 @@ def build_retinanet(cfg):
     """
     try:
         if cfg.MODEL.DEVICE != "meta":
-            return build_model(cfg)
+            return order_memory(build_model(cfg), cfg)
         with torch.device("meta"):
             model = build_model(cfg)
         shapes = model.backbone.output_shape()
@@ -45,6 +45,11 @@ def build_retinanet(cfg):
         raise UserError(
             f"no network can be built of what MODEL says: {type(error).__name__}: {reason}"
         ) from error
+
+
+def order_memory(model, cfg):
+    """The model, its weights in the order of memory that MODEL.CHANNELS_LAST asks for."""
+    return model.to(memory_format=torch.channels_last) if cfg.MODEL.CHANNELS_LAST else model
 
 
 def fill(model, weights: str, *, strict: bool) -> None:

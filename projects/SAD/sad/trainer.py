@@ -24,7 +24,7 @@ from .resume import (
 )
 from .sad_retinanet import SADRetinaNet
 from .step import SADStep
-from .teacher import build_teacher
+from .teacher import build_teacher, order_memory
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +133,10 @@ class SADTrainer(DefaultTrainer):
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
         self.register_hooks(self.build_hooks())
+
+    @classmethod
+    def build_model(cls, cfg):
+        return order_memory(super().build_model(cfg), cfg)
 
     def build_hooks(self):
         """Detectron2's, with the checkpoint on every worker, and the best weights."""
