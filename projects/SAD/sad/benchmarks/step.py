@@ -11,6 +11,7 @@ from functools import partial
 from itertools import repeat
 
 import torch
+from detectron2.layers import FrozenBatchNorm2d
 from detectron2.modeling import build_model
 from detectron2.solver import build_optimizer
 from detectron2.structures import Boxes, Instances
@@ -58,9 +59,17 @@ def make_batch(num_classes: int, num_images: int, size: tuple[int, int]) -> list
     return batch
 
 
+def tame(model):
+    """Random weights under frozen batch norm: each of many blocks would double what it is given."""
+    for module in model.modules():
+        if isinstance(module, FrozenBatchNorm2d):
+            module.weight.fill_(0.3)
+    return model
+
+
 def make_step(cfg, batch: list[dict], teacher) -> SADStep:
     torch.manual_seed(0)
-    model = order_memory(build_model(cfg), cfg).train()
+    model = tame(order_memory(build_model(cfg), cfg)).train()
     if isinstance(model, SADRetinaNet):
         model.attach_teacher(teacher)
     return SADStep(model, repeat(batch), build_optimizer(cfg, model), cfg)
@@ -79,7 +88,7 @@ def with_box_branch(teacher):
 
 
 def run_config(options: Options, config: str, num_images: int, size) -> dict[str, dict]:
-    own = ["MODEL.DEVICE", options.device, "MODEL.WEIGHTS", ""]
+    own = ["MODEL.DEVICE", options.device, "MODEL.WEIGHTS", "", "SOLVER.BASE_LR", "1e-6"]
     if options.device == "cuda":
         own += ["SOLVER.AMP.ENABLED", "True", "SAD.TEACHER.PRECISION", "bfloat16"]
 
@@ -88,7 +97,7 @@ def run_config(options: Options, config: str, num_images: int, size) -> dict[str
         torch.manual_seed(1)
         file, layout = cfg.SAD.TEACHER.CONFIG_FILE, str(cfg.MODEL.CHANNELS_LAST)
         of_teacher = get_sad_cfg(file, [*own[:4], "MODEL.CHANNELS_LAST", layout])
-        return cfg, build_retinanet(of_teacher).requires_grad_(False).eval()
+        return cfg, tame(build_retinanet(of_teacher)).requires_grad_(False).eval()
 
     cfg, teacher = configure()
     batch = make_batch(cfg.MODEL.RETINANET.NUM_CLASSES, num_images, size)
