@@ -18,7 +18,7 @@ from .losses import DISTILLATION_LOSSES, at_least_float32
 
 # Letters as in sad.losses: x, z logits of student and teacher, p, q their sigmoids.
 # Elements of a piece: on a CPU what stays in a core's cache, on a GPU what fills the machine.
-PIECE = {"cpu": 1 << 16, "cuda": 1 << 24}
+PIECE = {"cpu": 1 << 16, "cuda": 1 << 22}
 
 
 def focal_slope(p: Tensor, softplus: Tensor, gamma: float) -> tuple[Tensor, Tensor]:

@@ -16,9 +16,9 @@ from .timing import Options, Table, compare, peak_memory, take_turns
 
 ALPHA, FOCAL_GAMMA, GAMMA, BETA = 0.25, 2.0, 2.0, 1.5
 FACTORS = 0.01, 0.005
-# (images, anchors of each level, classes): the digit scenes with COCO's classes, and COCO at 600
-# pixels, batch 16 on one GPU: 2 x 1.5e8 logits.
-SIZES = {"small": (8, (2304, 576, 144), 80), "coco": (16, (86400, 21600, 5400, 1404, 378), 80)}
+# (images, anchors of each level, classes): 2 x 1.5e7 logits, and COCO at 600 x 800 pixels with
+# batch 16 on one GPU, 2 x 1.2e8.
+SIZES = {"small": (8, (17856, 4464, 1116), 80), "coco": (16, (67500, 17100, 4275, 1170, 315), 80)}
 
 
 def make_batch(size: str, device: str):
