@@ -224,7 +224,7 @@ class Lab:
         return "bbox/AP" in read_metrics(str(run / "metrics.json"))[-1]
 
     def _call(self, command: list, log: Path, lock: int) -> None:
-        threads = max(1, (os.cpu_count() or 1) // (self.jobs * self.num_gpus))
+        threads = max(1, len(os.sched_getaffinity(0)) // (self.jobs * self.num_gpus))
         with open(log, "a") as file:
             done = subprocess.run(
                 [sys.executable, *map(str, command)],
