@@ -38,6 +38,7 @@ setup(
         "setuptools<81",  # Detectron2 0.6 imports pkg_resources, which later ones lack
     ],
     extras_require={
+        "fast": ["hotcoco"],  # COCO's numbers in a second, see sad.evaluation
         "opencv": ["opencv-python-headless"],
         "test": ["pytest", "hypothesis", "ruff"],
     },

@@ -149,6 +149,7 @@ def test_detections_of_another_job_are_not_taken(scene, log, tmp_path):
         "image folder": {"image_root": str(tmp_path / "copies")},
         "list of images": {"image_json": str(tmp_path / "other.json")},
         "batch size": {"batch_size": 2},
+        "precision": {"opts": ["SAD.TEACHER.PRECISION", "bfloat16"]},
         "MODEL": {"opts": ["MODEL.RETINANET.NMS_THRESH_TEST", "0.3"]},
         "INPUT, TEST": {"opts": ["INPUT.MIN_SIZE_TEST", "48", "TEST.DETECTIONS_PER_IMAGE", "50"]},
     }.items():

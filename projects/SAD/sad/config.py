@@ -69,7 +69,7 @@ def add_sad_config(cfg: CN) -> None:
     # The yaml the teacher was trained with, and its weights.
     cfg.SAD.TEACHER.CONFIG_FILE = ""
     cfg.SAD.TEACHER.WEIGHTS = ""
-    # Numbers the teacher computes in: float32, bfloat16 or float16 (autocast).
+    # Numbers the teacher computes in, labelling included: float32, bfloat16 or float16 (autocast).
     cfg.SAD.TEACHER.PRECISION = "float32"
     # Size of the teacher's image over the student's; 2.0 with build_upsampled_backbone.
     cfg.SAD.TEACHER.INPUT_SCALE = 1.0

@@ -64,6 +64,7 @@ def record_job(job, cfg) -> None:
         "image folder": os.path.abspath(job.image_root),
         "list of images": images,
         "batch size": job.batch_size,
+        "precision": cfg.SAD.TEACHER.PRECISION,
         # Those of the config that inference reads; the number of readers, say, may change.
         **{key: yaml.safe_load(cfg[key].dump()) for key in ("MODEL", "INPUT", "TEST")},
     }

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from .config import get_sad_cfg
+from .detections import detect
 from .errors import reason
 from .label_job import LabelingJob
 from .label_merge import merge_shards
@@ -136,7 +137,6 @@ class ReadableImages(Dataset):
             return {**record, "unreadable": reason(error)}
 
 
-@torch.no_grad()
 def label_shards(
     model, cfg, job: LabelingJob, shards: list[list[np.ndarray]], done: Sequence[int] = ()
 ) -> None:
@@ -178,9 +178,9 @@ def label_shards(
                     if "unreadable" in item:
                         logger.warning(f"skipping {item['file_name']}: {item['unreadable']}")
                         unreadable[item["position"]] = item["unreadable"]
-                outputs = model(readable) if readable else []
-                for item, output in zip(readable, outputs, strict=True):
-                    found.append(_to_detections(item["position"], output["instances"]))
+                outputs = detect(model, readable, cfg.SAD.TEACHER.PRECISION) if readable else []
+                for item, instances in zip(readable, outputs, strict=True):
+                    found.append(_to_detections(item["position"], instances))
                 progress.update(len(batch))
             all_unreadable |= unreadable
             job.check_unreadable(all_unreadable)
