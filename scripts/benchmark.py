@@ -27,7 +27,7 @@ from sad.files import atomic_write, make_folder
 from sad.report import machine
 
 ROOT = Path(__file__).resolve().parents[1]
-SECTIONS = ("losses", "step", "labeling", "evaluation")
+SECTIONS = ("losses", "step", "data", "labeling", "evaluation", "models")
 
 
 def parse_args() -> argparse.Namespace:

@@ -247,6 +247,18 @@ def test_images_without_ground_truth_are_left_out(toy, register):
     assert len(build_mixed_loader(cfg).dataset) == 6
 
 
+def test_masks_are_read_where_they_are_used_alone(toy, register):
+    content = toy.json("labeled.json")
+    for annotation in content["annotations"]:
+        annotation["segmentation"] = [[1, 2, 3, 4, 5, 7]]
+    register("labeled_with_masks", content)
+    opts = ("DATASETS.TRAIN", ("labeled_with_masks",))
+    entry = build_mixed_loader(toy.cfg("student.yaml", *opts)).dataset.items[0]
+    assert entry == build_mixed_loader(toy.cfg("student.yaml")).dataset.items[0]
+    sample = loaded(toy.cfg("student.yaml", *opts, "MODEL.MASK_ON", True), 1)[0][0]
+    assert len(sample["instances"].gt_masks) == 2
+
+
 def test_seed_of_the_config(toy):
     def first(seed):
         return [sample["image_id"] for batch in loaded(toy.cfg("SAD.yaml", "SEED", seed), 6)

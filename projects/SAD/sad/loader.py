@@ -25,6 +25,7 @@ from .dataset_mapper import SADDatasetMapper
 from .datasets import check_files, read_sets
 from .errors import UserError
 from .label_share import choose_share
+from .read_once import collector_paused, once_per_machine
 
 MIXES = ("alternate", "union", "ratio")
 
@@ -156,6 +157,35 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
             step's images cannot be shared out equally.
     """
     check_before_reading(cfg)
+    dataset, groups, metadata = once_per_machine(lambda: _read(cfg))
+    for name, values in metadata.items():  # the classes, which reading brings to light
+        MetadataCatalog.get(name).set(**values)
+    num_labeled = dataset.ranges["labeled"][1]
+    sampler = MixedBatchSampler(
+        num_labeled,
+        len(dataset) - num_labeled,
+        cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size(),
+        mix=cfg.SAD.LOADER.MIX,
+        ratio=cfg.SAD.LOADER.RATIO,
+        seed=cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed(),
+        groups=groups,
+    )
+    return torch.utils.data.DataLoader(
+        dataset,
+        generator=torch.Generator(),  # else each start draws from the one that a resume restores
+        worker_init_fn=_outlive_preemption,
+        batch_sampler=sampler,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        # Also in a worker that was spawned, whose readers would import and copy everything again.
+        multiprocessing_context="fork" if cfg.DATALOADER.NUM_WORKERS else None,
+        collate_fn=trivial_batch_collator,
+        persistent_workers=cfg.DATALOADER.NUM_WORKERS > 0,
+    )
+
+
+@collector_paused()
+def _read(cfg) -> tuple[MixedDataset, list[bool] | None, dict[str, dict]]:
+    """The images, which of them are wide where that counts, and the sets' metadata."""
     # Read with every image and whatever classes there are, so that the checks can name them.
     labeled, unlabeled = map(read_sets, (cfg.DATASETS.TRAIN, cfg.DATASETS.UNLABELED))
     _check_annotations(cfg, unlabeled)
@@ -165,27 +195,23 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
         raise UserError(f"DATASETS.TRAIN {', '.join(cfg.DATASETS.TRAIN)} holds no boxes")
     if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
         labeled = with_boxes
+    if not cfg.MODEL.MASK_ON:
+        labeled = [_without_masks(image) for image in labeled]
     groups = None
     if cfg.DATALOADER.ASPECT_RATIO_GROUPING:
         groups = [item["width"] > item["height"] for item in labeled + unlabeled]
-    sampler = MixedBatchSampler(
-        len(labeled),
-        len(unlabeled),
-        cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size(),
-        mix=cfg.SAD.LOADER.MIX,
-        ratio=cfg.SAD.LOADER.RATIO,
-        seed=cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed(),
-        groups=groups,
-    )
-    return torch.utils.data.DataLoader(
-        MixedDataset(labeled, unlabeled, SADDatasetMapper(cfg, is_train=True)),
-        generator=torch.Generator(),  # else each start draws from the one that a resume restores
-        worker_init_fn=_outlive_preemption,
-        batch_sampler=sampler,
-        num_workers=cfg.DATALOADER.NUM_WORKERS,
-        collate_fn=trivial_batch_collator,
-        persistent_workers=cfg.DATALOADER.NUM_WORKERS > 0,
-    )
+    dataset = MixedDataset(labeled, unlabeled, SADDatasetMapper(cfg, is_train=True))
+    names = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED)
+    return dataset, groups, {name: MetadataCatalog.get(name).as_dict() for name in names}
+
+
+def _without_masks(image: dict) -> dict:
+    """The mapper would leave them out of each sample; of COCO's entries they are two thirds."""
+    boxes = [
+        {key: value for key, value in annotation.items() if key != "segmentation"}
+        for annotation in image["annotations"]
+    ]
+    return {**image, "annotations": boxes}
 
 
 def _outlive_preemption(_) -> None:
