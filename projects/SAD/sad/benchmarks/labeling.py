@@ -38,7 +38,7 @@ SIZES = {
         (
             "configs/COCO/RetinaNet_R50_600.yaml",
             ["INPUT.MIN_SIZE_TEST", 256, "INPUT.MAX_SIZE_TEST", 427],
-            30,
+            16,
             COCO_SIZES,
             (1, 8),
             100,
@@ -161,7 +161,7 @@ def measure(case, options: Options, folder: Path) -> dict[str, dict]:
             shards = plan_shards(model, own_cfg, job)
             arms[name] = _arm(model, own_cfg, job, shards)
             results[name] = job, len(shards)
-    times = take_turns(arms, min(options.rounds, 5), options.device)
+    times = take_turns(arms, min(options.rounds, 3), options.device)
     rows = compare(times, "inference_on_dataset")
     expected = collector.boxes()
     for name, row in rows.items():
