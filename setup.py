@@ -40,6 +40,6 @@ setup(
     extras_require={
         "fast": ["hotcoco"],  # COCO's numbers in a second, see sad.evaluation
         "opencv": ["opencv-python-headless"],
-        "test": ["pytest", "hypothesis", "ruff"],
+        "test": ["pytest", "hypothesis", "ruff", "hotcoco"],
     },
 )

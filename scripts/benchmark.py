@@ -10,6 +10,7 @@ The tables and a json go to --output; docs/PERFORMANCE.md says what they mean.
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from importlib import import_module
@@ -47,7 +48,9 @@ def main() -> None:
     args = parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
+    args.output = os.path.abspath(args.output)
     make_folder(args.output, "--output")
+    os.chdir(ROOT)  # where configs lie
     device = "cuda" if torch.cuda.is_available() else "cpu"
     options = Options(device, args.size, args.rounds)
     on = machine(device)
@@ -57,12 +60,12 @@ def main() -> None:
             "command": shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]]),
             "machine": on,
             "size": args.size,
-            "rounds": args.rounds,
+            "rounds": table.rounds,
             "rows": table.rows,
         }
         where = ", ".join(f"{key} {value}" for key, value in on.items())
         text = (
-            f"{table.markdown()}\n{args.rounds} rounds; {where}. Made by `{content['command']}`.\n"
+            f"{table.markdown()}\n{table.rounds} rounds; {where}. Made by `{content['command']}`.\n"
         )
         path = Path(args.output) / f"{section}_{args.size}_{device}"
         with atomic_write(path.with_suffix(".json")) as file:

@@ -1,6 +1,7 @@
 """Evaluation with annotations ends in AP, the same by any library, else in a file for COCO."""
 
 import json
+import multiprocessing
 import sys
 from copy import deepcopy
 from importlib import reload
@@ -192,3 +193,17 @@ def test_results_are_those_of_detectron2s_evaluator(evaluate, tmp_path, toy):
     assert saved == json.loads((tmp_path / "d2" / "coco_instances_results.json").read_text())
     assert {"AP", "AP50", "AP-light", "AP-dark"} <= results.keys()
     assert results == pytest.approx(expected, abs=1e-9, nan_ok=True)
+
+
+def test_in_a_child_of_a_process_that_has_evaluated():
+    """hotcoco's threads are not in it: it would wait for them for ever."""
+    content, detections = make_set(4)
+    truth = index(content)
+    expected = evaluate_boxes(truth, detections).stats
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        found = pool.apply_async(evaluate_boxes_of, (truth, detections)).get(timeout=60)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+
+
+def evaluate_boxes_of(truth, detections):
+    return evaluate_boxes(truth, detections).stats

@@ -178,15 +178,42 @@ def test_half_precision_is_computed_in_float32(dtype):
     as_floats = [[level.float() for level in logits] for logits in (student, teacher)]
     wanted, exact = run(losses, *as_floats, labels)
     assert values == wanted
-    assert all(gradient.dtype == dtype for gradient in gradients)
+    assert all(gradient.dtype == dtype for gradient in gradients)  # cast at the end
     for ours, theirs in zip(gradients, exact, strict=True):
         assert torch.equal(ours, theirs.to(dtype))
 
 
-def test_factor_of_an_accumulated_or_scaled_loss():
-    arguments = ClassLosses("adl", **FOCAL, **OPTIONS), *batch()
-    once, scaled = run(*arguments)[1], run(*arguments, scale=1024.0)[1]
-    torch.testing.assert_close([1024 * level for level in once], scaled)
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [(torch.float32, 1024.0), (torch.bfloat16, 1 / 3), (torch.float16, 65536.0)],
+)
+def test_factor_of_an_accumulated_or_scaled_loss(dtype, scale):
+    """A factor is not rounded to the logits' precision, in which float16 has no 65536."""
+    student, teacher, labels = batch(dtype, spread=1.0)
+    student = [level - 6 for level in student]  # gradients that float16 has no numbers for
+    losses = ClassLosses("adl", **FOCAL, **OPTIONS)
+    scaled = run(losses, student, teacher, labels, scale=scale)[1]
+    exact = run(losses, [level.float() for level in student], teacher, labels)[1]
+    wanted = [scale * level for level in exact]
+    torch.testing.assert_close(
+        scaled, [level.to(dtype) for level in wanted], rtol=2e-2 if dtype.itemsize < 4 else 1e-6,
+        atol=1e-6,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DISTILLATION_LOSSES)
+@pytest.mark.parametrize("form", ["kl", "cross_entropy"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_finite_for_all_logits(name, form, dtype):
+    grid = torch.tensor([-1e4, -200, -104, -50, -17, -1, 0, 1e-3, 5, 20, 90, 1e4])
+    pairs = torch.cartesian_prod(grid, grid).to(dtype)
+    x, z = ([column.view(1, -1, 1).expand(3, -1, 2)] for column in pairs.T)
+    labels = torch.tensor([0, 2, -1])[:, None].expand(3, len(pairs))  # foreground, not, ignored
+    for gamma in (0.0, 0.5, 2.0):
+        losses = ClassLosses(name, **FOCAL, **{**OPTIONS, "gamma": gamma, "form": form})
+        values, (gradient,) = run(losses, x, z, labels, [0, 1, 2], [0, 1, 2])
+        assert np.isfinite(values).all() and min(values) >= 0
+        assert gradient.isfinite().all() and not gradient[2].any()
 
 
 def test_losses_that_are_taken_apart_are_refused():

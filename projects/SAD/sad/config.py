@@ -69,7 +69,8 @@ def add_sad_config(cfg: CN) -> None:
     # The yaml the teacher was trained with, and its weights.
     cfg.SAD.TEACHER.CONFIG_FILE = ""
     cfg.SAD.TEACHER.WEIGHTS = ""
-    # Numbers the teacher computes in, labelling included: float32, bfloat16 or float16 (autocast).
+    # Numbers the teacher computes in: float32, bfloat16 or float16 (autocast). In the yaml that
+    # labelling is given, those that labelling computes in.
     cfg.SAD.TEACHER.PRECISION = "float32"
     # Size of the teacher's image over the student's; 2.0 with build_upsampled_backbone.
     cfg.SAD.TEACHER.INPUT_SCALE = 1.0
@@ -99,8 +100,8 @@ def add_sad_config(cfg: CN) -> None:
     # Focal and distillation loss and their gradient in one pass over the logits (sad/one_pass.py);
     # False computes them as written in sad/losses.py, at several times the memory and time.
     cfg.SAD.DISTILL.ONE_PASS = True
-    # Let torch.compile make one kernel of it: faster again after some seconds of compiling, and
-    # needs a C++ compiler or, on a GPU, Triton.
+    # Let torch.compile make one kernel of the one pass: faster again after some seconds of
+    # compiling, and needs a C++ compiler or, on a GPU, Triton. Nothing else is compiled.
     cfg.SAD.DISTILL.COMPILE = False
 
     cfg.SAD.TARGETS = CN()

@@ -60,8 +60,10 @@ def _candidates(model, anchors: Boxes, logits: Tensor, deltas: Tensor) -> tuple[
         (C,) image, (C, 4) box, (C,) score and (C,) class, by image and falling score.
     """
     limit = torch.logit(torch.tensor(model.test_score_thresh)).item()
-    image, anchor, classes = (logits > limit).nonzero(as_tuple=True)
+    image, anchor, classes = (logits >= limit).nonzero(as_tuple=True)  # in the logits' precision
     scores = logits[image, anchor, classes].float().sigmoid()
+    above = scores > model.test_score_thresh
+    image, anchor, classes, scores = (x[above] for x in (image, anchor, classes, scores))
     order = scores.sort(descending=True, stable=True).indices
     order = order[image[order].sort(stable=True).indices]
     image = image[order]

@@ -21,6 +21,15 @@ except ImportError:
 logger = logging.getLogger(__name__)
 
 
+def _forget_hotcoco():
+    global hotcoco
+    hotcoco = None
+
+
+# Its threads do not survive a fork: a child of a process that has evaluated would wait for ever.
+os.register_at_fork(after_in_child=_forget_hotcoco)
+
+
 class ReadingMapper(DatasetMapper):
     """Detectron2's; an image that it cannot read comes with the reason instead."""
 

@@ -21,7 +21,7 @@ def at_least_float32(logits: Tensor) -> Tensor:
 
 
 def kl_divergence(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """KL(T||S) = q log(q/p) + (1-q) log((1-q)/(1-p)), Eq. 2. Same shape as the logits, >= 0."""
+    """KL(T||S) = q log(q/p) + (1-q) log((1-q)/(1-p)), Eq. 2; as a loss, all anchors count alike."""
     x, z = at_least_float32(student_logits), at_least_float32(teacher_logits.detach())
     positive = z.sigmoid() * (F.logsigmoid(z) - F.logsigmoid(x))
     negative = (-z).sigmoid() * (F.logsigmoid(-z) - F.logsigmoid(-x))
@@ -52,7 +52,6 @@ def adaptive_distillation_loss(
     beta: float = 1.5,
     form: str = "kl",
     alpha: float = 0.5,
-    reduction: str = "none",
 ) -> Tensor:
     """ADL = (1 - exp(-(KL + beta T(q))))^gamma * KL, Eq. 6 and 7. beta = 0 is DW, Eq. 5.
 
@@ -66,11 +65,10 @@ def adaptive_distillation_loss(
         form: "kl" (the paper) or "cross_entropy" (the authors' code: the same weight in front of
             the balanced cross entropy).
         alpha: balance of the cross-entropy form; unused by "kl".
-        reduction: "none" or "sum".
     Returns:
-        a tensor of the logits' shape, or its sum.
+        the loss of each element, of the logits' shape.
     Raises:
-        ValueError: unknown form or reduction, negative gamma or beta.
+        ValueError: unknown form, negative gamma or beta.
     """
     if form not in FORMS:
         raise ValueError(f"form is {form!r}, it must be one of {', '.join(FORMS)}")
@@ -82,14 +80,8 @@ def adaptive_distillation_loss(
     # A floor, since the slope of w^gamma is infinite at 0 for gamma < 1 and inf * 0 is NaN.
     weight = weight.clamp_min(torch.finfo(weight.dtype).tiny).pow(gamma)
     if form == "kl":
-        return _reduce(weight * kl, reduction)
-    bce = balanced_cross_entropy(student_logits, teacher_logits, alpha)
-    return _reduce(weight * bce, reduction)
-
-
-def kl_loss(student_logits: Tensor, teacher_logits: Tensor, *, reduction: str = "none") -> Tensor:
-    """Plain KL (Eq. 2) as a loss: every anchor counts the same."""
-    return _reduce(kl_divergence(student_logits, teacher_logits), reduction)
+        return weight * kl
+    return weight * balanced_cross_entropy(student_logits, teacher_logits, alpha)
 
 
 def focal_distillation_loss(
@@ -98,7 +90,6 @@ def focal_distillation_loss(
     positive: Tensor,
     *,
     gamma: float = 2.0,
-    reduction: str = "none",
 ) -> Tensor:
     """FDL = (1 - p_t)^gamma * KL, Eq. 4: the focal loss's own weight, which the labels decide on.
 
@@ -108,32 +99,19 @@ def focal_distillation_loss(
         positive: bool, of the logits' shape: whether the hard label is this class. p_t is p where
             it is and 1 - p elsewhere.
     Raises:
-        ValueError: unknown reduction or negative gamma.
+        ValueError: negative gamma.
     """
     if gamma < 0:
         raise ValueError(f"gamma is {gamma}, it may not be negative")
     x = at_least_float32(student_logits)
     missing = torch.where(positive, -x, x).sigmoid()  # 1 - p_t
     weight = missing.clamp_min(torch.finfo(missing.dtype).tiny).pow(gamma)
-    return _reduce(weight * kl_divergence(student_logits, teacher_logits), reduction)
+    return weight * kl_divergence(student_logits, teacher_logits)
 
 
-def logit_l2_loss(
-    student_logits: Tensor, teacher_logits: Tensor, *, reduction: str = "none"
-) -> Tensor:
+def logit_l2_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """(x - z)^2: logit mimic (section 4.1)."""
-    return _reduce(
-        (at_least_float32(student_logits) - at_least_float32(teacher_logits.detach())).square(),
-        reduction,
-    )
-
-
-def _reduce(loss: Tensor, reduction: str) -> Tensor:
-    if reduction == "none":
-        return loss
-    if reduction == "sum":
-        return loss.sum()
-    raise ValueError(f"reduction is {reduction!r}, it must be none or sum")
+    return (at_least_float32(student_logits) - at_least_float32(teacher_logits.detach())).square()
 
 
 def teacher_power(teacher_logits: Tensor, power: float = 1.8) -> Tensor:
@@ -163,7 +141,7 @@ def _fdl(student_logits, teacher_logits, labels, *, gamma, **_):
 # what it needs. It returns the loss of each element, (M, K).
 DISTILLATION_LOSSES = {
     "adl": lambda x, z, labels, **options: adaptive_distillation_loss(x, z, **options),
-    "kl": lambda x, z, labels, **options: kl_loss(x, z),
+    "kl": lambda x, z, labels, **options: kl_divergence(x, z),
     "fdl": _fdl,
     "l2": lambda x, z, labels, **options: logit_l2_loss(x, z),
 }

@@ -166,7 +166,11 @@ class ClassLosses:
 class _OnePass(torch.autograd.Function):
     @staticmethod
     def forward(ctx, losses: ClassLosses, teacher, labels, hard, soft, factors, *student):
-        gradients = [x.new_empty(x.shape) for x in student]  # not empty_like: rows lie in order
+        # float16 must wait for the loss scaler's factor; autograd casts what backward returns.
+        kinds = [torch.float32 if x.dtype == torch.float16 else x.dtype for x in student]
+        gradients = [  # not empty_like: rows lie in order
+            x.new_empty(x.shape, dtype=kind) for x, kind in zip(student, kinds, strict=True)
+        ]
         total = factors[0].new_zeros(2)
         of_level = labels.split([x.shape[1] for x in student], dim=1)
         for level, (x, gradient) in enumerate(zip(student, gradients, strict=True)):
@@ -190,7 +194,8 @@ class _OnePass(torch.autograd.Function):
         gradients = ctx.saved_tensors
         _check_alike(of_focal, of_distill)
         if of_focal.is_cuda or of_focal != 1:  # a GPU is not waited for
-            torch._foreach_mul_(gradients, of_focal.to(gradients[0].dtype))
+            for gradient in gradients:
+                gradient.mul_(of_focal)
         return (None,) * 6 + gradients
 
 

@@ -282,12 +282,13 @@ class SADRetinaNet(RetinaNet):
             1 / prepared.detection_normalizer,
             self.current_weight() / prepared.distillation_normalizer,
         )
+        prepared.teacher_logits = None  # not for backward: make room
         box = sum(level[:0].sum() for level in deltas)  # see hard_target_losses
         if hard := prepared.hard:
             get_event_storage().put_scalar("num_pos_anchors", prepared.foreground / len(hard))
-            labels = prepared.labels[hard]
-            if len(hard) < len(deltas[0]):
-                deltas = [level[hard] for level in deltas]
+            labels = prepared.labels
+            if len(hard) < len(labels):
+                labels, deltas = labels[hard], [level[hard] for level in deltas]
             box = _dense_box_regression_loss(
                 prepared.anchors,
                 self.box2box_transform,

@@ -169,4 +169,4 @@ def run(options: Options) -> Table:
         name = config.removeprefix("configs/").removesuffix(".yaml")
         found = run_config(options, config, *arguments)
         rows |= {f"{name}: {arm}": row for arm, row in found.items()}
-    return Table("The loader", rows, [__doc__.split("\n\n")[1]])
+    return Table("The loader", rows, [__doc__.split("\n\n")[1]], options.rounds)

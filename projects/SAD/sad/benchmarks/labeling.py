@@ -30,6 +30,7 @@ from ..shards import read_detections
 from ..teacher import load_retinanet
 from .timing import Options, Table, compare, take_turns
 
+ROUNDS = 3  # at most
 COCO_SIZES = [(640, 480)] * 6 + [(640, 427)] * 2 + [(480, 640)] * 2  # width and height
 # Config, options, how many images, their sizes, batch sizes, candidates an image.
 SIZES = {
@@ -161,7 +162,7 @@ def measure(case, options: Options, folder: Path) -> dict[str, dict]:
             shards = plan_shards(model, own_cfg, job)
             arms[name] = _arm(model, own_cfg, job, shards)
             results[name] = job, len(shards)
-    times = take_turns(arms, min(options.rounds, 3), options.device)
+    times = take_turns(arms, min(options.rounds, ROUNDS), options.device)
     rows = compare(times, "inference_on_dataset")
     expected = collector.boxes()
     for name, row in rows.items():
@@ -192,4 +193,5 @@ def run(options: Options) -> Table:
         f"{config}{''.join(f' {o}' for o in opts)}: {count} images"
         for config, opts, count, *_ in SIZES[options.size]
     ]
-    return Table("Labelling", rows, ["; ".join(cases) + ".", *__doc__.split("\n\n")[1:]])
+    notes = ["; ".join(cases) + ".", *__doc__.split("\n\n")[1:]]
+    return Table("Labelling", rows, notes, min(options.rounds, ROUNDS))

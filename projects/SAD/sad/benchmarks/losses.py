@@ -48,10 +48,8 @@ def plain(student, teacher, labels):
     counted = labels >= 0
     target = F.one_hot(labels[counted], x.shape[-1] + 1)[:, :-1].to(x.dtype)
     focal = sigmoid_focal_loss(x[counted], target, ALPHA, FOCAL_GAMMA, "sum")
-    distill = adaptive_distillation_loss(
-        x[counted], z[counted], gamma=GAMMA, beta=BETA, reduction="sum"
-    )
-    return FACTORS[0] * focal + FACTORS[1] * distill
+    distill = adaptive_distillation_loss(x[counted], z[counted], gamma=GAMMA, beta=BETA)
+    return FACTORS[0] * focal + FACTORS[1] * distill.sum()
 
 
 def lean(student, teacher, labels):
@@ -140,4 +138,5 @@ def run(options: Options) -> Table:
         "Losses of the class logits and their gradient",
         rows,
         [f"2 x {millions:.1f} million logits in float32.", *__doc__.split("\n\n")[1:]],
+        options.rounds,
     )

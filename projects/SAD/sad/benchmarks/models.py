@@ -102,4 +102,4 @@ def run(options: Options) -> Table:
                 if column == "network, ms":
                     of_pair["95 % interval"] = interval
         rows[f"{student} / {teacher}"] = of_pair
-    return Table("Teacher and student", rows, __doc__.split("\n\n")[1:])
+    return Table("Teacher and student", rows, __doc__.split("\n\n")[1:], options.rounds)

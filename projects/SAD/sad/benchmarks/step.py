@@ -140,4 +140,5 @@ def run(options: Options) -> Table:
         found = run_config(options, config, num_images, size)
         rows |= {f"{name}: {arm}": row for arm, row in found.items()}
         notes.append(f"{name}: batch {num_images}, {size[0]} x {size[1]} pixels.")
-    return Table("A training iteration", rows, [" ".join(notes), *__doc__.split("\n\n")[1:]])
+    notes = [" ".join(notes), *__doc__.split("\n\n")[1:]]
+    return Table("A training iteration", rows, notes, options.rounds)

@@ -29,6 +29,7 @@ class Table:
     title: str
     rows: dict[str, dict]
     notes: list[str]
+    rounds: int  # that were timed
 
     def markdown(self) -> str:
         columns = list(dict.fromkeys(key for row in self.rows.values() for key in row))
