@@ -30,11 +30,17 @@ def focal_slope(p: Tensor, softplus: Tensor, gamma: float) -> tuple[Tensor, Tens
     return weight * softplus, weight * (gamma * (1 - p) * softplus + p)
 
 
-def kl_slope(x: Tensor, z: Tensor, p: Tensor, softplus: Tensor, **_) -> tuple[Tensor, Tensor]:
-    """KL(T||S) (Eq. 2) and its derivative p - q."""
+def _kl_and_entropy(x: Tensor, z: Tensor, softplus: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """KL(T||S) = -log(1-p) - q x - T(q), T(q), and q."""
     q = z.sigmoid()
     entropy = F.softplus(z) - q * z
-    return (softplus - q * x - entropy).clamp_min_(0), p - q
+    return (softplus - q * x - entropy).clamp_min_(0), entropy, q
+
+
+def kl_slope(x: Tensor, z: Tensor, p: Tensor, softplus: Tensor, **_) -> tuple[Tensor, Tensor]:
+    """KL(T||S) (Eq. 2) and its derivative p - q."""
+    kl, _, q = _kl_and_entropy(x, z, softplus)
+    return kl, p - q
 
 
 def adl_slope(
@@ -43,9 +49,7 @@ def adl_slope(
     """ADL = w^gamma KL with w = 1 - exp(-(KL + beta T)) (Eq. 6, 7), and its derivative
     (w^gamma + gamma w^(gamma-1) (1-w) KL) (p - q).
     """
-    q = z.sigmoid()
-    entropy = F.softplus(z) - q * z
-    kl = (softplus - q * x - entropy).clamp_min_(0)
+    kl, entropy, q = _kl_and_entropy(x, z, softplus)
     easy = torch.expm1(-(kl + beta * entropy))  # -w
     w = (-easy).clamp_min_(torch.finfo(x.dtype).tiny)  # see adaptive_distillation_loss
     weight = w.pow(gamma)
@@ -175,12 +179,12 @@ class _OnePass(torch.autograd.Function):
         of_level = labels.split([x.shape[1] for x in student], dim=1)
         for level, (x, gradient) in enumerate(zip(student, gradients, strict=True)):
             for images, is_hard, of_teacher in _kinds(len(x), hard, soft):
-                arguments = [x[images], of_level[level][images], gradient[images]]
-                if of_teacher:
-                    arguments.append(teacher[level][of_teacher])
                 if not (is_hard or of_teacher):
                     gradient[images] = 0
                     continue
+                arguments = [x[images], of_level[level][images], gradient[images]]
+                if of_teacher:
+                    arguments.append(teacher[level][of_teacher])
                 for x_, labels_, out, *z in _pieces(arguments):
                     total += losses.of_piece(
                         x_, z[0] if z else None, labels_, is_hard, factors, out
