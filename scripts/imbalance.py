@@ -63,7 +63,7 @@ def experiments(spec: dict, benchmark: str) -> dict[tuple, Experiment]:
 
 
 @torch.no_grad()
-def count_terms(lab: Lab, experiment: Experiment) -> dict:
+def count_terms(lab: Lab, experiment: Experiment) -> dict[str, float]:
     """Per image of the labelled set: terms of the loss, easy ones, and foreground anchors."""
     weights = lab.train(experiment.teacher) / "model_final.pth"
     cfg = get_sad_cfg(experiment.yaml, ["SAD.TEACHER.WEIGHTS", str(weights)])
@@ -88,19 +88,64 @@ def count_terms(lab: Lab, experiment: Experiment) -> dict:
     }
 
 
-def run(args, spec: dict, benchmark: str, known: dict) -> dict:
-    """What is to be written of one benchmark, after running what is missing if it is wanted."""
-    lab = Lab(ROOT, args.output, args.results / f"{benchmark}_tune.json", "", args.jobs)
-    wanted = experiments(spec, benchmark)
-    terms = known.get(benchmark, {}).get("terms")
-    if not args.no_run and benchmark in args.benchmark:
-        lab.run_all(list(wanted.values()))
-        terms = count_terms(lab, next(e for (_, weight), e in wanted.items() if weight))
-    arms = {}
-    for (arm, weight), experiment in wanted.items():
-        if result := lab.find(experiment):
-            arms.setdefault(arm, {})[weight] = result["AP"]
-    return {"terms": terms, "arms": arms}
+class Imbalance:
+    """The arms of configs/tables.yaml's `imbalance`, and the file of what is known of them."""
+
+    def __init__(self, args, spec: dict):
+        self.args = args
+        self.labs = {
+            name: Lab(ROOT, args.output, args.results / f"{name}_tune.json", "", args.jobs)
+            for name in spec["benchmarks"]
+        }
+        self.wanted = {name: experiments(spec, name) for name in spec["benchmarks"]}
+        self.path = args.tables / "imbalance.json"
+        before = json.loads(self.path.read_text())["benchmarks"] if self.path.exists() else {}
+        self.terms = {}
+        for name in spec["benchmarks"]:
+            terms = before.get(name, {}).get("terms")
+            if terms and terms["digest"] == self.distilled(name).digest:
+                self.terms[name] = terms
+
+    def distilled(self, benchmark: str) -> Experiment:
+        """One whose teacher and images the terms are counted with."""
+        return next(e for (_, weight), e in self.wanted[benchmark].items() if weight)
+
+    def run(self, benchmark: str) -> None:
+        """What is not known yet; the terms first, so that every arm that is done can be drawn."""
+        lab, distilled = self.labs[benchmark], self.distilled(benchmark)
+        if benchmark not in self.terms:
+            counted = count_terms(lab, distilled)
+            self.terms[benchmark] = {"digest": distilled.digest, **counted}
+            self.write()
+        lab.run_all(list(self.wanted[benchmark].values()))
+
+    def arms(self, benchmark: str) -> dict[str, dict]:
+        """Arm -> weight -> AP, of the runs that are known."""
+        arms = {}
+        for (arm, weight), experiment in self.wanted[benchmark].items():
+            if result := self.labs[benchmark].find(experiment):
+                arms.setdefault(arm, {})[weight] = result["AP"]
+        return arms
+
+    def write(self) -> str:
+        """The markdown, which lies beside the json and the picture."""
+        content = {
+            "title": "Distillation losses as anchors and classes grow",
+            "command": " ".join(["python", "scripts/imbalance.py", *sys.argv[1:]]),
+            "benchmarks": {
+                name: {"terms": self.terms.get(name), "arms": self.arms(name)}
+                for name in self.wanted
+            },
+        }
+        text = tables.imbalance_markdown(content)
+        with atomic_write(self.path) as file:
+            json.dump(content, file, indent=1)
+        with atomic_write(self.path.with_suffix(".md")) as file:
+            file.write(text + f"\n![{content['title']}](imbalance.png)\n")
+        with atomic_write(self.path.with_suffix(".png"), "wb") as file:
+            figure = table_pictures.imbalance_picture(content)
+            figure.savefig(file, format="png", pil_kwargs={"optimize": True})
+        return text
 
 
 @exit_on_user_error
@@ -115,22 +160,10 @@ def main() -> None:
                 f"{made} does not exist: configs/{benchmark}/Base.yaml says how to make the images"
             )
     make_lab_folders(args)
-    path = args.tables / "imbalance.json"
-    known = json.loads(path.read_text())["benchmarks"] if path.exists() else {}
-    content = {
-        "title": "Distillation losses as anchors and classes grow",
-        "command": " ".join(["python", "scripts/imbalance.py", *sys.argv[1:]]),
-        "benchmarks": {name: run(args, spec, name, known) for name in spec["benchmarks"]},
-    }
-    text = tables.imbalance_markdown(content)
-    with atomic_write(path) as file:
-        json.dump(content, file, indent=1)
-    with atomic_write(path.with_suffix(".md")) as file:
-        file.write(text + f"\n![{content['title']}](imbalance.png)\n")
-    with atomic_write(path.with_suffix(".png"), "wb") as file:
-        figure = table_pictures.imbalance_picture(content)
-        figure.savefig(file, format="png", pil_kwargs={"optimize": True})
-    print(text)
+    imbalance = Imbalance(args, spec)
+    for benchmark in () if args.no_run else args.benchmark:
+        imbalance.run(benchmark)
+    print(imbalance.write())
 
 
 if __name__ == "__main__":

@@ -78,13 +78,16 @@ class Reproduction:
             args.num_gpus,
         )
 
-    def experiment(self, row: str, seed: int, **opts) -> Experiment | None:
+    def experiment(self, row: str, seed: int, share: float = 1.0) -> Experiment | None:
+        """A row's run; of a share of the labels, every seed draws its own."""
         config = self.spec["rows"][row].get(self.args.benchmark)
-        return config and Experiment(self.args.benchmark, config, seed, **opts)
+        opts = ("DATASETS.LABELED_SHARE", share, "DATASETS.LABELED_SHARE_SEED", seed)
+        shared_opts = opts if share < 1 else ()
+        return config and Experiment(self.args.benchmark, config, seed, shared_opts=shared_opts)
 
-    def results(self, rows: list[str], **opts) -> dict[str, dict[int, dict]]:
+    def results(self, rows: list[str], share: float = 1.0) -> dict[str, dict[int, dict]]:
         """Row -> seed -> result, after running what is not known yet, seed by seed."""
-        wanted = {(row, seed): self.experiment(row, seed, **opts)
+        wanted = {(row, seed): self.experiment(row, seed, share)
                   for seed in self.args.seeds for row in rows}  # fmt: skip
         wanted = {key: experiment for key, experiment in wanted.items() if experiment}
         if not self.args.no_run:
@@ -101,9 +104,9 @@ class Reproduction:
         claimed = [
             claim
             for claim in (self.spec["claims"][name] for name in table["claims"])
-            if self.experiment(claim["more"], 0) and self.experiment(claim["less"], 0)
+            if all(self.experiment(row, 0) for row in tables.rows_of(claim))
         ]
-        needed = [claim[side] for claim in claimed for side in ("more", "less")]
+        needed = [row for claim in claimed for row in tables.rows_of(claim)]
         found = self.results(list(dict.fromkeys([*table["rows"], *needed])))
         rows = [
             {
@@ -124,23 +127,29 @@ class Reproduction:
         path = self.args.tables / f"{self.args.benchmark}_table{number}"
         content = {"title": table["title"], "command": command(), "rows": rows, "claims": claims}
         if table.get("cost"):
-            content["cost"] = self.costs(path.with_suffix(".json"), table["rows"])
+            content["cost"] = self.costs(path.with_suffix(".json"), list(table["rows"]))
             text = tables.cost_markdown(content)
             figure = table_pictures.cost_picture(content)
         else:
             text = tables.markdown(table["title"], rows, claims, command())
-            figure = table_pictures.table_picture(table["title"], rows, self.args.benchmark)
+            figure = table_pictures.table_picture(content, self.args.benchmark)
         self.write(path, content, text, figure)
 
-    def costs(self, path: Path, rows) -> dict:
-        """GFLOPs and ms per image of each row's first seed, measured now or before (--no-run)."""
-        if self.args.no_run:
-            return json.loads(path.read_text())["cost"] if path.exists() else {"rows": {}}
+    def costs(self, path: Path, rows: list[str]) -> dict:
+        """GFLOPs and ms per image of each row's first seed, measured side by side: all or none.
+
+        What was measured before is used again while it is of the same models.
+        """
+        wanted = {row: e for row in rows if (e := self.experiment(row, self.args.seeds[0]))}
+        digests = [experiment.digest for experiment in wanted.values()]
+        before = json.loads(path.read_text())["cost"] if path.exists() else {"rows": {}}
+        if before.get("digests") == digests:
+            return before
+        if self.args.no_run or not wanted.keys() <= set(self.args.rows or rows):
+            return {"rows": {}}
         device = "cuda" if torch.cuda.is_available() else "cpu"
         runs = {}
-        for row in self.args.rows or rows:
-            if row not in rows or not (experiment := self.experiment(row, self.args.seeds[0])):
-                continue
+        for row, experiment in wanted.items():
             directory = self.lab.train(experiment)
             register_from_config(experiment.cfg)
             runs[self.spec["rows"][row]["name"]] = Run(row, str(directory))
@@ -153,14 +162,14 @@ class Reproduction:
         costs = measure(models, [everything[position] for position in lot])
         for cost in costs:
             del cost["detections"]
-        return {"machine": machine(device), "rows": dict(zip(runs, costs, strict=True))}
+        measured = dict(zip(runs, costs, strict=True))
+        return {"machine": machine(device), "digests": digests, "rows": measured}
 
     def write_labels(self) -> None:
         spec = self.spec["labels"]
         curves = {row: {} for row in spec["rows"]}
         for share in spec["shares"]:
-            opts = ("DATASETS.LABELED_SHARE", share) if share < 1 else ()
-            for row, found in self.results(spec["rows"], shared_opts=opts).items():
+            for row, found in self.results(spec["rows"], share).items():
                 curves[row][share] = found
         names = {row: self.spec["rows"][row]["name"] for row in spec["rows"]}
         content = {"title": "AP against the share of the labels", "command": command(),

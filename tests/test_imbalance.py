@@ -1,5 +1,6 @@
 """scripts/imbalance.py: its arms, its count of terms, and what it writes."""
 
+import argparse
 import importlib.util
 import json
 import shutil
@@ -63,8 +64,13 @@ def test_anchors_and_classes_grow(spec, monkeypatch):
     assert terms == [(3024, 10), (3024, 80), (19206, 80)]
 
 
-def test_count_of_terms(imbalance, toy, tmp_path, monkeypatch):
-    """Against a count by hand over the same batches."""
+SPEC = {"benchmarks": {"toy": "toy_labeled"}, "seed": 0, "plain": "teacher",
+        "distilled": "student_ADL", "weights": [1.0], "arms": {"KL": {"LOSS": "kl"}}}  # fmt: skip
+
+
+@pytest.fixture
+def trained(imbalance, toy, tmp_path, monkeypatch):
+    """The folder of a teacher that is trained already, in a repository of its own."""
     configs = tmp_path / "configs" / "toy"
     configs.mkdir(parents=True)
     (configs / "teacher.yaml").write_text(f"_BASE_: {toy.root}/teacher.yaml\n")
@@ -75,25 +81,53 @@ def test_count_of_terms(imbalance, toy, tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     lab = Lab(tmp_path, tmp_path / "output", tmp_path / "results.json", "")
-    spec = {"benchmarks": {"toy": "toy_labeled"}, "seed": 0, "plain": "teacher",
-            "distilled": "student_ADL", "weights": [1.0],
-            "arms": {"KL": {"LOSS": "kl"}}}  # fmt: skip
-    experiment = imbalance.experiments(spec, "toy")["KL", 1.0]
-    run = lab.directory(experiment.teacher)
+    run = lab.directory(imbalance.experiments(SPEC, "toy")["KL", 1.0].teacher)
     run.mkdir(parents=True)
     shutil.copy(toy.root / "teacher.pth", run / "model_final.pth")
     (run / "metrics.json").write_text(json.dumps({"iteration": 1, "bbox/AP": 1.0}))
+    return run
+
+
+def test_count_of_terms(imbalance, trained, tmp_path):
+    """Terms are at most as many as anchors and classes; a silent teacher finds them all easy."""
+    lab = Lab(tmp_path, tmp_path / "output", tmp_path / "results.json", "")
+    experiment = imbalance.experiments(SPEC, "toy")["KL", 1.0]
     counted = imbalance.count_terms(lab, experiment)
     assert counted["terms"] > 1000 and 0 < counted["foreground"] < counted["terms"] / 20
     assert 0 <= counted["easy"] < counted["terms"]
     assert counted["easy_per_foreground"] == pytest.approx(counted["easy"] / counted["foreground"])
     # The random teacher's scores lie far above RetinaNet's prior; one that believes in nothing:
-    weights = torch.load(run / "model_final.pth", weights_only=True)
+    weights = torch.load(trained / "model_final.pth", weights_only=True)
     weights["model"]["head.cls_score.bias"] -= 200
-    torch.save(weights, run / "model_final.pth")
+    torch.save(weights, trained / "model_final.pth")
     silent = imbalance.count_terms(lab, experiment)
     assert silent["easy"] == silent["terms"] == counted["terms"]
     assert silent["foreground"] == counted["foreground"]
+
+
+def test_what_is_known_is_written_without_training(imbalance, trained, tmp_path):
+    """One arm of two is known: it can be drawn, and a second time needs no teacher either."""
+    args = argparse.Namespace(
+        output=tmp_path / "output", results=tmp_path / "results", tables=tmp_path, jobs=1
+    )
+    args.results.mkdir()
+    wanted = imbalance.experiments(SPEC, "toy")
+    known = {
+        arm: {"0": {"AP": ap, "digest": wanted[arm, weight].digest}}
+        for arm, weight, ap in (("student alone", None, 20.0), ("KL", 1.0, 24.0))
+    }
+    results = args.results / "toy_tune.json"
+    results.write_text(json.dumps(known))
+    imbalance.Imbalance(args, SPEC).run("toy")
+    content = json.loads((tmp_path / "imbalance.json").read_text())
+    assert content["benchmarks"]["toy"]["arms"]["KL"] == {"1.0": 24.0}
+    shutil.rmtree(tmp_path / "output")
+    again = imbalance.Imbalance(args, SPEC)
+    again.run("toy")
+    assert not (tmp_path / "output").exists()
+    results.write_text(json.dumps({"student alone": known["student alone"]}))
+    assert "| student alone | 20.0 |" in again.write()
+    assert again.terms["toy"]["easy_per_foreground"] > 0
 
 
 def test_what_is_written():

@@ -48,9 +48,26 @@ def test_judge_is_a_paired_t_test():
 def test_held(differences, gains):
     results = {"a": aps(*(40 + d for d in differences)), "b": aps(40, 40, 40)}
     assert tables.judge(CLAIM, results)["held"] is gains
-    no_gain = tables.judge({**CLAIM, "gains": False}, results)["held"]
-    mean = sum(differences)
-    assert no_gain is (False if gains else True if mean <= 0 else None)
+
+
+@pytest.mark.parametrize(
+    ("differences", "held"),
+    [
+        ((1.0, 1.2, 0.9), False),
+        ((-1.0, -1.2, -0.9), True),
+        ((1.9, -1.1, -1.1), None),  # below zero on average, and nothing more
+        ((1.0, 1.2, -0.1), None),
+    ],
+)
+def test_no_gain(differences, held):
+    results = {"a": aps(*(40 + d for d in differences)), "b": aps(40, 40, 40)}
+    assert tables.judge({**CLAIM, "gains": False}, results)["held"] is held
+
+
+def test_a_student_is_judged_by_the_teacher_it_had():
+    results = {"a": {seed: {**ap, "teacher_AP": 40 - seed} for seed, ap in aps(41, 41, 41).items()}}
+    judged = tables.judge({"text": "", "more": "a"}, results)
+    assert judged["differences"] == {0: 1, 1: 2, 2: 3} and judged["held"] is True
 
 
 def test_seeds_are_paired_and_few_of_them_judge_nothing():
@@ -79,12 +96,25 @@ def test_markdown():
     assert "| first | `C` | 28.8 / 45.8 / 30.6 | `x/one` | 43.0 ± 3.6 |" in text
     assert "| 40.0, 42.0, 47.0 |" in text
     assert "| second |  | none | `x/two` | not run here |" in text
-    assert "| c1 | +1.0, +0.5, +2.0 | +1.2 ± 0.4 | 0.118 | **held** |" in text
-    assert "| c2 | not run here | | | |" in text and "`python x`" in text
+    assert "| c1 | +1.0, +0.5, +2.0 | +1.2 ± 0.4 | 0.118 | held |" in text
+    assert "| c2 | not run here |  |  |  |" in text and "`python x`" in text
 
 
 def test_table_picture():
-    here, paper = table_pictures.table_picture("Title", ROWS, "digits").axes
+    claims = [
+        {
+            "text": "c1",
+            "judged": tables.judge(CLAIM, {"a": aps(41, 42, 43), "b": aps(40, 41.5, 41)}),
+        },
+        {"text": "c2", "judged": tables.judge(CLAIM, {"a": aps(41), "b": aps(40)})},
+        {"text": "c3", "judged": None},
+    ]
+    content = {"title": "Title", "rows": ROWS, "claims": claims}
+    figure = table_pictures.table_picture(content, "digits")
+    assert figure.get_supxlabel().splitlines() == [
+        "held: c1 (+1.2 ± 0.4, p 0.118)", "fewer than three seeds: c2", "not run here: c3",
+    ]  # fmt: skip
+    here, paper = figure.axes
     dots, mean = here.lines
     assert list(dots.get_xdata()) == [40, 42, 47] and list(mean.get_xdata()) == [43, 43]
     assert [line.get_xdata()[0] for line in paper.lines] == [28.8]
@@ -100,8 +130,9 @@ def test_cost_table():
     text = tables.cost_markdown(content)
     assert "| first | `x/one` | 35.7, 123 | 43.0 ± 3.6 | 1.50 | 0.123 | 6.5 |" in text
     assert "| second | `x/two` | 34.4, 90 | not run here |  |  |  |" in text
-    here, paper = table_pictures.cost_picture(content).axes
+    here, flops, paper = table_pictures.cost_picture(content).axes
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in here.lines] == [(6.54, 43)]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in flops.lines] == [(0.123, 43)]
     assert len(paper.lines) == 2
 
 

@@ -115,6 +115,9 @@ class Lab:
     def run_all(self, experiments: list[Experiment]) -> dict[Experiment, dict]:
         """The result of each: AP, AP50, AP75 in percent and seconds_per_iteration.
 
+        A distilled student's holds its teacher's AP too, as teacher_AP: a teacher that is trained
+        again, on another machine, is another one.
+
         Raises:
             UserError: a run failed; those under way come to their end, no other is begun.
         """
@@ -160,14 +163,16 @@ class Lab:
         found = self.find(experiment)
         if found:
             return found
-        run = self.train(experiment)
-        metrics = read_metrics(str(run / "metrics.json"))
+        metrics = read_metrics(str(self.train(experiment) / "metrics.json"))
         result = {
             **{metric: metrics[-1][f"bbox/{metric}"] for metric in METRICS},
             "seconds_per_iteration": statistics.median(m["time"] for m in metrics if "time" in m),
             "digest": experiment.digest,
             "data": experiment.data,
         }
+        if experiment.teacher:
+            of_teacher = read_metrics(str(self.train(experiment.teacher) / "metrics.json"))
+            result["teacher_AP"] = of_teacher[-1]["bbox/AP"]
         with _alone(self.results.parent):
             known = self.known()
             known.setdefault(experiment.name, {})[str(experiment.seed)] = result

@@ -5,14 +5,17 @@ import statistics
 from matplotlib.figure import Figure
 
 from .report_page import INK, PALE, RUN_COLORS
-from .tables import summary
+from .tables import claim_cells, summary
 
 
-def table_picture(title: str, rows: list[dict], benchmark: str) -> Figure:
-    """Each row's AP: the seeds as dots, their mean as a line, the paper's number beside."""
-    figure = Figure(
-        figsize=(11, 1.6 + 0.36 * len(rows)), dpi=100, facecolor="white", layout="constrained"
-    )
+def table_picture(content: dict, benchmark: str) -> Figure:
+    """Each row's AP: the seeds as dots, their mean as a line, the paper's number beside.
+
+    Below them the claims.
+    """
+    rows, claims = content["rows"], [claim_line(claim) for claim in content["claims"]]
+    height = 1.6 + 0.36 * len(rows) + 0.19 * len(claims)
+    figure = Figure(figsize=(11, height), dpi=100, facecolor="white", layout="constrained")
     here, paper = figure.subplots(1, 2, sharey=True)
     for number, row in enumerate(rows):
         values = [result["AP"] for result in row["results"].values()]
@@ -35,25 +38,37 @@ def table_picture(title: str, rows: list[dict], benchmark: str) -> Figure:
         axes.grid(axis="x", color="#E5E5E5")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title, x=0.02, ha="left", fontsize=12, color=INK)
+    if claims:
+        figure.supxlabel("\n".join(claims), x=0.02, ha="left", fontsize=9, color=INK)
+    figure.suptitle(content["title"], x=0.02, ha="left", fontsize=12, color=INK)
     return figure
 
 
+def claim_line(claim: dict) -> str:
+    text, _, mean, p, held = claim_cells(claim)
+    return f"{held}: {text} ({mean}, p {p})" if p else f"{held or 'not run here'}: {text}"
+
+
 def cost_picture(content: dict) -> Figure:
-    """AP over ms per image: here, and in the paper."""
-    figure = Figure(figsize=(11, 4.6), dpi=100, facecolor="white", layout="constrained")
-    here, paper = figure.subplots(1, 2)
+    """AP over ms per image and over GFLOPs here, and over ms in the paper."""
+    figure = Figure(figsize=(13, 4.6), dpi=100, facecolor="white", layout="constrained")
+    here, flops, paper = figure.subplots(1, 3)
     for number, row in enumerate(content["rows"]):
         color = RUN_COLORS[number % len(RUN_COLORS)]
         cost = content["cost"]["rows"].get(row["name"])
         if row["results"] and cost:
-            _point(here, cost["ms"], summary(row["results"])["AP"][0], row["name"], color)
+            ap = summary(row["results"])["AP"][0]
+            _point(here, cost["ms"], ap, row["name"], color)
+            _point(flops, cost["gflops"], ap, row["name"], color)
         if row["paper"]:
             _point(paper, row["paper"][1], row["paper"][0], row["name"], color)
-    here.set_title("here", loc="left", fontsize=10)
-    paper.set_title("in the paper, COCO test-dev", loc="left", fontsize=10)
-    for axes in (here, paper):
-        axes.set_xlabel("ms per image")
+    for axes, title, label in (
+        (here, "here", "ms per image"),
+        (flops, "here", "GFLOPs"),
+        (paper, "in the paper, COCO test-dev", "ms per image"),
+    ):
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_xlabel(label)
         axes.set_ylabel("AP")
         axes.margins(0.25)
         axes.grid(color="#E5E5E5")

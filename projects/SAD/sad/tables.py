@@ -19,7 +19,7 @@ def read_tables(path: str) -> dict:
     with open(path, encoding="utf-8") as file:
         spec = yaml.safe_load(file)
     rows = [row for table in spec["tables"].values() for row in table["rows"]]
-    rows += [claim[side] for claim in spec["claims"].values() for side in ("more", "less")]
+    rows += [row for claim in spec["claims"].values() for row in rows_of(claim)]
     rows += spec["labels"]["rows"]
     for row in rows:
         if row not in spec["rows"]:
@@ -31,6 +31,10 @@ def read_tables(path: str) -> dict:
                     f"{path}: table {number} names the claim {claim}, which is not there"
                 )
     return spec
+
+
+def rows_of(claim: dict) -> list[str]:
+    return [claim[side] for side in ("more", "less") if side in claim]
 
 
 def summary(results: dict[int, dict]) -> dict:
@@ -50,18 +54,23 @@ def spread(values: list[float]) -> tuple[float, float]:
 def judge(claim: dict, results: dict[str, dict[int, dict]]) -> dict | None:
     """Whether a claim holds: AP of `more` less AP of `less`, paired by seed.
 
-    A gain is one when the difference has the same sign in every seed and its mean is above two
-    standard errors. The p-value is that of the two-sided paired t-test.
+    Without `less`, it is less the AP of the very teacher that taught `more`. A difference is one
+    when it has the same sign in every seed and its mean is beyond two standard errors. The p-value
+    is that of the two-sided paired t-test.
 
     Args:
         results: row -> seed -> result; a row or seed that has not been run is left out.
     Returns:
         {"differences": {seed: AP}, "mean", "standard_error", "p", "held"}; p is None with fewer
         than three seeds in common, and the whole is None without any. held is None where nothing
-        can be said: too few seeds, or a gain that should not be there and is not sure.
+        can be said: too few seeds, or a gain that should not be there and may be none.
     """
-    more, less = (results.get(claim[side], {}) for side in ("more", "less"))
-    differences = {seed: more[seed]["AP"] - less[seed]["AP"] for seed in more if seed in less}
+    more = results.get(claim["more"], {})
+    if "less" in claim:
+        less = {seed: result["AP"] for seed, result in results.get(claim["less"], {}).items()}
+    else:
+        less = {seed: result["teacher_AP"] for seed, result in more.items()}
+    differences = {seed: more[seed]["AP"] - less[seed] for seed in more if seed in less}
     if not differences:
         return None
     mean, deviation = spread(list(differences.values()))
@@ -70,10 +79,11 @@ def judge(claim: dict, results: dict[str, dict[int, dict]]) -> dict | None:
     if len(differences) < 3:
         return {**judged, "p": None, "held": None}
     gains = min(differences.values()) > 0 and mean > 2 * error
+    loses = max(differences.values()) < 0 and mean < -2 * error
     p = float(stats.ttest_1samp(list(differences.values()), 0).pvalue)
-    if claim.get("gains", True) or gains:
-        return {**judged, "p": p, "held": gains == claim.get("gains", True)}
-    return {**judged, "p": p, "held": True if mean <= 0 else None}
+    if claim.get("gains", True):
+        return {**judged, "p": p, "held": gains}
+    return {**judged, "p": p, "held": loses if gains or loses else None}
 
 
 def markdown(title: str, rows: list[dict], claims: list[dict], command: str) -> str:
@@ -109,21 +119,23 @@ def claims_table(claims: list[dict]) -> list[str]:
     return [
         "| claim | difference of AP by seed | mean ± standard error | p | held |",
         "|---|---|---|---|---|",
-        *(_claim_line(claim["text"], claim["judged"]) for claim in claims),
+        *(f"| {' | '.join(claim_cells(claim))} |" for claim in claims),
     ]
 
 
-def _claim_line(text: str, judged: dict | None) -> str:
+def claim_cells(claim: dict) -> list[str]:
+    """A claim's text, differences, mean ± standard error, p, and what follows from them."""
+    text, judged = claim["text"], claim["judged"]
     if judged is None:
-        return f"| {text} | not run here | | | |"
+        return [text, "not run here", "", "", ""]
     each = ", ".join(f"{difference:+.1f}" for difference in judged["differences"].values())
     mean = f"{judged['mean']:+.1f}"
     if len(judged["differences"]) > 1:
         mean += f" ± {judged['standard_error']:.1f}"
     if judged["p"] is None:
-        return f"| {text} | {each} | {mean} | | fewer than three seeds |"
-    held = {True: "**held**", False: "not held", None: "undecided"}[judged["held"]]
-    return f"| {text} | {each} | {mean} | {judged['p']:.3f} | {held} |"
+        return [text, each, mean, "", "fewer than three seeds"]
+    held = {True: "held", False: "not held", None: "undecided"}[judged["held"]]
+    return [text, each, mean, f"{judged['p']:.3f}", held]
 
 
 def _plus_minus(mean: float, deviation: float) -> str:
