@@ -437,8 +437,12 @@ def test_from_the_shell(coco, tmp_path):
     assert (tmp_path / "run" / "model_final.pth").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+# A student alone, and SAD with its labelling; the others take long.
+QUICK = ("RetinaNet_R50_half_800", "SAD_R50_half_800_from_R50")
+LIVES = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in NAMES]
+
+
+@pytest.mark.parametrize("name", LIVES)
 def test_life(monkeypatch, laboratory, name, tmp_path):
     """Label, train one step, resume for another, evaluate."""
     cfg, output = config(name), tmp_path / "run"

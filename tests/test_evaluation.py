@@ -2,6 +2,8 @@
 
 import json
 import multiprocessing
+import os
+import signal
 import sys
 from copy import deepcopy
 from importlib import reload
@@ -9,14 +11,15 @@ from importlib import reload
 import numpy as np
 import pytest
 import torch
-from detectron2.data import build_detection_test_loader
+from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
 from detectron2.evaluation import COCOEvaluator, inference_on_dataset
 from detectron2.structures import Boxes, Instances
 from pycocotools.cocoeval import COCOeval
 
 from sad import evaluation
 from sad.benchmarks.evaluation import by_pycocotools, index, make_set
-from sad.evaluation import BoxEvaluator, evaluate_boxes, submission_name
+from sad.errors import UserError
+from sad.evaluation import BoxEvaluator, build_test_loader, evaluate_boxes, submission_name
 from sad.teacher import load_retinanet
 
 
@@ -66,6 +69,39 @@ def test_without_annotations(evaluate, tmp_path, toy, log):
     assert sum(f"zip {submission}" in message for message in log) == 1
 
 
+def test_a_set_that_is_registered_in_python(evaluate, toy):
+    """Its classes have no ids of a json; the AP is that of Detectron2's evaluator."""
+    toy.cfg("SAD.yaml")
+    images, name = DatasetCatalog.get("toy_labeled"), "python_labeled"
+    DatasetCatalog.register(name, lambda: images)
+    MetadataCatalog.get(name).set(thing_classes=["light", "dark"])
+    try:
+        assert evaluate(name)["bbox"] == pytest.approx(evaluate("toy_labeled")["bbox"], nan_ok=True)
+    finally:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+def test_another_number_of_classes_is_found_before_the_first_image(toy):
+    cfg = toy.cfg("SAD.yaml", "MODEL.RETINANET.NUM_CLASSES", 3)
+    with pytest.raises(UserError, match="NUM_CLASSES is 3, it must be 2: data set toy_labeled"):
+        build_test_loader(cfg, "toy_labeled")
+
+
+def test_readers_outlive_a_schedulers_signal(toy):
+    """Which goes to every process of the job: the evaluation itself says when it ends."""
+    cfg = toy.cfg("SAD.yaml", "DATALOADER.NUM_WORKERS", 2)
+    loader, seen = build_test_loader(cfg, "toy_labeled"), 0
+    for batch in loader:
+        seen += len(batch)
+        if seen == 1:
+            readers = multiprocessing.active_children()
+            assert len(readers) >= 2
+            for reader in readers:
+                os.kill(reader.pid, signal.SIGTERM)
+    assert seen == len(DatasetCatalog.get("toy_labeled")) > 3
+
+
 def crowds(labels, detections):
     for label in labels[::3]:
         label["iscrowd"] = 1
@@ -111,6 +147,12 @@ def labels_numbered_from_0(labels, detections):
         label["id"] -= 1
 
 
+def labels_of_one_id(labels, detections):
+    """Of which pycocotools keeps the last in its index."""
+    for label in labels[::3]:
+        label["id"] = labels[1]["id"]
+
+
 def ids_that_are_texts(labels, detections):
     """Which hotcoco does not take."""
     for item in labels + detections:
@@ -127,11 +169,12 @@ CASES = [
     areas_at_the_ranges_limits,
     boxes_of_no_area,
     labels_numbered_from_0,
+    labels_of_one_id,
     ids_that_are_texts,
 ]
 
 
-LEFT_TO_PYCOCOTOOLS = (labels_numbered_from_0, ids_that_are_texts)
+LEFT_TO_PYCOCOTOOLS = (labels_numbered_from_0, labels_of_one_id, ids_that_are_texts)
 
 
 @pytest.mark.parametrize("change", CASES, ids=lambda change: change.__name__)

@@ -156,11 +156,14 @@ def batches_of_workers(monkeypatch, world_size, count, **arguments):
         return of_rank
 
 
-@pytest.mark.parametrize("mix", ["alternate", "union", "ratio"])
-@pytest.mark.parametrize("workers", [2, 4])
-def test_workers_share_a_step(mix, workers, monkeypatch):
+@pytest.mark.parametrize(
+    ("mix", "ratio"),
+    [("alternate", (1, 1)), ("union", (1, 1)), ("ratio", (1, 1)), ("ratio", (1, 3))],
+)
+@pytest.mark.parametrize("workers", [2, 4, 8])
+def test_workers_share_a_step(mix, ratio, workers, monkeypatch):
     """Together they see the samples that one worker sees, with the same augmentations."""
-    arguments = {"num_labeled": 12, "num_unlabeled": 24, "mix": mix, "ratio": (1, 1), "seed": 3}
+    arguments = {"num_labeled": 12, "num_unlabeled": 24, "mix": mix, "ratio": ratio, "seed": 3}
     alone = batches(40, batch_size=8, **arguments)
     together = batches_of_workers(monkeypatch, workers, 40, batch_size=8 // workers, **arguments)
     for whole, *shares in zip(alone, *together, strict=True):

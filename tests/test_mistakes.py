@@ -217,7 +217,8 @@ MISTAKES = {
 
     # weights and folders
     "starting weights that do not exist": (
-        TRAIN + "MODEL.WEIGHTS absent.pth", "MODEL.WEIGHTS absent.pth", "do not exist"),
+        TRAIN + "MODEL.WEIGHTS absent.pth", "MODEL.WEIGHTS absent.pth", "do not exist",
+        "made by scripts/convert_weights.py"),
     "starting weights cut short": (
         TRAIN + "MODEL.WEIGHTS {wrong}/cut.pth", "MODEL.WEIGHTS", "cut.pth cannot be read"),
     "folder of another run": (
@@ -240,6 +241,11 @@ MISTAKES = {
         + "MODEL.WEIGHTS {wrong}/student.pth "
         "DATASETS.REGISTER.toy_labeled.JSON {wrong}/three_classes.json",
         "MODEL.RETINANET.NUM_CLASSES is 2", "must be 3"),
+    "evaluation on data without areas": (
+        TRAIN.replace("SAD", "student").replace("OUT", "--eval-only OUT")
+        + "MODEL.WEIGHTS {wrong}/student.pth "
+        "DATASETS.REGISTER.toy_labeled.JSON {wrong}/no_areas.json",
+        "no_areas.json lack area as numbers"),
 
     # label_unlabeled.py
     "labelling with weights that do not exist": (
@@ -349,6 +355,10 @@ def wrong(toy, tmp_path_factory):
     content = toy.json("labeled.json")
     content["categories"].append({"id": 9, "name": "gray"})
     (folder / "three_classes.json").write_text(json.dumps(content))
+    content = toy.json("labeled.json")
+    for annotation in content["annotations"]:
+        del annotation["area"]
+    (folder / "no_areas.json").write_text(json.dumps(content))
     (folder / "folder.pth").mkdir()
     (folder / "run").mkdir()
     (folder / "run" / "last_checkpoint").write_text("model_final.pth")

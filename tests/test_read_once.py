@@ -2,6 +2,7 @@
 
 import gc
 import json
+import resource
 from functools import partial
 
 import pytest
@@ -59,6 +60,19 @@ def test_a_mistake_reaches_every_worker(tmp_path):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(
         "01", "set cut_short is no whole json"
     )
+
+
+def find_no_room(folder, limit):
+    if limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    with pytest.raises(UserError, match="set TMPDIR to a folder with room"):
+        once_per_machine(lambda: DatasetFromList(ENTRIES))
+
+
+def test_no_room_for_what_is_shared(tmp_path, monkeypatch):
+    run_workers(find_no_room, tmp_path, 1000)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    run_workers(find_no_room, tmp_path, 0)
 
 
 def classes(folder, cfg):

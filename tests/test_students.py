@@ -11,7 +11,7 @@ from detectron2.utils.events import EventStorage
 from sad.config import get_sad_cfg
 from sad.errors import UserError
 from sad.loader import build_mixed_loader
-from sad.teacher import build_teacher
+from sad.teacher import build_teacher, check_same_logits
 from toy import REPOSITORY
 
 BASE = str(REPOSITORY / "configs" / "digits" / "Base.yaml")
@@ -188,6 +188,15 @@ def test_student_alone_detects_in_image_coordinates(toy):
         2 * (4 * 5 + (anchor[1] + anchor[3]) / 2),
     ]
     assert centre == pytest.approx([float(x) for x in expected], abs=1e-3)
+
+
+def test_a_smaller_view_that_cannot_be_padded_alike_is_refused(toy):
+    """Half of 96 pixels is no multiple of the 32 that the teacher needs."""
+    teacher = build_model(toy.cfg("student.yaml", *UP))
+    student = build_model(toy.cfg("student.yaml"))
+    check_same_logits(teacher, student, 2.0)
+    with pytest.raises(UserError, match=r"INPUT_SCALE is 0.5, .*: 0.5 x 32 must be a multiple"):
+        check_same_logits(student, teacher, 0.5)
 
 
 def test_upsampled_student_learns_from_its_own_scale(toy):

@@ -203,25 +203,34 @@ def check_test_sets(cfg) -> None:
     train = cfg.DATASETS.TRAIN[0]
     check_files(cfg.DATASETS.TEST)
     for name in cfg.DATASETS.TEST:
-        with _named(name):
-            DatasetCatalog.get(name)
-        metadata = MetadataCatalog.get(name)
-        if list(metadata.thing_classes) != list(MetadataCatalog.get(train).thing_classes):
+        check_test_set(name)
+        of_test, of_train = (MetadataCatalog.get(n).thing_classes for n in (name, train))
+        if list(of_test) != list(of_train):
             raise UserError(f"data sets {train} and {name} have other classes")
-        if not metadata.get("json_file"):
-            continue
-        with open(metadata.json_file) as file:
-            annotations = json.load(file).get("annotations", ())
-        lacking = [
-            key
-            for key in ("area", "iscrowd")
-            if any(not isinstance(a.get(key), (int, float)) for a in annotations)
-        ]
-        if lacking:
-            raise UserError(
-                f"data set {name}: annotations of {metadata.json_file} lack "
-                f"{' and '.join(lacking)} as numbers, which COCO's evaluation reads"
-            )
+
+
+def check_test_set(name: str) -> None:
+    """
+    Raises:
+        UserError: the set is broken, or lacks a number that COCO's evaluation reads.
+    """
+    with _named(name):
+        DatasetCatalog.get(name)
+    json_file = MetadataCatalog.get(name).get("json_file")
+    if not json_file:
+        return
+    with open(json_file) as file:
+        annotations = json.load(file).get("annotations", ())
+    lacking = [
+        key
+        for key in ("area", "iscrowd")
+        if any(not isinstance(a.get(key), (int, float)) for a in annotations)
+    ]
+    if lacking:
+        raise UserError(
+            f"data set {name}: annotations of {json_file} lack {' and '.join(lacking)} as "
+            "numbers, which COCO's evaluation reads"
+        )
 
 
 for _name, (_json, _images) in BUILTIN.items():

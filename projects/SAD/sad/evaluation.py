@@ -11,6 +11,8 @@ from detectron2.evaluation.coco_evaluation import COCOeval_opt, _evaluate_predic
 from detectron2.utils import comm
 
 from .errors import UserError, reason
+from .loader import check_classes
+from .readers import reader_arguments
 from .resume import preemption
 
 try:
@@ -67,9 +69,16 @@ class WholeLoader:
 
 
 def build_test_loader(cfg, name: str) -> WholeLoader:
-    """Detectron2's loader of a registered test set, which names what it cannot read."""
-    mapper = ReadingMapper(cfg, is_train=False)
-    return WholeLoader(build_detection_test_loader(cfg, name, mapper=mapper), name)
+    """Detectron2's loader of a registered test set, which names what it cannot read.
+
+    Raises:
+        UserError: the set has another number of classes than the model.
+    """
+    loader = build_detection_test_loader(cfg, name, mapper=ReadingMapper(cfg, is_train=False))
+    check_classes(cfg, (name,))  # which reading brought to light
+    for attribute, value in reader_arguments(loader.num_workers).items():
+        setattr(loader, attribute, value)  # Detectron2's function takes no such arguments
+    return WholeLoader(loader, name)
 
 
 def submission_name(json_file: str, name: str) -> str:
@@ -90,7 +99,9 @@ def evaluate_boxes(truth, results: list[dict], image_ids=None):
         boxes that are not numbers, which pycocotools takes for right).
     """
     options = {"iou_type": "bbox", "img_ids": image_ids}
-    if hotcoco and 0 not in truth.anns:  # pycocotools takes a match to label 0 for no match
+    # pycocotools takes a match to label 0 for no match, and labels of one id for one.
+    alike = 0 not in truth.anns and len(truth.anns) == len(truth.dataset["annotations"])
+    if hotcoco and alike:
         try:
             fast = hotcoco.COCO(truth.dataset)
             return _evaluate_predictions_on_coco(
@@ -125,11 +136,12 @@ class BoxEvaluator(COCOEvaluator):
 
     def _eval_predictions(self, predictions, img_ids=None):
         # COCOEvaluator's of boxes alone, which leaves no choice of the library.
-        ids = self._metadata.thing_dataset_id_to_contiguous_id
-        id_of_class = {number: category_id for category_id, number in ids.items()}
         results = [box for prediction in predictions for box in prediction["instances"]]
-        for box in results:
-            box["category_id"] = id_of_class[box["category_id"]]
+        # Without it, as in a set that is registered in Python, classes are ids.
+        if ids := self._metadata.get("thing_dataset_id_to_contiguous_id"):
+            id_of_class = {number: category_id for category_id, number in ids.items()}
+            for box in results:
+                box["category_id"] = id_of_class[box["category_id"]]
         with open(self.results_file, "w") as file:
             file.write(json.dumps(results))  # faster than json.dump
         if self._do_evaluation:

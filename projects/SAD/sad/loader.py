@@ -1,9 +1,6 @@
 """Labelled and unlabelled images mixed; a sample depends on its seed and place in the mix alone."""
 
-import atexit
 import itertools
-import multiprocessing
-import signal
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -26,6 +23,7 @@ from .datasets import check_files, read_sets
 from .errors import UserError
 from .label_share import choose_share
 from .read_once import collector_paused, once_per_machine
+from .readers import reader_arguments
 
 MIXES = ("alternate", "union", "ratio")
 
@@ -34,6 +32,13 @@ class SampleKey(NamedTuple):
     index: int
     # seed, stream, position in the stream: the same whichever of however many workers draws it
     augmentation_seed: tuple[int, int, int]
+
+
+class UndealtSampler(TrainingSampler):
+    """Detectron2's endless shuffled indices, before each worker takes its part of them."""
+
+    def __iter__(self) -> Iterator[int]:
+        return self._infinite_indices()
 
 
 class MixedBatchSampler(torch.utils.data.Sampler):
@@ -84,8 +89,11 @@ class MixedBatchSampler(torch.utils.data.Sampler):
                     break
 
     def _streams(self) -> list[Iterator[SampleKey]]:
-        """Endless streams that the batches are drawn from in turn."""
+        """Endless streams that the batches are drawn from in turn; this worker's part of them."""
+        rank, workers = comm.get_rank(), comm.get_world_size()
+        return [itertools.islice(stream, rank, None, workers) for stream in self._undealt()]
 
+    def _undealt(self) -> list[Iterator[SampleKey]]:
         labeled = self._shuffled(0, self.num_labeled)
         if self.num_unlabeled == 0:
             return [labeled]
@@ -99,10 +107,7 @@ class MixedBatchSampler(torch.utils.data.Sampler):
         return [(next(stream) for stream in itertools.cycle(turns))]
 
     def _shuffled(self, stream: int, size: int, first: int = 0) -> Iterator[SampleKey]:
-        # Detectron2's sampler: one sequence that depends on the seed, dealt out to the workers.
-        indices = TrainingSampler(size, seed=self.seed + stream)
-        positions = itertools.count(comm.get_rank(), comm.get_world_size())
-        for index, position in zip(indices, positions, strict=False):
+        for position, index in enumerate(UndealtSampler(size, seed=self.seed + stream)):
             yield SampleKey(first + index, (self.seed, stream, position))
 
 
@@ -133,9 +138,11 @@ class MixedDataset(torch.utils.data.Dataset):
             try:
                 sample = self.mapper({**item, "augmentation_seed": key.augmentation_seed})
                 return {**sample, "unreadable": unreadable}
-            # What Pillow and Detectron2 raise for broken, mis-sized and oversized files.
+            # What Pillow (of AVIF and DDS, RuntimeErrors too) and Detectron2 raise for broken,
+            # mis-sized and oversized files.
             except (
                 OSError,
+                RuntimeError,
                 ValueError,
                 SyntaxError,
                 SizeMismatchError,
@@ -173,13 +180,11 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
     return torch.utils.data.DataLoader(
         dataset,
         generator=torch.Generator(),  # else each start draws from the one that a resume restores
-        worker_init_fn=_outlive_preemption,
         batch_sampler=sampler,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
-        # Also in a worker that was spawned, whose readers would import and copy everything again.
-        multiprocessing_context="fork" if cfg.DATALOADER.NUM_WORKERS else None,
         collate_fn=trivial_batch_collator,
         persistent_workers=cfg.DATALOADER.NUM_WORKERS > 0,
+        **reader_arguments(cfg.DATALOADER.NUM_WORKERS),
     )
 
 
@@ -212,19 +217,6 @@ def _without_masks(image: dict) -> dict:
         for annotation in image["annotations"]
     ]
     return {**image, "annotations": boxes}
-
-
-def _outlive_preemption(_) -> None:
-    # A scheduler's SIGTERM goes to every process; the last batches are still needed.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-@atexit.register
-def _end_readers() -> None:
-    # Python ends what is left of them by SIGTERM, which they ignore, and waits.
-    for child in multiprocessing.active_children():
-        if child.daemon:
-            child.kill()
 
 
 def check_before_reading(cfg) -> None:

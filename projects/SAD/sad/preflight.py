@@ -14,7 +14,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 
 from .checkpoint import SADCheckpointer
-from .datasets import check_files, check_test_sets, read_sets
+from .datasets import check_files, check_test_set, check_test_sets
 from .errors import UserError
 from .loader import build_mixed_loader, check_before_reading, check_classes
 from .resume import check_same_run, describe_run
@@ -22,6 +22,7 @@ from .sad_retinanet import SADRetinaNet
 from .teacher import build_retinanet, build_teacher, fill
 from .trainer import derive_schedule
 
+MADE_WEIGHTS = "; those below output/weights are made by scripts/convert_weights.py, see README.md"
 SMALL = 20e6  # bytes of annotations, about a second
 
 
@@ -72,7 +73,8 @@ def check_evaluation(cfg, resume: bool) -> None:
     with _silent():
         _check_weights(cfg, _without_memory(cfg), resume, strict=True)
         if _is_small(cfg.DATASETS.TEST):
-            read_sets(cfg.DATASETS.TEST)
+            for name in cfg.DATASETS.TEST:
+                check_test_set(name)
         check_classes(cfg, cfg.DATASETS.TEST)
 
 
@@ -107,7 +109,8 @@ def _check_weights(cfg, model, resume: bool, *, strict: bool) -> None:
     try:
         fill(model, cfg.MODEL.WEIGHTS, strict=strict)
     except UserError as error:
-        raise UserError(f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS}: {error}") from error
+        hint = "" if os.path.exists(cfg.MODEL.WEIGHTS) else MADE_WEIGHTS
+        raise UserError(f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS}: {error}{hint}") from error
 
 
 def _has_checkpoint(cfg) -> bool:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from detectron2.utils import comm
 
-from .errors import UserError
+from .errors import UserError, reason
 
 
 def once_per_machine(read: Callable[[], object]) -> object:
@@ -18,25 +18,45 @@ def once_per_machine(read: Callable[[], object]) -> object:
     map the file that the first one writes to the folder for temporary files.
 
     Raises:
-        UserError: that of `read`, in every worker of the machine.
+        UserError: that of `read`, or the file cannot be written; in every worker of the machine.
     """
     if comm.get_local_size() == 1:
         return read()
     first = comm.get_rank() - comm.get_local_rank()
-    with tempfile.NamedTemporaryFile() as file:
-        path, error = comm.all_gather(file.name)[first], None
-        if comm.get_rank() == first:
-            try:
-                torch.save(read(), file)
-                file.flush()
-            except UserError as found:
-                error = found
-        if error := comm.all_gather(error)[first]:
-            raise error
-        # Our own file, which nobody else may write; it holds more than tensors.
+    file = error = None
+    if comm.get_rank() == first:
+        try:
+            file = _written(read())
+        except UserError as found:
+            error = found
+    path, error = comm.all_gather((file and file.name, error))[first]
+    if error:
+        raise error
+    # Our own file, which nobody else may write; it holds more than tensors.
+    try:
         result = torch.load(path, mmap=True, weights_only=False)
-        comm.synchronize()  # before its name is removed
+    except FileNotFoundError as missing:
+        raise UserError(
+            f"{path}, which the first worker of this machine wrote, is not there for the others: "
+            "set TMPDIR to a folder that they all see"
+        ) from missing
+    comm.synchronize()  # before its name is removed
+    if file:
+        file.close()
     return result
+
+
+def _written(content):
+    try:
+        file = tempfile.NamedTemporaryFile()
+        torch.save(content, file)
+        file.flush()
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            "what the workers of this machine share of the annotations cannot be written "
+            f"({reason(error)}): set TMPDIR to a folder with room for it"
+        ) from error
+    return file
 
 
 @contextmanager

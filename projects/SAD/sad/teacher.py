@@ -156,6 +156,13 @@ def check_same_logits(student, teacher, scale: float = 1.0) -> None:
                 f"teacher and student differ in their anchors (MODEL.ANCHOR_GENERATOR){in_pixels}: "
                 f"one of the teacher's is {theirs}, which is {ours} in the student"
             )
+    padding, theirs = (model.backbone.size_divisibility for model in (student, teacher))
+    if theirs and scale * padding % theirs:
+        raise UserError(
+            f"SAD.TEACHER.INPUT_SCALE is {scale:g}, and images are padded to multiples of "
+            f"{padding} for the student and of {theirs} for the teacher: {scale:g} x {padding} "
+            f"must be a multiple of {theirs}"
+        )
     if student.input_format != teacher.input_format and (
         {student.input_format, teacher.input_format} != {"BGR", "RGB"}
     ):
