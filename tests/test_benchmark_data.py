@@ -7,11 +7,11 @@ from sad.benchmarks.timing import Options
 
 
 def test_a_loader_and_its_step(monkeypatch):
-    sizes = [("configs/digits/SAD.yaml", (64, 64), 12, (0, 1), True)]
+    sizes = [("configs/digits/SAD_ADL.yaml", (64, 64), 12, (0, 1), True)]
     monkeypatch.setitem(data.SIZES, "small", sizes)
     monkeypatch.setattr(data, "BATCHES", (2,))
     rows = data.run(Options("cpu", "small", 3)).rows
-    rows = {name.removeprefix("digits/SAD: "): row for name, row in rows.items()}
+    rows = {name.removeprefix("digits/SAD_ADL: "): row for name, row in rows.items()}
     sample = rows.pop("a sample")["ms"]
     for readers in (0, 1):
         row = rows.pop(f"batch 2, readers {readers}")

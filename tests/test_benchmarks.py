@@ -56,9 +56,9 @@ def test_losses(monkeypatch):
 
 
 def test_step(monkeypatch):
-    monkeypatch.setitem(step.SIZES, "small", [("configs/digits/SAD.yaml", 2, (64, 64))])
+    monkeypatch.setitem(step.SIZES, "small", [("configs/digits/SAD_ADL.yaml", 2, (64, 64))])
     rows = step.run(OPTIONS).rows
-    own = {name.removeprefix("digits/SAD: "): row["ms"] for name, row in rows.items()}
+    own = {name.removeprefix("digits/SAD_ADL: "): row["ms"] for name, row in rows.items()}
     floor = own["student + teacher, class branch"]
     assert 0 < own["teacher, class branch"] < floor and own["SAD"] > 0
-    assert rows["digits/SAD: SAD"]["peak memory (MB)"] > 1
+    assert rows["digits/SAD_ADL: SAD"]["peak memory (MB)"] > 1

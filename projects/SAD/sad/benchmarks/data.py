@@ -31,7 +31,7 @@ from .timing import Options, Table, compare, now, take_turns
 # Config, (width, height) of the files and how many of them, numbers of readers, whether to train.
 SIZES = {
     "small": [
-        ("configs/digits/SAD.yaml", (128, 128), 200, (0, 1, 2), True),
+        ("configs/digits/SAD_ADL.yaml", (128, 128), 200, (0, 1, 2), True),
         ("configs/COCO/SAD_R50_600_from_R101.yaml", (640, 480), 64, (0, 1, 2), False),
     ],
     "coco": [("configs/COCO/SAD_R50_600_from_R101.yaml", (640, 480), 64, (0, 1, 8), True)],

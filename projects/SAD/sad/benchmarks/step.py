@@ -26,7 +26,7 @@ from .timing import Options, Table, compare, peak_memory, take_turns
 # Configs of SAD, images of a batch, their height and width.
 SIZES = {
     "small": [
-        ("configs/digits/SAD.yaml", 8, (128, 128)),
+        ("configs/digits/SAD_ADL.yaml", 8, (128, 128)),
         ("configs/digits80/student_ADL.yaml", 8, (128, 128)),
     ],
     "coco": [("configs/COCO/SAD_R50_600_from_R101.yaml", 16, (600, 800))],
