@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 # First of all: where Detectron2 is missing, this says how to get it.
@@ -120,12 +121,13 @@ class Imbalance:
         lab.run_all(list(self.wanted[benchmark].values()))
 
     def arms(self, benchmark: str) -> dict[str, dict]:
-        """Arm -> weight -> AP, of the runs that are known."""
+        """Arm -> weight -> AP, of the arms whose every weight is known: fewer are no search."""
         arms = {}
         for (arm, weight), experiment in self.wanted[benchmark].items():
             if result := self.labs[benchmark].find(experiment):
                 arms.setdefault(arm, {})[weight] = result["AP"]
-        return arms
+        tried = Counter(arm for arm, _ in self.wanted[benchmark])
+        return {arm: found for arm, found in arms.items() if len(found) == tried[arm]}
 
     def write(self) -> str:
         """The markdown, which lies beside the json and the picture."""

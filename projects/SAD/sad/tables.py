@@ -69,7 +69,7 @@ def judge(claim: dict, results: dict[str, dict[int, dict]]) -> dict | None:
     if "less" in claim:
         less = {seed: result["AP"] for seed, result in results.get(claim["less"], {}).items()}
     else:
-        less = {seed: result["teacher_AP"] for seed, result in more.items()}
+        less = {s: result["teacher_AP"] for s, result in more.items() if "teacher_AP" in result}
     differences = {seed: more[seed]["AP"] - less[seed] for seed in more if seed in less}
     if not differences:
         return None
