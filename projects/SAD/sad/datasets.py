@@ -57,7 +57,7 @@ def load_coco_set(name: str, json_file: str, image_root: str) -> list[dict]:
     _check_paths(name, json_file, image_root)
     try:
         with PathManager.open(json_file) as file:
-            check_content(json.load(file))
+            check_content(json.load(file, object_hook=_without_polygons))
         dicts = load_coco_json(json_file, image_root, name, extra_annotation_keys=["score"])
         clipped, dropped = _clean_boxes(dicts)
     except json.JSONDecodeError as error:
@@ -87,6 +87,12 @@ def load_coco_set(name: str, json_file: str, image_root: str) -> list[dict]:
             f"{dropped} boxes without area left out"
         )
     return dicts
+
+
+def _without_polygons(item: dict) -> dict:
+    """Three quarters of COCO's annotations, which `check_content` would only keep in memory."""
+    item.pop("segmentation", None)
+    return item
 
 
 def _short(path: str) -> str:
