@@ -3,10 +3,13 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
 import sys
+import time
 from copy import deepcopy
 from importlib import reload
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,6 +91,12 @@ def test_another_number_of_classes_is_found_before_the_first_image(toy):
         build_test_loader(cfg, "toy_labeled")
 
 
+def ignores(process, number: int) -> bool:
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    ignored = int(re.search(r"^SigIgn:\s+(\w+)", status, re.M)[1], 16)
+    return bool(ignored & 1 << (number - 1))
+
+
 def test_readers_outlive_a_schedulers_signal(toy):
     """Which goes to every process of the job: the evaluation itself says when it ends."""
     cfg = toy.cfg("SAD.yaml", "DATALOADER.NUM_WORKERS", 2)
@@ -97,6 +106,10 @@ def test_readers_outlive_a_schedulers_signal(toy):
         if seen == 1:
             readers = multiprocessing.active_children()
             assert len(readers) >= 2
+            started = time.monotonic()
+            while not all(ignores(reader, signal.SIGTERM) for reader in readers):
+                assert time.monotonic() - started < 60  # the first may be ready before the second
+                time.sleep(0.01)
             for reader in readers:
                 os.kill(reader.pid, signal.SIGTERM)
     assert seen == len(DatasetCatalog.get("toy_labeled")) > 3
