@@ -42,6 +42,14 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--config-file", required=True, help="yaml the teacher was trained with")
     parser.add_argument("--weights", required=True, help="the teacher's checkpoint")
+    parser.add_argument(
+        "--class-names",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="the classes of weights that do not name them, in the order of their logits, or one "
+        "COCO json whose categories they are, by rising id",
+    )
     unlabeled = parser.add_mutually_exclusive_group(required=True)
     unlabeled.add_argument("--images", help="folder of the images; all below it, or as in --json")
     unlabeled.add_argument("--dataset", help="registered data set instead of --images and --json")
@@ -116,6 +124,7 @@ def make_job(args) -> LabelingJob:
         threshold=args.threshold,
         batch_size=args.batch_size,
         max_unreadable=args.max_unreadable,
+        class_names=args.class_names,
         opts=args.opts,
     )
 

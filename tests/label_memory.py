@@ -34,6 +34,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = str(REPOSITORY / "configs" / "digits" / "teacher.yaml")
 OPTS = ["MODEL.RETINANET.NUM_CLASSES", "80", "MODEL.DEVICE", "cpu", "DATALOADER.NUM_WORKERS", "2"]
 SIZES = [(640, 480), (480, 640), (640, 427), (427, 640), (500, 375), (612, 612), (333, 500)]
+NAMES = [f"class {number}" for number in range(80)]
 DETECTIONS, INSTANCES = 30, 7  # per image, before and after the threshold
 
 
@@ -43,7 +44,7 @@ def write_inputs(folder: Path, num_images: int) -> None:
     for number, size in enumerate(SIZES):
         Image.new("RGB", size).save(folder / "images" / f"{number:012d}.jpg")
     with open(folder / "info.json", "w") as file:
-        categories = [{"id": number, "name": f"class {number}"} for number in range(80)]
+        categories = [{"id": number, "name": name} for number, name in enumerate(NAMES)]
         file.write(f'{{"categories": {json.dumps(categories)}, "images": [')
         for number in range(num_images):
             width, height = SIZES[number % len(SIZES)]
@@ -59,7 +60,8 @@ def write_inputs(folder: Path, num_images: int) -> None:
             }
             file.write((", " if number else "") + json.dumps(entry))
         file.write("]}")
-    torch.save({"model": build_model(get_sad_cfg(CONFIG, OPTS)).state_dict()}, folder / "t.pth")
+    model = build_model(get_sad_cfg(CONFIG, OPTS)).state_dict()
+    torch.save({"model": model, "class_names": NAMES}, folder / "t.pth")
 
 
 def stand_in(batches: list[np.ndarray], seed: int) -> np.ndarray:

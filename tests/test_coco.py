@@ -258,12 +258,12 @@ class Laboratory:
         backbone = re.match(r"RetinaNet_(.+)_\d+$", name)[1]
         path = self.folder / f"teacher_{backbone}.pth"
         if not path.exists():
-            save_random_teacher(config(name, "MODEL.DEVICE", "cpu"), path)
-            state = torch.load(path)["model"]
-            for key in state:
+            save_random_teacher(config(name, "MODEL.DEVICE", "cpu"), path, coco_tree.CATEGORIES)
+            content = torch.load(path)
+            for key, tensor in content["model"].items():
                 if key.endswith("conv3.norm.weight"):
-                    state[key].fill_(0.1)  # or 33 residual blocks would add up to infinity
-            torch.save({"model": state}, path)
+                    tensor.fill_(0.1)  # or 33 residual blocks would add up to infinity
+            torch.save(content, path)
         return path
 
     def starting_weights(self, backbone: str):

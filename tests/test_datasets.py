@@ -11,7 +11,7 @@ from detectron2.structures import BoxMode
 from sad.config import get_sad_cfg
 from sad.datasets import (
     BUILTIN,
-    check_test_sets,
+    ClassOrder,
     data_path,
     load_coco_set,
     read_sets,
@@ -19,6 +19,7 @@ from sad.datasets import (
     register_from_config,
 )
 from sad.errors import UserError
+from sad.set_checks import check_test_sets
 
 NAME = "set_under_test"
 
@@ -98,8 +99,11 @@ def test_boxes_are_clipped_or_left_out_and_counted(load, log):
     }
     image = load(coco(boxes))[1]
     assert corners(image) == [box for box in boxes.values() if box]
+    assert image["unusable"] == 6
     assert len(log) == 1
-    assert f"{NAME}: 3 boxes clipped to their image, 6 boxes without area left out" in log[0]
+    for part in ("3 boxes clipped to their image", "2 without area", "1 of a negative width"):
+        assert part in log[0]
+    assert "3 outside of their image" in log[0]
 
 
 def test_box_without_finite_numbers_is_left_out(load):
@@ -133,8 +137,8 @@ BROKEN = {
     "a number": 3,
     "no images": coco(images=[]),
     "no image key": {"annotations": [], "categories": [{"id": 3, "name": "ant"}]},
-    "no categories key": {"images": coco()["images"], "annotations": []},
-    "no categories": coco(categories=[]),
+    "no categories key": {"images": coco()["images"], "annotations": [annotation()]},
+    "no categories": coco(categories=[], annotations=[annotation()]),
     "annotations are null": coco(annotations=None),
     "images without size": coco(images=[{"id": 7, "file_name": "b.png"}]),
     "images without name": coco(images=[{"id": 7, "width": 40, "height": 30}]),
@@ -145,7 +149,6 @@ BROKEN = {
     "box of three": coco(annotations=[annotation(bbox=[1, 2, 3])]),
     "box of words": coco(annotations=[annotation(bbox=["1", "2", "3", "4"])]),
     "box is null": coco(annotations=[annotation(bbox=None)]),
-    "same id twice": coco(annotations=[annotation(1), annotation(1)]),
     "no utf-8": b'{"images": [{"file_name": "\xff\xfe"}]}',
 }
 
@@ -271,16 +274,72 @@ def test_incomplete_entry(entry, lacks, tmp_path):
         register_from_config(config(text, tmp_path))
 
 
-def test_sets_that_others_have_registered(tmp_path):
-    """Detectron2 reads COCO's by itself; a broken file ends in a sentence all the same."""
+def test_sets_that_detectron2_has_registered_are_read_as_ours(tmp_path):
+    """COCO's: a broken file ends in the same sentence, and no path leaves the folder."""
     (tmp_path / "cut.json").write_text('{"images": [')
     register_coco_instances("cut_short", {}, str(tmp_path / "cut.json"), str(tmp_path))
     try:
-        with pytest.raises(UserError, match="data set cut_short cannot be read .JSONDecodeError"):
+        register_from_config(get_sad_cfg("", ("DATASETS.TEST", ("cut_short",))))
+        with pytest.raises(UserError, match="data set cut_short: .*cut.json is no whole json"):
             read_sets(["cut_short"])
     finally:
         DatasetCatalog.remove("cut_short")
         MetadataCatalog.remove("cut_short")
+
+
+def test_sets_that_are_registered_in_python():
+    DatasetCatalog.register("in_python", lambda: 1 / 0)
+    try:
+        with pytest.raises(UserError, match="data set in_python cannot be read .ZeroDivisionError"):
+            read_sets(["in_python"])
+    finally:
+        DatasetCatalog.remove("in_python")
+        MetadataCatalog.pop("in_python", None)
+
+
+# --- which class is which -----------------------------------------------------------------------
+
+EXPORTED_ANEW = {  # the same classes under other ids
+    "categories": [{"id": 3, "name": "cat"}, {"id": 9, "name": "ant"}],
+    "annotations": [annotation(category_id=9)],
+}
+
+
+def test_categories_are_numbered_by_name_where_an_order_is_given(tmp_path):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "set.json").write_text(json.dumps(coco(**EXPORTED_ANEW)))
+    order = ClassOrder(["ant", "cat"], "weights old.pth")
+    files = str(tmp_path / "set.json"), str(tmp_path)
+    assert load_coco_set(NAME, *files)[1]["annotations"][0]["category_id"] == 1
+    MetadataCatalog.remove(NAME)
+    assert load_coco_set(NAME, *files, order)[1]["annotations"][0]["category_id"] == 0
+    metadata = MetadataCatalog.get(NAME)
+    assert metadata.thing_classes == ["ant", "cat"]
+    assert metadata.thing_dataset_id_to_contiguous_id == {3: 1, 9: 0}
+    MetadataCatalog.remove(NAME)
+    other = ClassOrder(["ant", "dog"], "weights old.pth")
+    with pytest.raises(UserError, match="weights old.pth and .*set.json have other classes.*'dog'"):
+        load_coco_set(NAME, *files, other)
+    MetadataCatalog.pop(NAME, None)
+
+
+def test_sets_follow_the_first_one(tmp_path):
+    (tmp_path / "a.png").touch()
+    for name, content in (("one", coco([[1, 2, 3, 4]])), ("two", coco(**EXPORTED_ANEW))):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    entries = ", ".join(
+        f"{name}: {{JSON: {tmp_path}/{name}.json, IMAGES: {tmp_path}}}" for name in ("one", "two")
+    )
+    text = f"DATASETS: {{REGISTER: {{{entries}}}, TRAIN: [one], TEST: [two]}}"
+    try:
+        register_from_config(config(text, tmp_path))
+        one, two = read_sets(["one"]), read_sets(["two"])
+        assert one[1]["annotations"][0]["category_id"] == 0
+        assert two[1]["annotations"][0]["category_id"] == 0  # the ant's
+    finally:
+        for name in ("one", "two"):
+            DatasetCatalog.remove(name)
+            MetadataCatalog.remove(name)
 
 
 def test_built_in_sets_are_registered():
@@ -309,7 +368,8 @@ def check(tmp_path):
         (tmp_path / name).touch()
 
     def register_and_check(content):
-        cfg = get_sad_cfg("", ("DATASETS.TRAIN", ("train_set",), "DATASETS.TEST", (NAME,)))
+        sets = ("DATASETS.TRAIN", ("train_set",), "DATASETS.TEST", (NAME,))
+        cfg = get_sad_cfg("", (*sets, "MODEL.RETINANET.NUM_CLASSES", 2))
         for name, value in (("train_set", coco([[1, 2, 3, 4]])), (NAME, content)):
             (tmp_path / f"{name}.json").write_text(json.dumps(value))
             register_coco_set(name, str(tmp_path / f"{name}.json"), str(tmp_path))
@@ -332,14 +392,28 @@ def test_set_without_annotations_as_test_dev(check):
     check(content)
 
 
-@pytest.mark.parametrize("key", ["area", "iscrowd"])
-def test_annotations_that_cocos_evaluation_cannot_read(check, key):
+@pytest.mark.parametrize("key", ["area", "iscrowd", "id"])
+def test_annotations_without_what_follows_from_the_box(check, key):
     lacking = annotation()
     del lacking[key]
-    with pytest.raises(UserError, match=f"{NAME}: annotations of .* lack {key}"):
-        check(coco(annotations=[lacking]))
+    check(coco(annotations=[lacking]))
+
+
+@pytest.mark.parametrize(
+    ("annotations", "reason"),
+    [
+        ([], "there are no annotations"),
+        ([annotation(image_id="7")], "image_id '7' is a text"),
+        ([annotation(bbox=[20, 20, -5, -5])], "1 of a negative width or height"),
+        ([annotation(iscrowd=1)], "1 crowds"),
+        ([annotation(bbox=[45, 5, 1, 1])], "1 outside of their image"),
+    ],
+)
+def test_a_test_set_without_a_box(check, annotations, reason):
+    with pytest.raises(UserError, match=f"data set {NAME}.*{reason}|leave their image"):
+        check(coco(annotations=annotations))
 
 
 def test_set_of_other_classes(check):
-    with pytest.raises(UserError, match=f"data sets train_set and {NAME} have other classes"):
-        check(coco(categories=[{"id": 3, "name": "ant"}, {"id": 9, "name": "dog"}]))
+    with pytest.raises(UserError, match="classes, the first of them 'cat' and 'dog'"):
+        check(coco([[5, 5, 9, 9]], categories=[{"id": 3, "name": "ant"}, {"id": 9, "name": "dog"}]))

@@ -25,12 +25,14 @@ from PIL import Image
 
 from sad.coco_json import count_instances
 from sad.dataset_mapper import SADDatasetMapper
-from sad.datasets import check_test_sets, load_coco_set, register_coco_set
+from sad.datasets import load_coco_set, register_coco_set
 from sad.errors import UserError
+from sad.evaluation import read_truth
 from sad.image_table import ImageTable, list_folder, list_json
 from sad.labeler import ReadableImages, _shapes, form_batches
 from sad.loader import MixedDataset, SampleKey
 from sad.losses import DISTILLATION_LOSSES
+from sad.set_checks import check_test_sets
 from sad.teacher import build_teacher, load_retinanet
 from toy import png_bomb
 
@@ -219,7 +221,7 @@ def folder(tmp_path):
 
 def check_dicts(folder: Folder, dicts: list[dict]) -> None:
     """What training relies on."""
-    num_classes = len(MetadataCatalog.get("fuzzed").thing_classes)
+    num_classes = len(MetadataCatalog.get("fuzzed").get("thing_classes", ()))
     ids = [image["image_id"] for image in dicts]
     assert dicts and len(set(ids)) == len(ids)
     for image in dicts:
@@ -242,15 +244,16 @@ def check_training_and_evaluation(folder: Folder, cfg) -> None:
     except UserError as error:
         assert "\n" not in str(error) and "fuzzed" in str(error)
     else:
-        annotations = json.loads(folder.json.read_text()).get("annotations", [])
-        assert all(a["area"] + a["iscrowd"] is not None for a in annotations)
+        for label in read_truth(str(folder.json)).dataset.get("annotations", ()):
+            assert label["area"] > 0 and label["iscrowd"] in (0, 1)
+            assert min(label["bbox"][2:]) > 0 and all(map(math.isfinite, label["bbox"]))
 
 
 def check_labelling(folder: Folder, teacher) -> None:
     counted = folder.read(count_instances, str(folder.json))
     if counted is not None:
-        categories, instances = counted
-        assert len({category["id"] for category in categories}) == len(categories)
+        file, instances = counted
+        assert len({category["id"] for category in file.categories}) == len(file.categories)
         assert all(count >= 0 for count in instances.values())
     listed = folder.read(list_json, str(folder.root / "table"), folder.images, str(folder.json))
     if listed is None:

@@ -72,7 +72,7 @@ def scene(tmp_path):
     torch.nn.init.normal_(model.head.cls_score.weight, std=0.007)
     torch.nn.init.constant_(model.head.cls_score.bias, -2.0)
     torch.nn.init.normal_(model.head.bbox_pred.weight, std=0.001)
-    torch.save({"model": model.state_dict()}, weights)
+    torch.save({"model": model.state_dict(), "class_names": ["circle", "square"]}, weights)
     images = draw_images(tmp_path / "images", SIZES)
     image_info = {"images": images, "categories": CATEGORIES}
     (tmp_path / "info.json").write_text(json.dumps(image_info))
@@ -308,6 +308,7 @@ def test_a_teacher_that_finds_nothing(scene):
         ({"config_file": "nowhere.yaml"}, "nowhere.yaml"),
         ({"labeled_json": None}, "no labelled set is given"),
         ({"opts": ["MODEL.RETINANET.NUM_CLASSES", "3"]}, "of another shape"),
+        ({"class_names": ["square", "circle"]}, "in another order, the first of them 'circle'"),
     ],
 )
 def test_bad_input_is_named_before_inference(scene, changes, sentence):
@@ -328,12 +329,55 @@ def test_bad_files_are_named_before_inference(scene, tmp_path):
     other = {**json.loads(whole), "categories": [{"id": 2, "name": "a"}, {"id": 5, "name": "b"}]}
     Path(scene["labeled_json"]).write_text(json.dumps(other))
     (tmp_path / "annotated.json").write_text(whole)
-    with pytest.raises(UserError, match="annotated.json has annotations of other classes"):
-        prepare(**{**scene, "image_json": str(tmp_path / "annotated.json")})
-    other["annotations"] = []
-    Path(scene["labeled_json"]).write_text(json.dumps(other))
-    with pytest.raises(UserError, match="no annotated instances"):
+    with pytest.raises(UserError, match="the teacher and .*labeled.json have other classes.*'a'"):
         prepare(**scene)
+    Path(scene["labeled_json"]).write_text(whole)
+    (tmp_path / "annotated.json").write_text(json.dumps(other))
+    with pytest.raises(UserError, match="the teacher and .*annotated.json have other classes"):
+        prepare(**{**scene, "image_json": str(tmp_path / "annotated.json")})
+    Path(scene["labeled_json"]).write_text(json.dumps({**json.loads(whole), "annotations": []}))
+    with pytest.raises(UserError, match="no boxes to calibrate .* with: there are no annotations"):
+        prepare(**scene)
+
+
+def test_classes_are_those_of_the_teacher_whatever_ids_the_labels_have(scene, tmp_path):
+    """A json that was exported anew, with other ids: the names decide, as training has them."""
+    before, _ = run_labelling(scene)
+    labeled = json.loads(Path(scene["labeled_json"]).read_text())
+    labeled["categories"] = [{"id": 1, "name": "square"}, {"id": 2, "name": "circle"}]
+    for annotation in labeled["annotations"]:
+        annotation["category_id"] = 1
+    (tmp_path / "anew.json").write_text(json.dumps(labeled))
+    after, _ = run_labelling(scene, labeled_json=str(tmp_path / "anew.json"))
+
+    def named(coco):
+        names = {category["id"]: category["name"] for category in coco["categories"]}
+        return [(a["bbox"], names[a["category_id"]]) for a in coco["annotations"]]
+
+    assert named(after) == named(before)
+    assert after["categories"] == labeled["categories"][::-1]  # circle, square
+
+
+def test_weights_that_do_not_name_their_classes(scene, tmp_path):
+    before, _ = run_labelling(scene)
+    content = torch.load(scene["weights"])
+    del content["class_names"]
+    torch.save(content, scene["weights"])
+    with pytest.raises(UserError, match="do not name their classes: give --class-names"):
+        prepare(**scene)
+    with pytest.raises(UserError, match="3 class names for 2 classes"):
+        prepare(**scene, class_names=["a", "b", "c"])
+    for names in (["circle", "square"], [scene["labeled_json"]]):
+        after, _ = run_labelling(scene, class_names=names)
+        assert after["annotations"] == before["annotations"]
+    with pytest.raises(UserError, match="the teacher and .*labeled.json have other classes"):
+        prepare(**scene, class_names=["circle", "triangle"])
+
+
+def test_names_of_the_weights_are_enough(scene):
+    """A folder and a threshold by hand: no json says the classes."""
+    coco, _ = run_labelling(scene, image_json=None, labeled_json=None, threshold=0.6)
+    assert coco["categories"] == [{"id": 1, "name": "circle"}, {"id": 2, "name": "square"}]
 
 
 def test_weights_of_another_model_are_named(scene):

@@ -250,16 +250,42 @@ def test_images_without_ground_truth_are_left_out(toy, register):
     assert len(build_mixed_loader(cfg).dataset) == 6
 
 
-def test_masks_are_read_where_they_are_used_alone(toy, register):
+def test_images_whose_annotations_cannot_be_used_are_no_negatives(toy, register, log):
+    content = toy.json("labeled.json")
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] != 60]
+    for annotation in content["annotations"]:
+        annotation["iscrowd"] = int(annotation["image_id"] == 10)
+        if annotation["image_id"] == 20:
+            annotation["bbox"][2] = 0
+    register("odd_labels", content)
+    for filters, image_ids in ((True, {30, 40, 50}), (False, {30, 40, 50, 60})):
+        cfg = toy.cfg("student.yaml", "DATASETS.TRAIN", ("odd_labels",),
+                      "DATALOADER.FILTER_EMPTY_ANNOTATIONS", filters)  # fmt: skip
+        dataset = build_mixed_loader(cfg).dataset
+        assert {image["image_id"] for image in dataset.items} == image_ids
+    assert sum("2 of 6 labelled images" in message for message in log) == 2
+    assert sum("1 of 6 labelled images" in message for message in log) == 2
+
+
+def test_polygons_have_no_say(toy, register):
     content = toy.json("labeled.json")
     for annotation in content["annotations"]:
-        annotation["segmentation"] = [[1, 2, 3, 4, 5, 7]]
+        annotation["segmentation"] = [[1, 2, 3, 4]]
     register("labeled_with_masks", content)
-    opts = ("DATASETS.TRAIN", ("labeled_with_masks",))
-    entry = build_mixed_loader(toy.cfg("student.yaml", *opts)).dataset.items[0]
-    assert entry == build_mixed_loader(toy.cfg("student.yaml")).dataset.items[0]
-    sample = loaded(toy.cfg("student.yaml", *opts, "MODEL.MASK_ON", True), 1)[0][0]
-    assert len(sample["instances"].gt_masks) == 2
+    cfg = toy.cfg("student.yaml", "DATASETS.TRAIN", ("labeled_with_masks",))
+    items = build_mixed_loader(cfg).dataset.items
+    assert list(items) == list(build_mixed_loader(toy.cfg("student.yaml")).dataset.items)
+
+
+def test_instances_of_each_class_are_said(toy, register, log):
+    content = toy.json("labeled.json")
+    content["annotations"] = [a for a in content["annotations"] if a["category_id"] == 2]
+    register("light_alone", content)
+    build_mixed_loader(toy.cfg("SAD.yaml", "DATASETS.TRAIN", ("light_alone",)))
+    tables = [message.splitlines() for message in log if "Distribution of instances" in message]
+    assert [table[-3].split() for table in tables] == [["light", "6"], ["light", "5"]]
+    assert [table[-2].split() for table in tables] == [["dark", "0"], ["dark", "5"]]
+    assert any("1 of 2 classes have no training label" in m and "dark" in m for m in log)
 
 
 def test_seed_of_the_config(toy):

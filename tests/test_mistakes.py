@@ -182,8 +182,8 @@ MISTAKES = {
         TRAIN + "SAD.TEACHER.WEIGHTS {wrong}/student.pth", "teacher.yaml with", "student.pth",
         "do not fit"),
     "teacher of other classes": (
-        TRAIN + "MODEL.RETINANET.NUM_CLASSES 3", "teacher and student differ in their number of "
-        "classes", "the teacher has 2, the student 3"),
+        TRAIN + "MODEL.RETINANET.NUM_CLASSES 3", "MODEL.RETINANET.NUM_CLASSES is 3",
+        "it must be 2"),
     "teacher of other anchors": (
         TRAIN + "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS [[0.5,1.0]]", "number of anchors per cell"),
 
@@ -207,6 +207,39 @@ MISTAKES = {
     "images without hard targets": (
         TRAIN + """DATASETS.UNLABELED "('toy_unlabeled',)" """, "toy_unlabeled holds no boxes",
         "scripts/label_unlabeled.py"),
+    "boxes given by their corners": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/corners.json", "corners.json",
+        "look like corners x0, y0, x1, y1", "DATASETS.MAX_BOXES_OUTSIDE"),
+    "boxes given in shares of the image": (
+        TRAIN + "DATASETS.REGISTER.toy_hard_targets.JSON {wrong}/shares.json", "shares.json",
+        "under a pixel", "DATASETS.MAX_BOXES_UNDER_A_PIXEL"),
+    "labels for images of another type of id": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/text_ids.json", "holds no boxes",
+        "image_id '60' is a text", "such as 10"),
+    "labels that are all crowds": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/crowds.json", "holds no boxes",
+        "12 crowds (iscrowd 1)"),
+    "crowd flag that is none": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/crowd_flag.json", "annotations, id 1",
+        "iscrowd is 'perhaps', not 0 or 1"),
+    "category of another type": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/text_category.json",
+        "annotations, id 1: category_id is '2', a text, the ids of categories are numbers"),
+    "json of another tool": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/via.json", "it looks like VIA's"),
+    "test set without a label": (
+        TRAIN + "DATASETS.REGISTER.toy_unlabeled.JSON {wrong}/no_labels.json "
+        "DATASETS.REGISTER.toy_unlabeled.IMAGES {toy}/labeled "
+        """DATASETS.TEST "('toy_unlabeled',)" """,
+        "data set toy_unlabeled holds no boxes: there are no annotations"),
+    "teacher of other names": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/gray.json", "teacher.pth",
+        "gray.json have other classes", "'dark' and 'gray'"),
+    "teacher that does not name its classes": (
+        TRAIN + "SAD.TEACHER.WEIGHTS {wrong}/nameless.pth", "nameless.pth do not name",
+        "SAD.TEACHER.CLASS_NAMES"),
+    "masks for a box detector": (
+        TRAIN + "MODEL.MASK_ON True", "MODEL.MASK_ON is True", "must be False"),
     "data of more classes than the model": (
         "train_net --config-file {toy}/student.yaml OUTPUT_DIR {out} "
         "DATASETS.REGISTER.toy_labeled.JSON {wrong}/three_classes.json",
@@ -241,11 +274,6 @@ MISTAKES = {
         + "MODEL.WEIGHTS {wrong}/student.pth "
         "DATASETS.REGISTER.toy_labeled.JSON {wrong}/three_classes.json",
         "MODEL.RETINANET.NUM_CLASSES is 2", "must be 3"),
-    "evaluation on data without areas": (
-        TRAIN.replace("SAD", "student").replace("OUT", "--eval-only OUT")
-        + "MODEL.WEIGHTS {wrong}/student.pth "
-        "DATASETS.REGISTER.toy_labeled.JSON {wrong}/no_areas.json",
-        "no_areas.json lack area as numbers"),
 
     # label_unlabeled.py
     "labelling with weights that do not exist": (
@@ -261,7 +289,7 @@ MISTAKES = {
         LABEL + "--weights {toy}/teacher.pth --threshold 50", "--threshold", "from 0 to 1"),
     "labels of other classes than the teacher's": (
         LABEL + "--weights {toy}/teacher.pth --labeled-json {wrong}/three_classes.json",
-        "three_classes.json has 3 classes", "the teacher of", "has 2"),
+        "the teacher and", "three_classes.json have other classes", "'gray'"),
     "typo in the set to label": (
         "label_unlabeled --config-file {toy}/SAD.yaml --weights {wrong}/student.pth "
         "--threshold 0.5 --dataset toy_unlabelled --output {out}/targets.json",
@@ -276,6 +304,19 @@ MISTAKES = {
         "name the json"),
     "hard targets below a file": (
         LABEL_ALL.replace("{out}", "{wrong}/cut.json"), "--output", "cannot be written to"),
+
+    "labelling with weights that do not name their classes": (
+        LABEL_ALL.replace("{toy}/teacher.pth", "{wrong}/nameless.pth"), "nameless.pth do not name",
+        "--class-names"),
+    "labelling by labels of other names": (
+        LABEL_ALL.replace("{toy}/annotations/labeled.json", "{wrong}/gray.json"), "the teacher",
+        "gray.json have other classes", "'dark' and 'gray'"),
+    "labelling by labels that are all crowds": (
+        LABEL_ALL.replace("{toy}/annotations/labeled.json", "{wrong}/crowds.json"),
+        "no boxes to calibrate", "12 crowds"),
+    "labelling by boxes given by their corners": (
+        LABEL_ALL.replace("{toy}/annotations/labeled.json", "{wrong}/corners.json"),
+        "look like corners x0, y0, x1, y1"),
 
     # convert_weights.py
     "weights written in a format that Detectron2 does not read": (
@@ -326,6 +367,22 @@ MISTAKES = {
 }
 # fmt: on
 
+CHANGES = {  # what is done to each annotation of a good json
+    "corners": lambda coco, a: a.update(bbox=_corners(a["bbox"])),
+    "shares": lambda coco, a: a.update(bbox=[value / 100 for value in a["bbox"]]),
+    "text_ids": lambda coco, a: a.update(image_id=str(a["image_id"])),
+    "crowds": lambda coco, a: a.update(iscrowd=1),
+    "crowd_flag": lambda coco, a: a.update(iscrowd="perhaps"),
+    "text_category": lambda coco, a: a.update(category_id=str(a["category_id"])),
+    "gray": lambda coco, a: coco["categories"][1].update(name="gray"),
+}
+
+
+def _corners(box: list) -> list:
+    x, y, w, h = box
+    return [x, y, x + w, y + h]
+
+
 IN_THE_SHELL = (
     "typo in a section",
     "Faster R-CNN for a teacher",
@@ -355,15 +412,21 @@ def wrong(toy, tmp_path_factory):
     content = toy.json("labeled.json")
     content["categories"].append({"id": 9, "name": "gray"})
     (folder / "three_classes.json").write_text(json.dumps(content))
-    content = toy.json("labeled.json")
-    for annotation in content["annotations"]:
-        del annotation["area"]
-    (folder / "no_areas.json").write_text(json.dumps(content))
+    (folder / "via.json").write_text(json.dumps({"a.png1": {"filename": "a.png", "regions": []}}))
+    for name, change in CHANGES.items():
+        content = toy.json("labeled.json")
+        for annotation in content["annotations"]:
+            change(content, annotation)
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    content = {**toy.json("labeled.json"), "annotations": []}
+    (folder / "no_labels.json").write_text(json.dumps(content))
     (folder / "folder.pth").mkdir()
     (folder / "run").mkdir()
     (folder / "run" / "last_checkpoint").write_text("model_final.pth")
     model = build_retinanet(toy.cfg("student.yaml"))
     torch.save({"model": model.state_dict()}, folder / "student.pth")
+    teacher = {"model": build_retinanet(toy.cfg("teacher.yaml")).state_dict()}
+    torch.save(teacher, folder / "nameless.pth")
     (folder / "cut.pth").write_bytes((folder / "student.pth").read_bytes()[:1000])
     return folder
 

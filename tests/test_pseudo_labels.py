@@ -139,7 +139,6 @@ def test_precision_and_recall_by_hand():
         annotation(10, 3, [50, 0, 10, 10], id=1),
         annotation(11, 7, [0, 0, 10, 10], id=2),
         annotation(11, 7, [0, 0, 40, 40], id=3, iscrowd=1),
-        annotation(11, 7, [5, 5, 0, 9], id=4),  # of no area
     ]
     found = detections(
         (0, (0, 0, 10, 8), 0, 0.9),  # IoU 0.8: correct

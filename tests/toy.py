@@ -134,13 +134,14 @@ def build(root: Path) -> Toy:
     return toy
 
 
-def save_random_teacher(cfg, path: Path) -> None:
+def save_random_teacher(cfg, path: Path, categories=CATEGORIES) -> None:
     """Weights whose class probabilities spread over (0, 1) instead of lying at the prior 0.01."""
     torch.manual_seed(1)
     model = build_model(cfg)
     torch.nn.init.normal_(model.head.cls_score.weight, std=0.3)
     torch.nn.init.constant_(model.head.cls_score.bias, -1.0)
-    torch.save({"model": model.state_dict()}, path)
+    names = [category["name"] for category in categories]
+    torch.save({"model": model.state_dict(), "class_names": names}, path)
 
 
 def train_net():

@@ -27,9 +27,10 @@ from detectron2.utils.logger import setup_logger
 from sad import launch
 from sad.arguments import between
 from sad.checkpoint import SADCheckpointer
-from sad.config import get_sad_cfg
+from sad.classes import check_same_classes, class_order
+from sad.config import distills, get_sad_cfg
 from sad.config_checks import check_config
-from sad.datasets import register_from_config
+from sad.datasets import ClassOrder, known_order, register_from_config
 from sad.files import make_folder
 from sad.preflight import check_evaluation, check_training
 from sad.resume import preemption
@@ -47,6 +48,10 @@ def setup(args):
     if not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
     register_from_config(cfg)
+    teaches = not args.eval_only and (distills(cfg) or args.check_teacher)
+    order = class_order(cfg, resume=args.resume, evaluates=args.eval_only, teaches=teaches)
+    if order:
+        register_from_config(cfg, order)
     cfg.freeze()
     if args.eval_only:
         check_evaluation(cfg, args.resume)
@@ -62,7 +67,15 @@ def setup(args):
 def evaluate(cfg, resume):
     model = SADTrainer.build_model(cfg)
     checkpointer = SADCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
-    checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    names = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume).get("class_names")
+    if names:
+        for known in filter(None, map(known_order, cfg.DATASETS.TEST)):
+            check_same_classes(known.names, ClassOrder(names, "the weights"), known.source)
+    else:
+        logger.warning(
+            "The weights do not name their classes: taken for those of the data set, in the order "
+            "of its category ids"
+        )
     results = SADTrainer.test(cfg, model)
     if comm.is_main_process():
         verify_results(cfg, results)

@@ -19,14 +19,16 @@ class SADCheckpointer(DetectionCheckpointer):
     ImageNet weights needs the default, which logs them.
     """
 
-    def __init__(self, model, save_dir="", *, strict=False, keep=0, **kwargs):
+    def __init__(self, model, save_dir="", *, strict=False, keep=0, class_names=None, **kwargs):
         """
         Args:
             keep: see SOLVER.CHECKPOINTS_TO_KEEP.
+            class_names: of the classes in the order of the logits; they are written beside "model".
         """
         super().__init__(model, save_dir, **kwargs)
         self.strict = strict
         self.keep = keep
+        self.class_names = class_names
 
     def save(self, name: str, **extra) -> None:
         """Write <name>.pth; every worker calls it, one of them writes.
@@ -37,6 +39,8 @@ class SADCheckpointer(DetectionCheckpointer):
         if not self.save_dir:
             return
         states = {key: item.state_dict() for key, item in self.checkpointables.items()}
+        if self.class_names:
+            states["class_names"] = list(self.class_names)
         if not self.save_to_disk:
             return
         path = os.path.join(self.save_dir, f"{name}.pth")

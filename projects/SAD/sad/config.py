@@ -24,6 +24,11 @@ def add_sad_config(cfg: CN) -> None:
     # $DETECTRON2_DATASETS (default ./datasets).
     cfg.DATASETS.REGISTER = CN(new_allowed=True)
 
+    # A COCO json stops the command where more than this share of its boxes leave their image by
+    # more than 2 pixels, or are under a pixel: these are no x, y, width, height in pixels.
+    cfg.DATASETS.MAX_BOXES_OUTSIDE = 0.1
+    cfg.DATASETS.MAX_BOXES_UNDER_A_PIXEL = 0.5
+
     # Train on this share of the labelled images, drawn by the seed; with one seed, a smaller share
     # is part of a larger one.
     cfg.DATASETS.LABELED_SHARE = 1.0
@@ -69,6 +74,9 @@ def add_sad_config(cfg: CN) -> None:
     # The yaml the teacher was trained with, and its weights.
     cfg.SAD.TEACHER.CONFIG_FILE = ""
     cfg.SAD.TEACHER.WEIGHTS = ""
+    # Its classes in the order of its logits, where its weights do not name them (older ones, the
+    # model zoo's): their names, or one COCO json whose categories they are, by rising id.
+    cfg.SAD.TEACHER.CLASS_NAMES = ()
     # Numbers the teacher computes in: float32, bfloat16 or float16 (autocast). In the yaml that
     # labelling is given, those that labelling computes in.
     cfg.SAD.TEACHER.PRECISION = "float32"
@@ -145,6 +153,11 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
     except Exception as error:  # yacs, yaml and Detectron2 raise anything
         raise UserError(f"{where}: {_explain(error, cfg)}") from error
     return cfg
+
+
+def distills(cfg) -> bool:
+    """Whether the config asks for a teacher."""
+    return cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet" and cfg.SAD.DISTILL.LOSS != "none"
 
 
 def flat(node, prefix=""):

@@ -55,6 +55,8 @@ share = Rule(lambda x: 0 < x <= 1, "above 0 and at most 1")
 
 RULES = {
     "MODEL.META_ARCHITECTURE": one_of("RetinaNet", "SADRetinaNet"),
+    "MODEL.MASK_ON": Rule(lambda x: not x, "False, as a RetinaNet learns boxes alone"),
+    "MODEL.KEYPOINT_ON": Rule(lambda x: not x, "False, as a RetinaNet learns boxes alone"),
     "MODEL.PIXEL_MEAN": each(number),
     "MODEL.PIXEL_STD": each(positive),
     "MODEL.SMALL_RESNET.BLOCKS": each(count),
@@ -78,6 +80,8 @@ RULES = {
     "DATASETS.TRAIN": each(text, least=0),
     "DATASETS.UNLABELED": each(text, least=0),
     "DATASETS.TEST": each(text, least=0),
+    "DATASETS.MAX_BOXES_OUTSIDE": within(0, 1),
+    "DATASETS.MAX_BOXES_UNDER_A_PIXEL": within(0, 1),
     "DATASETS.LABELED_SHARE": share,
     "DATASETS.LABELED_SHARE_SEED": at_least(0),
     "DATALOADER.NUM_WORKERS": at_least(0),
@@ -114,6 +118,7 @@ RULES = {
     "TEST.DETECTIONS_PER_IMAGE": at_least(1),
     # numpy's and torch's seeds; one is added for each worker.
     "SEED": Rule(lambda x: x < 2**31, "below 2147483648; -1 is another one each time"),
+    "SAD.TEACHER.CLASS_NAMES": each(text, least=0),
     "SAD.TEACHER.PRECISION": one_of("float32", "bfloat16", "float16"),
     "SAD.TEACHER.INPUT_SCALE": above(0),
     "SAD.DISTILL.LOSS": one_of("none", "feature_l2", *DISTILLATION_LOSSES),

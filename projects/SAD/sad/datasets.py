@@ -1,16 +1,15 @@
-"""Registration of data sets and the checks that COCO json files need before training."""
+"""Data sets by name: registration from the config, and COCO jsons as Detectron2's dicts."""
 
-import json
 import logging
 import os
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
-from detectron2.data.datasets import load_coco_json
 from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
 
-from .coco_json import check_content
+from .coco_json import CocoJson, Limits, order_of
 from .errors import UserError, did_you_mean, reason
 from .files import inside
 
@@ -33,66 +32,130 @@ def data_path(path: str) -> str:
     return os.path.join(root, os.path.expanduser(path))
 
 
-def register_coco_set(name: str, json_file: str, image_root: str) -> None:
+class ClassOrder(NamedTuple):
+    """The names of a model's classes in the order of its logits, and whose they are."""
+
+    names: list[str]
+    source: str  # such as "MODEL.WEIGHTS model_final.pth", for sentences
+
+
+def register_coco_set(
+    name: str,
+    json_file: str,
+    image_root: str,
+    order: ClassOrder | None = None,
+    *,
+    first: str | None = None,
+    limits: Limits | None = None,
+) -> None:
     """Register a COCO json under `name`; a second registration replaces the first.
 
-    As detectron2's register_coco_instances, with `score` kept and boxes cleaned on loading.
+    As detectron2's register_coco_instances, by our own reader.
+
+    Args:
+        order, limits: see `load_coco_set`.
+        first: where no order is given, the set whose classes are followed once they are known.
     """
     if name in DatasetCatalog:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
-    DatasetCatalog.register(name, lambda: load_coco_set(name, json_file, image_root))
-    MetadataCatalog.get(name).set(json_file=json_file, image_root=image_root, evaluator_type="coco")
+
+    def load():
+        return load_coco_set(name, json_file, image_root, order or known_order(first), limits)
+
+    DatasetCatalog.register(name, load)
+    metadata = MetadataCatalog.get(name)
+    metadata.set(json_file=json_file, image_root=image_root, evaluator_type="coco")
+    if order:
+        metadata.set(thing_classes=list(order.names))
 
 
-def load_coco_set(name: str, json_file: str, image_root: str) -> list[dict]:
-    """Read a COCO json (with or without annotations) into Detectron2's dicts.
+def known_order(name: str | None) -> ClassOrder | None:
+    """The classes of a set that has been read or says them without; else None."""
+    names = name and MetadataCatalog.get(name).get("thing_classes")
+    return ClassOrder(list(names), f"data set {name}") if names else None
 
-    Boxes are clipped to their image and left out when nothing remains; both are counted and logged.
 
+def load_coco_set(
+    name: str,
+    json_file: str,
+    image_root: str,
+    order: ClassOrder | None = None,
+    limits: Limits | None = None,
+) -> list[dict]:
+    """Read a COCO json (with or without annotations) into Detectron2's dicts, by rising image id.
+
+    Boxes are clipped to their image. What is left out is counted and logged; an image of which
+    annotations were left out has their number under "unusable".
+
+    Args:
+        order: categories are numbered by their names in it. None numbers them by rising id.
+        limits: see `sad.coco_json.Limits`.
     Raises:
-        UserError: the json or the image folder is missing, or the json is broken or empty, or lists
-            a file outside the folder.
+        UserError: the json or the image folder is missing, or the json is broken or empty, holds
+            no boxes in pixels, has other classes, or lists a file outside the folder.
     """
-    _check_paths(name, json_file, image_root)
-    try:
-        with PathManager.open(json_file) as file:
-            check_content(json.load(file, object_hook=_without_polygons))
-        dicts = load_coco_json(json_file, image_root, name, extra_annotation_keys=["score"])
-        clipped, dropped = _clean_boxes(dicts)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"data set {name}: {json_file} is no whole json ({error}); write or copy it again"
-        ) from error
-    except Exception as error:  # Detectron2 and pycocotools raise anything
-        raise UserError(
-            f"data set {name}: {json_file} is not in COCO's format ({reason(error)})"
-        ) from error
-    if not dicts:
-        raise UserError(f"data set {name}: {json_file} lists no images")
-    for image in dicts:
-        if not inside(image_root, image["file_name"]):
-            raise UserError(
-                f"data set {name}: {json_file} lists {_short(image['file_name'])}, which lies "
-                f"outside {image_root}; move the image there, or link to it, and mend its file_name"
-            )
-    if not os.path.exists(dicts[0]["file_name"]):
-        raise UserError(
-            f"data set {name}: {json_file} lists {_short(dicts[0]['file_name'])}, which does not "
-            "exist"
-        )
-    if clipped or dropped:
-        logger.warning(
-            f"data set {name}: {clipped} boxes clipped to their image, "
-            f"{dropped} boxes without area left out"
-        )
-    return dicts
+    check_paths(name, json_file, image_root)
+    file = CocoJson(json_file, name)
+    entries = sorted(file.images(), key=lambda image: image["id"])
+    class_of = _number_classes(name, file, order)
+    dicts = {image["id"]: _to_dict(name, file, image, image_root) for image in entries}
+    sizes = {key: (image["width"], image["height"]) for key, image in dicts.items()}
+    clipped = 0
+    for label in file.labels(sizes, limits):
+        annotation = {
+            "iscrowd": label["iscrowd"],
+            "bbox": label["bbox"],
+            "bbox_mode": BoxMode.XYWH_ABS,
+            "category_id": class_of[label["category_id"]],
+        }
+        if "score" in label:
+            annotation["score"] = label["score"]
+        if corners := _clip(label["bbox"], *sizes[label["image_id"]]):
+            clipped += 1
+            annotation["bbox"], annotation["bbox_mode"] = corners, BoxMode.XYXY_ABS
+        dicts[label["image_id"]]["annotations"].append(annotation)
+    for image_id, count in file.unusable.items():
+        dicts[image_id]["unusable"] = count
+    if clipped or file.left_out():
+        counts = [f"{clipped} boxes clipped to their image"] if clipped else []
+        counts += [f"annotations left out: {', '.join(file.left_out())}"] if file.left_out() else []
+        logger.warning(f"data set {name}: {'; '.join(counts)}")
+    first = next(iter(dicts.values()))["file_name"]
+    if not os.path.exists(first):
+        raise UserError(f"{file.where} lists {_short(first)}, which does not exist")
+    return list(dicts.values())
 
 
-def _without_polygons(item: dict) -> dict:
-    """Three quarters of COCO's annotations, which `check_content` would only keep in memory."""
-    item.pop("segmentation", None)
-    return item
+def _number_classes(name: str, file: CocoJson, order: ClassOrder | None) -> dict:
+    """{category id: class}; the names go to the set's metadata."""
+    ids = [category["id"] for category in file.categories]
+    if not ids:  # a list of images
+        return {}
+    names = [category["name"] for category in file.categories]
+    numbers = list(range(len(ids)))
+    if order:
+        numbers = order_of(names, list(order.names), file.where, order.source)
+        names = list(order.names)
+    class_of = dict(zip(ids, numbers, strict=True))
+    MetadataCatalog.get(name).set(thing_classes=names, thing_dataset_id_to_contiguous_id=class_of)
+    return class_of
+
+
+def _to_dict(name: str, file: CocoJson, image: dict, image_root: str) -> dict:
+    path = os.path.join(image_root, image["file_name"])
+    if not inside(image_root, path):
+        raise UserError(
+            f"{file.where} lists {_short(path)}, which lies outside {image_root}; move the image "
+            "there, or link to it, and mend its file_name"
+        )
+    return {
+        "file_name": path,
+        "height": int(image["height"]),
+        "width": int(image["width"]),
+        "image_id": image["id"],
+        "annotations": [],
+    }
 
 
 def _short(path: str) -> str:
@@ -100,71 +163,62 @@ def _short(path: str) -> str:
     return path if len(path) <= 200 else f"{path[:100]}...{path[-97:]}"
 
 
-def _clean_boxes(dicts: list[dict]) -> tuple[int, int]:
-    """Clip boxes to their image, leave out those without area; how many of each."""
-    clipped = dropped = 0
-    for image in dicts:
-        kept = []
-        for annotation in image["annotations"]:
-            # Plain arithmetic: BoxMode.convert takes 20 us a box, and train2017 has 860,000.
-            x0, y0, width, height = annotation["bbox"]
-            x1, y1 = x0 + width, y0 + height
-            inside = (
-                min(max(x0, 0), image["width"]),
-                min(max(y0, 0), image["height"]),
-                min(max(x1, 0), image["width"]),
-                min(max(y1, 0), image["height"]),
-            )
-            if not (inside[2] > inside[0] and inside[3] > inside[1]):  # also when a value is NaN
-                dropped += 1
-                continue
-            if inside != (x0, y0, x1, y1):
-                clipped += 1
-                annotation["bbox"], annotation["bbox_mode"] = list(inside), BoxMode.XYXY_ABS
-            kept.append(annotation)
-        image["annotations"] = kept
-    return clipped, dropped
+def _clip(box: list, width: int, height: int) -> list | None:
+    """Corners within the image, of a box (x, y, width, height) that leaves it."""
+    # Plain arithmetic: BoxMode.convert takes 20 us a box, and train2017 has 860,000.
+    x, y, w, h = box
+    if x >= 0 and y >= 0 and x + w <= width and y + h <= height:
+        return None
+    return [max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)]
 
 
-def register_from_config(cfg) -> None:
-    """Register the sets under DATASETS.REGISTER and check that every set the config names is known.
+def register_from_config(cfg, order: ClassOrder | None = None) -> None:
+    """Register all sets that the config names, to be read by our own reader.
 
+    Those under DATASETS.REGISTER, the built-in ones, and those that Detectron2 registers from a
+    COCO json itself.
+
+    Args:
+        order: of the classes, see `sad.classes.class_order`; None leaves it to the first set.
     Raises:
         UserError: an entry lacks JSON or IMAGES, or a name is not registered.
     """
+    limits = Limits(cfg.DATASETS.MAX_BOXES_OUTSIDE, cfg.DATASETS.MAX_BOXES_UNDER_A_PIXEL)
+    first = next(iter(cfg.DATASETS.TRAIN), None)
+    files = {name: tuple(map(data_path, paths)) for name, paths in BUILTIN.items()}
     for name, entry in cfg.DATASETS.REGISTER.items():
         given = entry if isinstance(entry, dict) else {}
         missing = [key for key in ("JSON", "IMAGES") if not given.get(key)]
         if missing:
             raise UserError(f"DATASETS.REGISTER.{name} lacks {' and '.join(missing)}")
-        register_coco_set(name, data_path(entry["JSON"]), data_path(entry["IMAGES"]))
+        files[name] = data_path(entry["JSON"]), data_path(entry["IMAGES"])
     for key in ("TRAIN", "UNLABELED", "TEST"):
         for name in cfg.DATASETS[key]:
-            if name not in DatasetCatalog:
+            if name not in files and name not in DatasetCatalog:
                 raise UserError(
                     f"DATASETS.{key} names {name!r}, which is no registered data set: "
-                    f"{nearest_set(name)}"
+                    f"{nearest_set(name, files)}"
                 )
+            metadata = MetadataCatalog.get(name)
+            if name not in files and metadata.get("evaluator_type") == "coco":  # Detectron2's own
+                files[name] = metadata.json_file, metadata.image_root
+                if name == first:
+                    order = order or known_order(name)
+    for name, paths in files.items():
+        register_coco_set(name, *paths, order, first=first, limits=limits)
 
 
-def nearest_set(name: str) -> str:
+def nearest_set(name: str, others=()) -> str:
     """What to do about a name that is not registered."""
-    nearest = did_you_mean(name, DatasetCatalog.list())
+    nearest = did_you_mean(name, [*DatasetCatalog.list(), *others])
     return f"add DATASETS.REGISTER.{name} with JSON and IMAGES{nearest}"
 
 
-def check_files(names) -> None:
-    """Also sets that Detectron2 itself registers, COCO's say, must be there.
-
+def check_paths(name: str, json_file: str | None, image_root: str | None) -> None:
+    """
     Raises:
         UserError: naming the data set and the file or folder that is missing.
     """
-    for name in names:
-        metadata = MetadataCatalog.get(name)
-        _check_paths(name, metadata.get("json_file"), metadata.get("image_root"))
-
-
-def _check_paths(name: str, json_file: str | None, image_root: str | None) -> None:
     for what, path in (("annotation file", json_file), ("image folder", image_root)):
         if path and not PathManager.exists(path):
             raise UserError(
@@ -175,6 +229,8 @@ def _check_paths(name: str, json_file: str | None, image_root: str | None) -> No
 
 def read_sets(names) -> list[dict]:
     """The images of registered data sets, with and without boxes.
+
+    The first set decides on the order of the classes where no weights did; the others follow it.
 
     Raises:
         UserError: naming the set that cannot be read, and why.
@@ -190,53 +246,13 @@ def read_sets(names) -> list[dict]:
 
 @contextmanager
 def _named(name: str):
-    """Sets that Detectron2 registers are read by its own code, and that raises anything."""
+    """Sets that are registered in Python are read by the user's own code, which raises anything."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
         raise UserError(f"data set {name} cannot be read ({reason(error)})") from error
-
-
-def check_test_sets(cfg) -> None:
-    """Catch before training what would only stop the evaluation after it.
-
-    Raises:
-        UserError: a set of DATASETS.TEST is broken, has other classes than DATASETS.TRAIN, or its
-            annotations lack a number that COCO's evaluation reads.
-    """
-    train = cfg.DATASETS.TRAIN[0]
-    check_files(cfg.DATASETS.TEST)
-    for name in cfg.DATASETS.TEST:
-        check_test_set(name)
-        of_test, of_train = (MetadataCatalog.get(n).thing_classes for n in (name, train))
-        if list(of_test) != list(of_train):
-            raise UserError(f"data sets {train} and {name} have other classes")
-
-
-def check_test_set(name: str) -> None:
-    """
-    Raises:
-        UserError: the set is broken, or lacks a number that COCO's evaluation reads.
-    """
-    with _named(name):
-        DatasetCatalog.get(name)
-    json_file = MetadataCatalog.get(name).get("json_file")
-    if not json_file:
-        return
-    with open(json_file) as file:
-        annotations = json.load(file).get("annotations", ())
-    lacking = [
-        key
-        for key in ("area", "iscrowd")
-        if any(not isinstance(a.get(key), (int, float)) for a in annotations)
-    ]
-    if lacking:
-        raise UserError(
-            f"data set {name}: annotations of {json_file} lack {' and '.join(lacking)} as "
-            "numbers, which COCO's evaluation reads"
-        )
 
 
 for _name, (_json, _images) in BUILTIN.items():

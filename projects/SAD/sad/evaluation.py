@@ -1,19 +1,26 @@
 """COCO's evaluation of boxes; a set without annotations ends in a file for COCO's server."""
 
+import contextlib
+import io
 import json
 import logging
 import os
 from pathlib import Path
 
+import torch
 from detectron2.data import DatasetMapper, MetadataCatalog, build_detection_test_loader
+from detectron2.data.datasets import convert_to_coco_json
 from detectron2.evaluation import COCOEvaluator
 from detectron2.evaluation.coco_evaluation import COCOeval_opt, _evaluate_predictions_on_coco
 from detectron2.utils import comm
+from pycocotools.coco import COCO
 
+from .coco_json import CocoJson
+from .datasets import read_sets
 from .errors import UserError, reason
-from .loader import check_classes
 from .readers import reader_arguments
 from .resume import preemption
+from .set_checks import check_boxes, check_classes
 
 try:
     import hotcoco
@@ -72,10 +79,16 @@ def build_test_loader(cfg, name: str) -> WholeLoader:
     """Detectron2's loader of a registered test set, which names what it cannot read.
 
     Raises:
-        UserError: the set has another number of classes than the model.
+        UserError: the set has another number of classes than the model, or no box.
     """
-    loader = build_detection_test_loader(cfg, name, mapper=ReadingMapper(cfg, is_train=False))
+    images = read_sets([name])
     check_classes(cfg, (name,))  # which reading brought to light
+    check_boxes(name, images)
+    loader = build_detection_test_loader(
+        images,
+        mapper=ReadingMapper(cfg, is_train=False),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )
     for attribute, value in reader_arguments(loader.num_workers).items():
         setattr(loader, attribute, value)  # Detectron2's function takes no such arguments
     return WholeLoader(loader, name)
@@ -113,6 +126,26 @@ def evaluate_boxes(truth, results: list[dict], image_ids=None):
     return _evaluate_predictions_on_coco(truth, results, cocoeval_fn=COCOeval_opt, **options)
 
 
+def read_truth(json_file: str) -> COCO:
+    """The boxes of a COCO json that training would take, as pycocotools indexes them.
+
+    Numbered anew: no AP depends on the ids of annotations. They are not clipped, as COCO's are not.
+
+    Raises:
+        UserError: see `CocoJson`.
+    """
+    file = CocoJson(json_file)
+    images = list(file.images())
+    truth = COCO()
+    truth.dataset = {"info": {}, "images": images, "categories": file.categories}
+    if file.has_annotations:
+        sizes = {image["id"]: (image["width"], image["height"]) for image in images}
+        truth.dataset["annotations"] = list(file.labels(sizes))
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+    return truth
+
+
 class BoxEvaluator(COCOEvaluator):
     """COCOEvaluator of boxes, with a fast library where there is one.
 
@@ -125,9 +158,19 @@ class BoxEvaluator(COCOEvaluator):
         Args:
             name: of the method, a part of the submission's name.
         """
-        super().__init__(dataset_name, tasks=("bbox",), output_dir=output_dir)
+        # Not COCOEvaluator's __init__, which reads the json by other rules than training does.
+        self._logger = logger
+        self._distributed = True
+        self._output_dir = output_dir
+        self._cpu_device = torch.device("cpu")
+        self._metadata = MetadataCatalog.get(dataset_name)
+        json_file = self._metadata.get("json_file")
+        if not json_file:  # a set that is registered in Python
+            json_file = os.path.join(output_dir, f"{dataset_name}_coco_format.json")
+            convert_to_coco_json(dataset_name, json_file, allow_cached=False)
+        self._coco_api = read_truth(json_file)
+        self._do_evaluation = "annotations" in self._coco_api.dataset
         self.results_file = os.path.join(output_dir, "coco_instances_results.json")
-        json_file = MetadataCatalog.get(dataset_name).json_file
         self.submission_file = os.path.join(output_dir, submission_name(json_file, name))
 
     def process(self, inputs, outputs):

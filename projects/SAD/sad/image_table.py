@@ -10,7 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image
 from tqdm import tqdm
 
-from .coco_json import read_coco
+from .coco_json import CocoJson
 from .errors import UserError, reason
 from .files import inside
 
@@ -52,7 +52,8 @@ class ImageTable:
         with open(os.path.join(self.folder, ENTRIES), "rb") as file:
             for start, length in zip(rows["start"].tolist(), rows["length"].tolist(), strict=True):
                 file.seek(start)
-                yield json.loads(file.read(length))
+                # NaN in a field that nothing here reads, but that goes into the hard targets' json.
+                yield json.loads(file.read(length), parse_constant=lambda _: None)
 
     @classmethod
     def write(cls, folder: str, entries: Iterable[dict]) -> "ImageTable":
@@ -79,9 +80,9 @@ def list_json(folder: str, image_root: str, image_json: str) -> tuple[ImageTable
     """The images of a COCO json, kept in `folder`, and {position: why it cannot be read}.
 
     Raises:
-        UserError: see `read_coco`; also for a file outside the folder `image_root`.
+        UserError: see `CocoJson`; also for a file outside the folder `image_root`.
     """
-    entries = (image for _, image in read_coco(image_json, ("images",)))
+    entries = CocoJson(image_json, whole=False).images()
     images, unreadable = ImageTable.write(folder, entries), {}
     for position, entry in enumerate(images.entries(slice(None))):
         path = os.path.join(image_root, entry["file_name"])

@@ -48,7 +48,7 @@ def slice_file(full_config: str, weights: str, narrow_config: str, output: str) 
     if not weights:
         raise UserError(f"{full_config} has no MODEL.WEIGHTS: give --weights")
     checkpointer = _RecordingCheckpointer(full)
-    checkpointer.load(weights)
+    names = checkpointer.load(weights).get("class_names")
     loaded = {k: x for k, x in full.state_dict().items() if k not in checkpointer.not_loaded}
     lacking = [key for key in full.state_dict() if BOTTOM_UP in key and key not in loaded]
     if lacking:
@@ -69,7 +69,7 @@ def slice_file(full_config: str, weights: str, narrow_config: str, output: str) 
             "channels: give weights with batch statistics, for example "
             "detectron2://ImageNetPretrained/torchvision/R-50.pkl"
         )
-    _write(sliced, output)
+    _write(sliced, output, {"class_names": names} if names else {})
     return len(sliced)
 
 
@@ -209,7 +209,7 @@ def _check_output(output: str) -> None:
         raise UserError(f"--output {output} is a folder: name the .pth to write in it")
 
 
-def _write(weights: dict[str, Tensor], output: str) -> None:
+def _write(weights: dict[str, Tensor], output: str, more: dict | None = None) -> None:
     make_folder(os.path.dirname(os.path.abspath(output)), "--output in")
     with atomic_write(output, "wb") as file:
-        torch.save({"model": weights, "matching_heuristics": True}, file)
+        torch.save({"model": weights, "matching_heuristics": True, **(more or {})}, file)

@@ -4,10 +4,11 @@ import logging
 import os
 import shutil
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 
-from .coco_json import count_instances
+from .coco_json import CocoJson, Limits, count_instances, order_of
 from .config import get_sad_cfg
 from .errors import UserError
 from .files import make_folder, sha256
@@ -31,10 +32,11 @@ class LabelingJob:
     weights: str
     weights_sha256: str
     opts: list[str]
+    class_names: list[str]  # of the teacher, in the order of its logits
     image_root: str
     images: ImageTable
     unreadable: dict[int, str]  # position in images -> reason, as far as known before inference
-    categories: list[dict]  # in the teacher's class order
+    categories: list[dict]  # one for each of class_names
     labels_json: str | None  # annotations of these very images by people, if there are any
     calibration: dict  # threshold (None: to be calibrated), target_mean, labeled_json, ...
     output: str
@@ -79,19 +81,21 @@ def prepare(
     batch_size: int = 8,
     max_unreadable: float = 0.01,
     opts=(),
+    class_names=(),
 ) -> LabelingJob:
     """Read the lists and check everything that can be wrong before inference.
 
     Args:
-        config_file, weights, opts: the teacher, see `sad.teacher.load_retinanet`.
+        config_file, weights, opts, class_names: the teacher, see `sad.teacher.load_retinanet`.
         image_root: folder of the images; without `image_json` all images below it are labelled.
         output: the json to write. Beside it come the report and, while the job runs, a folder for
             the processes' detections, which all machines must see. What an interrupted run of the
             same job has left there is kept.
         image_json: image-info json (no annotations) or COCO json. With annotations, the hard
             targets are measured against them.
-        labeled_json: labelled set; gives the classes and, unless one of the next two is given,
+        labeled_json: labelled set; gives the categories and, unless one of the next two is given,
             the mean number of instances per image (over all its images, also those with none).
+            Its categories are matched with the teacher's classes by name.
         labeled_share: DATASETS.LABELED_SHARE and its seed: the mean is that of these images only.
         target_mean, threshold: wanted mean of instances per image, or the score threshold itself.
         max_unreadable: the run stops when more than this share of the images cannot be read.
@@ -107,26 +111,26 @@ def prepare(
         raise UserError(f"image folder {image_root} does not exist")
     if os.path.isdir(output):
         raise UserError(f"--output {output} is a folder: name the json to write in it")
-    _, teacher_cfg = load_retinanet(config_file, weights, "meta", opts)
-    own_categories, own_instances = count_instances(image_json) if image_json else ([], {})
-    categories, instances = own_categories, own_instances
-    if labeled_json:
-        categories, instances = count_instances(labeled_json)
-    source = labeled_json or image_json or image_root
-    if not categories:
-        raise UserError(f"{source} names no classes: give --labeled-json, its categories are used")
-    num_classes = teacher_cfg.MODEL.RETINANET.NUM_CLASSES
-    if len(categories) != num_classes:
+    teacher, teacher_cfg = load_retinanet(config_file, weights, "meta", opts, class_names)
+    names = teacher.class_names
+    if not names:
         raise UserError(
-            f"{source} has {len(categories)} classes, but the teacher of {config_file} has "
-            f"{num_classes} (MODEL.RETINANET.NUM_CLASSES)"
+            f"the teacher's weights {weights} do not name their classes: give --class-names, the "
+            "names in the order of its logits"
         )
+    limits = Limits(
+        teacher_cfg.DATASETS.MAX_BOXES_OUTSIDE, teacher_cfg.DATASETS.MAX_BOXES_UNDER_A_PIXEL
+    )
+    own, own_instances = count_instances(image_json, limits) if image_json else (None, {})
+    labeled, instances = count_instances(labeled_json, limits) if labeled_json else (own, {})
     has_labels = any(own_instances.values())
-    if has_labels and _names(own_categories) != _names(categories):
-        raise UserError(f"{image_json} has annotations of other classes than {source}")
+    files = [file for file in (labeled or own, own if has_labels else None) if file]
+    ordered = [in_order(file.categories, names, file.where) for file in files if file.categories]
+    numbered = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
+    categories = ordered[0] if ordered else numbered
     calibration = {"threshold": threshold, "target_mean": target_mean}
     if target_mean is None and threshold is None:
-        calibration |= _wanted_mean(labeled_json, instances, *labeled_share)
+        calibration |= _wanted_mean(labeled, instances, *labeled_share)
     weights_sha256 = _sha256(weights)
     make_folder(os.path.dirname(output) or ".", "--output in")
     shards = os.path.splitext(output)[0] + "_labelling"
@@ -141,6 +145,7 @@ def prepare(
         weights,
         weights_sha256,
         list(opts),
+        names,
         image_root,
         images,
         unreadable,
@@ -170,20 +175,32 @@ def _bytes(path: str) -> int:
         return -1
 
 
-def _names(categories: list[dict]) -> list[str]:
-    return [category["name"] for category in categories]
+def in_order(categories: list[dict], names: list[str], where: str) -> list[dict]:
+    """The categories in the order of the teacher's classes, by name.
+
+    Raises:
+        UserError: they have other names.
+    """
+    own_names = [category["name"] for category in categories]
+    numbers = order_of(own_names, names, where, "the teacher")
+    return [
+        category for _, category in sorted(zip(numbers, categories, strict=True), key=itemgetter(0))
+    ]
 
 
-def _wanted_mean(labeled_json: str, instances: dict, share: float, seed: int) -> dict:
+def _wanted_mean(labeled: CocoJson, instances: dict, share: float, seed: int) -> dict:
     """The mean number of instances of the labelled images, and where it comes from."""
     if share < 1:
         chosen = choose_share([{"id": image_id} for image_id in instances], share, seed, key="id")
         instances = {image["id"]: instances[image["id"]] for image in chosen}
     total = sum(instances.values())
     if not total:
-        raise UserError(f"{labeled_json} has no annotated instances to calibrate with")
+        raise UserError(
+            f"{labeled.where} has no boxes to calibrate the score threshold with: "
+            f"{labeled.why_no_boxes()}"
+        )
     return {
-        "labeled_json": labeled_json,
+        "labeled_json": labeled.path,
         "labeled_images": len(instances),
         "labeled_instances": total,
         "target_mean": total / len(instances),

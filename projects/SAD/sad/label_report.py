@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tabulate import tabulate
 
 from . import pseudo_labels
-from .coco_json import read_coco
+from .coco_json import CocoJson
 from .files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -145,16 +145,14 @@ def summarize(
 
 def _quality(labels_json: str, excerpt: dict) -> dict:
     """Precision and recall of the hard targets by people's labels; the classes' ids may differ."""
-    image_ids = {image["id"] for image in excerpt["images"]}
-    own_ids, labels = [], []
-    for section, item in read_coco(labels_json):
-        if section == "categories":
-            own_ids.append(item["id"])
-        elif section == "annotations" and item["image_id"] in image_ids:
-            labels.append(item)
-    ids = [category["id"] for category in excerpt["categories"]]
-    new_id = dict(zip(sorted(own_ids), ids, strict=True))
-    labels = [{**label, "category_id": new_id[label["category_id"]]} for label in labels]
+    file = CocoJson(labels_json, whole=False)
+    sizes = {image["id"]: (image["width"], image["height"]) for image in excerpt["images"]}
+    image_ids = set(sizes)
+    id_of = {category["name"]: category["id"] for category in excerpt["categories"]}
+    new_id = {category["id"]: id_of[category["name"]] for category in file.categories}
+    labels = [
+        {**label, "category_id": new_id[label["category_id"]]} for label in file.labels(sizes)
+    ]
     rates = pseudo_labels.precision_recall(
         labels, excerpt["annotations"], sorted(image_ids), excerpt["categories"]
     )

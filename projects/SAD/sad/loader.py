@@ -1,29 +1,30 @@
 """Labelled and unlabelled images mixed; a sample depends on its seed and place in the mix alone."""
 
 import itertools
-from collections import defaultdict
+import logging
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from detectron2.data import DatasetFromList, MetadataCatalog
-from detectron2.data.build import (
-    filter_images_with_only_crowd_annotations,
-    trivial_batch_collator,
-)
+from detectron2.data.build import trivial_batch_collator
 from detectron2.data.detection_utils import SizeMismatchError
 from detectron2.data.samplers import TrainingSampler
 from detectron2.utils import comm
 from PIL.Image import DecompressionBombError
+from tabulate import tabulate
 
 from .dataset_mapper import SADDatasetMapper
-from .datasets import check_files, read_sets
+from .datasets import read_sets
 from .errors import UserError
 from .label_share import choose_share
 from .read_once import collector_paused, once_per_machine
 from .readers import reader_arguments
+from .set_checks import check_classes, check_files, has_boxes, why_no_boxes
+
+logger = logging.getLogger(__name__)
 
 MIXES = ("alternate", "union", "ratio")
 
@@ -193,30 +194,85 @@ def _read(cfg) -> tuple[MixedDataset, list[bool] | None, dict[str, dict]]:
     """The images, which of them are wide where that counts, and the sets' metadata."""
     # Read with every image and whatever classes there are, so that the checks can name them.
     labeled, unlabeled = map(read_sets, (cfg.DATASETS.TRAIN, cfg.DATASETS.UNLABELED))
-    _check_annotations(cfg, unlabeled)
+    names = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED)
+    check_classes(cfg, names)
     labeled = choose_share(labeled, cfg.DATASETS.LABELED_SHARE, cfg.DATASETS.LABELED_SHARE_SEED)
-    with_boxes = filter_images_with_only_crowd_annotations(labeled)
-    if not with_boxes:
-        raise UserError(f"DATASETS.TRAIN {', '.join(cfg.DATASETS.TRAIN)} holds no boxes")
-    if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
-        labeled = with_boxes
-    if not cfg.MODEL.MASK_ON:
-        labeled = [_without_masks(image) for image in labeled]
+    labeled = _choose_labeled(cfg, labeled)
+    _check_hard_targets(cfg, unlabeled)
     groups = None
     if cfg.DATALOADER.ASPECT_RATIO_GROUPING:
         groups = [item["width"] > item["height"] for item in labeled + unlabeled]
     dataset = MixedDataset(labeled, unlabeled, SADDatasetMapper(cfg, is_train=True))
-    names = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED)
     return dataset, groups, {name: MetadataCatalog.get(name).as_dict() for name in names}
 
 
-def _without_masks(image: dict) -> dict:
-    """The mapper would leave them out of each sample; of COCO's entries they are two thirds."""
-    boxes = [
-        {key: value for key, value in annotation.items() if key != "segmentation"}
+def _choose_labeled(cfg, images: list[dict]) -> list[dict]:
+    """The labelled images to train on, after their numbers are logged.
+
+    Images whose annotations are all crowds or unusable are no negatives: they are left out.
+    """
+    sets = ", ".join(cfg.DATASETS.TRAIN)
+    with_boxes = [image for image in images if has_boxes(image)]
+    if not with_boxes:
+        why = {name: why_no_boxes(name) for name in cfg.DATASETS.TRAIN}
+        raise UserError(
+            f"DATASETS.TRAIN {sets} holds no boxes: "
+            f"{'; '.join(why.values()) or 'there are no annotations'}"
+        )
+    empty = sum(not (image["annotations"] or image.get("unusable")) for image in images)
+    if other := len(images) - len(with_boxes) - empty:
+        logger.warning(
+            f"{other} of {len(images)} labelled images ({sets}) hold only crowds or unusable "
+            "annotations and are left out"
+        )
+    keeps_empty = not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    if empty:
+        what = "trained on as negatives" if keeps_empty else "left out"
+        logger.info(
+            f"{empty} of {len(images)} labelled images ({sets}) have no box and are {what} "
+            f"(DATALOADER.FILTER_EMPTY_ANNOTATIONS {not keeps_empty})"
+        )
+    classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).thing_classes
+    counts = _count_classes("training labels", with_boxes, classes)
+    if without := [name for name, count in zip(classes, counts, strict=True) if not count]:
+        logger.warning(
+            f"{len(without)} of {len(classes)} classes have no training label, so nothing learns "
+            f"them from people: {', '.join(without[:10])}{', ...' if without[10:] else ''}"
+        )
+    if keeps_empty:
+        return [i for i in images if has_boxes(i) or not (i["annotations"] or i.get("unusable"))]
+    return with_boxes
+
+
+def _check_hard_targets(cfg, images: list[dict]) -> None:
+    if not images:
+        return
+    sets = ", ".join(cfg.DATASETS.UNLABELED)
+    classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).thing_classes
+    if any(map(has_boxes, images)):
+        _count_classes(f"pseudo-labels of {sets}", images, classes)
+    elif "hard" in cfg.SAD.TARGETS.UNLABELED:
+        why = "; ".join(filter(None, map(why_no_boxes, cfg.DATASETS.UNLABELED)))
+        raise UserError(
+            f"SAD.TARGETS.UNLABELED asks for hard targets, but {sets} holds no boxes"
+            f"{f' ({why})' if why else ''}: write them with scripts/label_unlabeled.py"
+        )
+
+
+def _count_classes(what: str, images: list[dict], classes: list[str]) -> list[int]:
+    """Instances of each class, which are logged."""
+    # Not by Detectron2's function: it logs once a process, and the check before the run is silent.
+    found = Counter(
+        annotation["category_id"]
+        for image in images
         for annotation in image["annotations"]
-    ]
-    return {**image, "annotations": boxes}
+        if not annotation.get("iscrowd", 0)
+    )
+    counts = [found[number] for number in range(len(classes))]
+    rows = [*zip(classes, counts, strict=True), ("total", sum(counts))]
+    table = tabulate(rows, ["class", "instances"])
+    logger.info(f"Distribution of instances of the {what}:\n{table}")
+    return counts
 
 
 def check_before_reading(cfg) -> None:
@@ -234,36 +290,3 @@ def check_before_reading(cfg) -> None:
     if not cfg.DATASETS.TRAIN:
         raise UserError("DATASETS.TRAIN is empty: name a labelled data set")
     check_files((*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED))
-
-
-def check_classes(cfg, names) -> None:
-    """Of those data sets whose classes are known, as COCO's are before any file is read.
-
-    Raises:
-        UserError: the sets have different ones, or another number than the model.
-    """
-    of_sets = {name: list(MetadataCatalog.get(name).get("thing_classes", ())) for name in names}
-    known = [name for name in names if of_sets[name]]
-    for name in known:
-        first = of_sets[known[0]]
-        if of_sets[name] != first:
-            other = next(pair for pair in zip_longest(first, of_sets[name]) if pair[0] != pair[1])
-            raise UserError(
-                f"data sets {known[0]} and {name} have other classes, the first of them "
-                f"{other[0]!r} and {other[1]!r}: both must list the same in the same order"
-            )
-        if len(first) != cfg.MODEL.RETINANET.NUM_CLASSES:
-            raise UserError(
-                f"MODEL.RETINANET.NUM_CLASSES is {cfg.MODEL.RETINANET.NUM_CLASSES}, it must be "
-                f"{len(first)}: data set {name} has so many classes"
-            )
-
-
-def _check_annotations(cfg, unlabeled: list[dict]) -> None:
-    check_classes(cfg, (*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED))
-    hard = "hard" in cfg.SAD.TARGETS.UNLABELED
-    if unlabeled and hard and not any(item["annotations"] for item in unlabeled):
-        raise UserError(
-            f"SAD.TARGETS.UNLABELED asks for hard targets, but {', '.join(cfg.DATASETS.UNLABELED)} "
-            "holds no boxes: write them with scripts/label_unlabeled.py"
-        )

@@ -14,11 +14,11 @@ from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 
 from .checkpoint import SADCheckpointer
-from .datasets import check_files, check_test_set, check_test_sets
 from .errors import UserError
-from .loader import build_mixed_loader, check_before_reading, check_classes
+from .loader import build_mixed_loader, check_before_reading
 from .resume import check_same_run, describe_run
 from .sad_retinanet import SADRetinaNet
+from .set_checks import check_classes, check_files, check_test_sets
 from .teacher import build_retinanet, build_teacher, fill
 from .trainer import derive_schedule
 
@@ -73,8 +73,7 @@ def check_evaluation(cfg, resume: bool) -> None:
     with _silent():
         _check_weights(cfg, _without_memory(cfg), resume, strict=True)
         if _is_small(cfg.DATASETS.TEST):
-            for name in cfg.DATASETS.TEST:
-                check_test_set(name)
+            check_test_sets(cfg)
         check_classes(cfg, cfg.DATASETS.TEST)
 
 

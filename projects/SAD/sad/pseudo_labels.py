@@ -11,7 +11,6 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from .coco_json import has_area
 from .files import atomic_write
 
 DETECTION = np.dtype(
@@ -138,7 +137,7 @@ def precision_recall(
     count neither way.
 
     Args:
-        labels: annotations by people, with image_id, category_id, bbox and perhaps iscrowd.
+        labels: boxes by people, with image_id, category_id, bbox and perhaps iscrowd.
         targets: annotations by the teacher, of the same categories.
         image_ids: the images to look at, those without any target included.
         categories: COCO categories.
@@ -148,7 +147,7 @@ def precision_recall(
     """
     labels = [  # numbered from 1: COCOeval takes a match to id 0 for no match
         {"iscrowd": 0, **label, "id": number, "area": label["bbox"][2] * label["bbox"][3]}
-        for number, label in enumerate(filter(has_area, labels), start=1)
+        for number, label in enumerate(labels, start=1)
     ]
     with contextlib.redirect_stdout(io.StringIO()):
         truth, prediction = COCO(), COCO()

@@ -20,7 +20,7 @@ from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 
-from .config import get_sad_cfg, training_settings
+from .config import distills, get_sad_cfg, training_settings
 from .errors import RESUME_EXIT_CODE, UserError
 from .files import sha256
 
@@ -57,7 +57,7 @@ def describe_run(cfg) -> dict:
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED):
         if json_file := MetadataCatalog.get(name).get("json_file"):
             described[f"the sha256 of {name}'s annotations"] = sha256(json_file)
-    if cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet" and cfg.SAD.DISTILL.LOSS != "none":
+    if distills(cfg):
         teacher = cfg.SAD.TEACHER
         described["the sha256 of SAD.TEACHER.WEIGHTS"] = sha256(teacher.WEIGHTS)
         settings = training_settings(get_sad_cfg(teacher.CONFIG_FILE))

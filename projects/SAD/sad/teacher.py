@@ -13,7 +13,9 @@ from detectron2.modeling.meta_arch.dense_detector import permute_to_N_HWA_K
 from torch import Tensor
 
 from .checkpoint import SADCheckpointer
+from .classes import check_same_classes, given_names
 from .config import get_sad_cfg
+from .datasets import ClassOrder
 from .errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -52,18 +54,21 @@ def order_memory(model, cfg):
     return model.to(memory_format=torch.channels_last) if cfg.MODEL.CHANNELS_LAST else model
 
 
-def fill(model, weights: str, *, strict: bool) -> None:
+def fill(model, weights: str, *, strict: bool) -> list[str] | None:
     """Load weights; a model on device "meta" only compares their names and shapes with its own.
+
+    Returns:
+        the names of their classes, where they have any.
 
     Raises:
         UserError: see `SADCheckpointer`.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*copying from a non-meta parameter")
-        SADCheckpointer(model, strict=strict).load(weights)
+        return SADCheckpointer(model, strict=strict).load(weights).get("class_names")
 
 
-def load_retinanet(config_file: str, weights: str, device: str, opts=()):
+def load_retinanet(config_file: str, weights: str, device: str, opts=(), class_names=()):
     """Build the RetinaNet a yaml describes, fill it with weights, freeze it.
 
     Args:
@@ -71,10 +76,13 @@ def load_retinanet(config_file: str, weights: str, device: str, opts=()):
         weights: a checkpoint of this project, of Detectron2 or of its model zoo.
         device: "meta" for a check without memory, see `build_retinanet`.
         opts: KEY VALUE pairs on top of the yaml.
+        class_names: see SAD.TEACHER.CLASS_NAMES; else those of the yaml.
     Returns:
-        (model in eval mode without gradients, its frozen config)
+        (model in eval mode without gradients, its frozen config). The model has `class_names`, in
+        the order of its logits, or None where neither its weights nor anybody else names them.
     Raises:
-        UserError: the files are absent, the yaml is no RetinaNet's, or any key does not match.
+        UserError: the files are absent, the yaml is no RetinaNet's, any key does not match, or the
+            names are not as many as the classes or not those of the weights.
     """
     cfg = get_sad_cfg(config_file, opts)
     if cfg.MODEL.META_ARCHITECTURE not in ("RetinaNet", "SADRetinaNet"):
@@ -89,7 +97,16 @@ def load_retinanet(config_file: str, weights: str, device: str, opts=()):
     cfg.freeze()
     try:
         model = build_retinanet(cfg)
-        fill(model, weights, strict=True)
+        names = fill(model, weights, strict=True)
+        given = given_names(class_names or cfg.SAD.TEACHER.CLASS_NAMES)
+        if names and given:
+            check_same_classes(given, ClassOrder(names, "the weights"), "the class names given")
+        model.class_names = names or given or None
+        if model.class_names and len(model.class_names) != model.num_classes:
+            raise UserError(
+                f"{len(model.class_names)} class names for {model.num_classes} classes "
+                "(MODEL.RETINANET.NUM_CLASSES)"
+            )
     except UserError as error:
         raise UserError(f"{config_file} with {weights}: {error}") from error
     return model.requires_grad_(False).eval(), cfg
@@ -99,7 +116,7 @@ def build_teacher(cfg):
     """The teacher named by SAD.TEACHER, on MODEL.DEVICE: (model, config it was trained with).
 
     Raises:
-        UserError: see `load_retinanet`; also when a key is not set.
+        UserError: see `load_retinanet`; also when a key is not set, or nobody names the classes.
     """
     for key in ("CONFIG_FILE", "WEIGHTS"):
         if not cfg.SAD.TEACHER[key]:
@@ -108,7 +125,18 @@ def build_teacher(cfg):
                 "or switch distillation off with SAD.DISTILL.LOSS none"
             )
     logger.info(f"Teacher: {cfg.SAD.TEACHER.CONFIG_FILE}, weights {cfg.SAD.TEACHER.WEIGHTS}")
-    return load_retinanet(cfg.SAD.TEACHER.CONFIG_FILE, cfg.SAD.TEACHER.WEIGHTS, cfg.MODEL.DEVICE)
+    teacher, teacher_cfg = load_retinanet(
+        cfg.SAD.TEACHER.CONFIG_FILE,
+        cfg.SAD.TEACHER.WEIGHTS,
+        cfg.MODEL.DEVICE,
+        class_names=cfg.SAD.TEACHER.CLASS_NAMES,
+    )
+    if not teacher.class_names:
+        raise UserError(
+            f"the teacher's weights {cfg.SAD.TEACHER.WEIGHTS} do not name their classes: give "
+            "SAD.TEACHER.CLASS_NAMES, the names in the order of its logits"
+        )
+    return teacher, teacher_cfg
 
 
 def check_same_logits(student, teacher, scale: float = 1.0) -> None:

@@ -6,11 +6,14 @@ import os
 import weakref
 
 import torch
+from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, hooks
 from detectron2.utils import comm
 
 from .checkpoint import BestWeights, SADCheckpointer
-from .datasets import check_test_sets
+from .classes import check_same_classes
+from .config import distills
+from .datasets import ClassOrder
 from .errors import UserError
 from .evaluation import BoxEvaluator, build_test_loader
 from .loader import build_mixed_loader
@@ -23,6 +26,7 @@ from .resume import (
     preemption,
 )
 from .sad_retinanet import SADRetinaNet
+from .set_checks import check_test_sets
 from .step import SADStep
 from .teacher import build_teacher, order_memory
 
@@ -62,9 +66,8 @@ def derive_schedule(cfg, world_size: int):
 def describe_start(cfg, num_labeled: int, num_unlabeled: int, world_size: int) -> str:
     """Effective batch, mix and learning rate in one line; `cfg` is that of `derive_schedule`."""
     solver, mix = cfg.SOLVER, cfg.SAD.LOADER.MIX
-    distills = cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet" and cfg.SAD.DISTILL.LOSS != "none"
     labeled, unlabeled = (
-        "+".join(name for name in names if name == "hard" or distills) or "none"
+        "+".join(name for name in names if name == "hard" or distills(cfg)) or "none"
         for names in (cfg.SAD.TARGETS.LABELED, cfg.SAD.TARGETS.UNLABELED)
     )
     steps = solver.ACCUMULATION_STEPS
@@ -109,6 +112,10 @@ class SADTrainer(DefaultTrainer):
             model.attach_teacher(build_teacher(cfg)[0])
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
+        self.class_names = list(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).thing_classes)
+        if teacher := getattr(model, "teacher", None):
+            order = ClassOrder(teacher.class_names, "the teacher")
+            check_same_classes(self.class_names, order, f"data set {cfg.DATASETS.TRAIN[0]}")
         images = data_loader.batch_sampler
         logger.info(
             describe_start(cfg, images.num_labeled, images.num_unlabeled, comm.get_world_size())
@@ -126,6 +133,7 @@ class SADTrainer(DefaultTrainer):
             model,
             cfg.OUTPUT_DIR,
             keep=cfg.SOLVER.CHECKPOINTS_TO_KEEP,
+            class_names=self.class_names,
             trainer=weakref.proxy(self),
             **extra,
         )
@@ -158,9 +166,8 @@ class SADTrainer(DefaultTrainer):
         if comm.is_main_process() and period > 0 and cfg.DATASETS.TEST:
             test_sets = cfg.DATASETS.TEST
             metric = "bbox/AP" if len(test_sets) == 1 else f"{test_sets[0]}/bbox/AP"
-            best = BestCheckpointer(
-                period, BestWeights(self._trainer.model, cfg.OUTPUT_DIR), metric
-            )
+            weights = BestWeights(self._trainer.model, cfg.OUTPUT_DIR, class_names=self.class_names)
+            best = BestCheckpointer(period, weights, metric)
         self.after_checkpoint = [hook for hook in (evaluation, best, writer) if hook]
         return [*first, self.history, checkpoint, *self.after_checkpoint]
 
@@ -212,7 +219,7 @@ class SADTrainer(DefaultTrainer):
         return build_test_loader(cfg, dataset_name)
 
     def state_dict(self):
-        return {**super().state_dict(), "run": self.run}
+        return {**super().state_dict(), "run": self.run, "class_names": self.class_names}
 
     def load_state_dict(self, state):
         """
@@ -225,6 +232,8 @@ class SADTrainer(DefaultTrainer):
                 "Detectron2's own: start from its weights (MODEL.WEIGHTS) in another OUTPUT_DIR"
             )
         check_same_run(state["run"], self.run)
+        order = ClassOrder(state["class_names"], f"the run in {self.cfg.OUTPUT_DIR}")
+        check_same_classes(self.class_names, order, f"data set {self.cfg.DATASETS.TRAIN[0]}")
         super().load_state_dict(state)
 
     @classmethod

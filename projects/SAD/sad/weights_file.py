@@ -6,6 +6,7 @@ Detectron2's model zoos, goes through an unpickler that makes arrays and plain v
 """
 
 import hashlib
+import json
 import os
 import pickle
 import pickletools
@@ -42,7 +43,8 @@ def read_weights(path: str) -> dict:
 
     Returns:
         "model": name -> tensor, on the CPU; beside it whatever else the file holds. Where there is
-        "matching_heuristics", Detectron2 is to find the layers that the names mean.
+        "matching_heuristics", Detectron2 is to find the layers that the names mean; "class_names"
+        are the names of the classes in the order of the logits.
     Raises:
         UserError: the file is not the one that its name promises.
         UnreadableError: it is absent, broken, or holds anything but tensors and plain values.
@@ -62,6 +64,8 @@ def read_weights(path: str) -> dict:
         if "model" not in content:
             content = {"model": content}
         model = {key: _to_tensor(key, value) for key, value in content["model"].items()}
+        if not _are_names(content.get("class_names", [])):
+            raise TypeError("class_names are no list of texts")
         return {**content, "model": model}
     except Exception as error:  # a broken file can raise anything
         raise UnreadableError(
@@ -95,7 +99,9 @@ def check_download(path: str) -> None:
 
 
 def write_safetensors(weights: str, output: str) -> int:
-    """Write the model of a weights file as .safetensors, bit for bit; its flags go along.
+    """Write the model of a weights file as .safetensors, bit for bit.
+
+    Its flags and class names go along.
 
     Returns:
         number of tensors written.
@@ -106,6 +112,8 @@ def write_safetensors(weights: str, output: str) -> int:
         raise UserError(f"--output is {output}, it must end in .safetensors")
     content = read_weights(weights)
     metadata = {key: str(content[key]) for key in FLAGS if key in content}
+    if "class_names" in content:
+        metadata["class_names"] = json.dumps(content["class_names"])
     # The format has neither views nor two names for one tensor.
     copies = (x.clone(memory_format=torch.contiguous_format) for x in content["model"].values())
     model = dict(zip(content["model"], copies, strict=True))
@@ -122,6 +130,8 @@ def _read_safetensors(path: str) -> dict:
     content |= {key: metadata[key] for key in FLAGS if key in metadata}
     if "matching_heuristics" in metadata:
         content["matching_heuristics"] = metadata["matching_heuristics"] == "True"
+    if "class_names" in metadata:
+        content["class_names"] = json.loads(metadata["class_names"])
     return content
 
 
@@ -146,6 +156,10 @@ def _from_pycls(content: dict) -> dict:
         if not key.endswith("num_batches_tracked")
     }
     return {"model": model, "__author__": "pycls", "matching_heuristics": True}
+
+
+def _are_names(value) -> bool:
+    return type(value) is list and all(type(name) is str for name in value)
 
 
 def _to_tensor(key: str, value) -> torch.Tensor:

@@ -77,7 +77,8 @@ def write_weights(cfg, samples: list[dict], candidates: int, path: str) -> None:
     limit = (logits * 1.5 / logits.std()).topk(candidates * len(samples)).values[-1]
     threshold = cfg.MODEL.RETINANET.SCORE_THRESH_TEST
     head.cls_score.bias.fill_(math.log(threshold / (1 - threshold)) - limit)
-    torch.save({"model": model.state_dict()}, path)
+    names = [f"class {number}" for number in range(model.num_classes)]
+    torch.save({"model": model.state_dict(), "class_names": names}, path)
 
 
 class Collector(DatasetEvaluator):
@@ -122,9 +123,7 @@ def measure(case, options: Options, folder: Path) -> dict[str, dict]:
     root = folder / "images"
     root.mkdir(parents=True)
     images = write_images(root, count, sizes)
-    (folder / "images.json").write_text(
-        json.dumps({"images": images, "categories": _categories(config_file)})
-    )
+    (folder / "images.json").write_text(json.dumps({"images": images}))
     cfg = get_sad_cfg(config_file, opts)
     cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.DEVICE = "RetinaNet", options.device
     entries = [
@@ -171,11 +170,6 @@ def measure(case, options: Options, folder: Path) -> dict[str, dict]:
         row["boxes/image"] = len(boxes) / count
         row["boxes found again"] = found_again(expected, boxes)
     return rows
-
-
-def _categories(config_file: str) -> list[dict]:
-    classes = get_sad_cfg(config_file).MODEL.RETINANET.NUM_CLASSES
-    return [{"id": number, "name": f"class {number}"} for number in range(classes)]
 
 
 def _arm(model, cfg, job, shards):
