@@ -9,6 +9,7 @@
 configs/tables.yaml says which config is which row. Every row and seed is one run of train_net.py;
 teachers and hard targets are shared. Finished results are kept in docs/results/<benchmark>.json and
 used again while their settings are the same, so an interrupted command goes on where it was.
+Claims are judged over every seed that is known.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import json
 import os
 import shlex
 import sys
+from functools import cached_property
 from pathlib import Path
 
 # First of all: where Detectron2 is missing, this says how to get it.
@@ -45,7 +47,7 @@ def parse_args(spec: dict) -> argparse.Namespace:
     parser.add_argument("--table", nargs="+", default=[], choices=names)
     parser.add_argument("--sweep", action="store_true", help="search weight and learning rate")
     parser.add_argument("--benchmark", default="digits", choices=spec["benchmarks"])
-    parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
+    parser.add_argument("--seeds", default="0,1,2", help="to run and to show, comma-separated")
     parser.add_argument("--rows", nargs="+", choices=spec["rows"], help="run these rows alone")
     parser.add_argument("--num-gpus", type=between(int, 1), default=1, help="of each run")
     add_lab_arguments(parser, ROOT)
@@ -85,45 +87,76 @@ class Reproduction:
         shared_opts = opts if share < 1 else ()
         return config and Experiment(self.args.benchmark, config, seed, shared_opts=shared_opts)
 
-    def results(self, rows: list[str], share: float = 1.0) -> dict[str, dict[int, dict]]:
-        """Row -> seed -> result, after running what is not known yet, seed by seed."""
-        wanted = {(row, seed): self.experiment(row, seed, share)
-                  for seed in self.args.seeds for row in rows}  # fmt: skip
-        wanted = {key: experiment for key, experiment in wanted.items() if experiment}
-        if not self.args.no_run:
-            chosen = self.args.rows or rows
-            self.lab.run_all([e for (row, _), e in wanted.items() if row in chosen])
+    def claims(self, names: list[str]) -> dict[str, dict]:
+        """Those of the claims whose rows all have a config of the benchmark."""
+        claims = {name: self.spec["claims"][name] for name in names}
+        return {
+            name: claim
+            for name, claim in claims.items()
+            if all(self.experiment(row, 0) for row in tables.rows_of(claim))
+        }
+
+    def run(self, table: str) -> None:
+        """What is not known yet of a table's rows, and of those of its claims, seed by seed."""
+        spec = self.spec["labels"] if table == "labels" else self.spec["tables"][int(table)]
+        claimed = [row for c in self.claims(spec["claims"]).values() for row in tables.rows_of(c)]
+        rows = [
+            row
+            for row in dict.fromkeys([*spec["rows"], *claimed])
+            if row in (self.args.rows or self.spec["rows"])
+        ]
+        for share in spec.get("shares", [1.0]):
+            wanted = [self.experiment(row, seed, share) for seed in self.args.seeds for row in rows]
+            self.lab.run_all([experiment for experiment in wanted if experiment])
+
+    def results(
+        self, rows: list[str], seeds: list[int], share: float = 1.0
+    ) -> dict[str, dict[int, dict]]:
+        """Row -> seed -> result, of what is known."""
         found = {row: {} for row in rows}
-        for (row, seed), experiment in wanted.items():
-            if result := self.lab.find(experiment):
-                found[row][seed] = result
+        for row in rows:
+            for seed in seeds:
+                experiment = self.experiment(row, seed, share)
+                if experiment and (result := self.lab.find(experiment)):
+                    found[row][seed] = result
         return found
+
+    @cached_property
+    def judged(self) -> dict[tuple[str, float], dict | None]:
+        """(claim, share of the labels) -> judgement, over every seed that is known.
+
+        One claim has one verdict, whichever table and seeds are written, and is one of all that are
+        judged on the benchmark.
+        """
+        seeds = sorted({int(seed) for by_seed in self.lab.known().values() for seed in by_seed})
+        labels, judged = self.spec["labels"], {}
+        for share in dict.fromkeys([1.0, *labels["shares"]]):
+            claims = self.claims(self.spec["claims"] if share == 1 else labels["claims"])
+            rows = dict.fromkeys(row for c in claims.values() for row in tables.rows_of(c))
+            found = self.results(list(rows), seeds, share)
+            judged |= {(name, share): tables.judge(c, found) for name, c in claims.items()}
+        return tables.judge_family(judged)
 
     def write_table(self, number: int) -> None:
         table = self.spec["tables"][number]
-        claimed = [
-            claim
-            for claim in (self.spec["claims"][name] for name in table["claims"])
-            if all(self.experiment(row, 0) for row in tables.rows_of(claim))
-        ]
-        needed = [row for claim in claimed for row in tables.rows_of(claim)]
-        found = self.results(list(dict.fromkeys([*table["rows"], *needed])))
+        shown = [row for row in table["rows"] if self.experiment(row, 0)]
+        if not shown:
+            raise UserError(f"table {number} has no row with a config of {self.args.benchmark}")
+        found = self.results(shown, self.args.seeds)
         rows = [
             {
                 "name": self.spec["rows"][row]["name"],
                 "config": f"{self.args.benchmark}/{self.experiment(row, 0).config}",
                 "coco": self.spec["rows"][row].get("COCO"),
-                "paper": paper,
+                "paper": table["rows"][row],
                 "results": found[row],
             }
-            for row, paper in table["rows"].items()
-            if self.experiment(row, 0)
+            for row in shown
         ]
         claims = [
-            {"text": claim["text"], "judged": tables.judge(claim, found)} for claim in claimed
+            {"text": claim["text"], "judged": self.judged[name, 1.0]}
+            for name, claim in self.claims(table["claims"]).items()
         ]
-        if not rows:
-            raise UserError(f"table {number} has no row with a config of {self.args.benchmark}")
         path = self.args.tables / f"{self.args.benchmark}_table{number}"
         content = {"title": table["title"], "command": command(), "rows": rows, "claims": claims}
         if table.get("cost"):
@@ -167,13 +200,16 @@ class Reproduction:
 
     def write_labels(self) -> None:
         spec = self.spec["labels"]
-        curves = {row: {} for row in spec["rows"]}
+        curves = {self.spec["rows"][row]["name"]: {} for row in spec["rows"]}
+        claims = []
         for share in spec["shares"]:
-            for row, found in self.results(spec["rows"], share).items():
-                curves[row][share] = found
-        names = {row: self.spec["rows"][row]["name"] for row in spec["rows"]}
+            for row, found in self.results(spec["rows"], self.args.seeds, share).items():
+                curves[self.spec["rows"][row]["name"]][share] = found
+            for name, claim in self.claims(spec["claims"]).items():
+                text = f"{claim['text']}, {share:.0%} of the labels"
+                claims.append({"text": text, "judged": self.judged[name, share]})
         content = {"title": "AP against the share of the labels", "command": command(),
-                   "curves": {names[row]: curve for row, curve in curves.items()}}  # fmt: skip
+                   "curves": curves, "claims": claims}  # fmt: skip
         path = self.args.tables / f"{self.args.benchmark}_labels"
         self.write(
             path, content, tables.curve_markdown(content), table_pictures.curve_picture(content)
@@ -235,7 +271,9 @@ def main() -> None:
     if args.sweep:
         sweep(args, spec)
     reproduction = Reproduction(args, spec, f"{args.benchmark}.json")
-    for name in args.table:
+    for name in () if args.no_run else args.table:
+        reproduction.run(name)
+    for name in args.table:  # after all runs: how many claims are judged counts for every table
         if name == "labels":
             reproduction.write_labels()
         else:

@@ -1,6 +1,9 @@
 """Statistics of the tables against scipy and by hand; the shipped spec; files that are written."""
 
+import argparse
+import importlib.util
 import json
+import statistics
 import subprocess
 import sys
 
@@ -26,6 +29,11 @@ def test_summary():
     assert tables.summary(aps(40))["AP50"] == (60, 0)
 
 
+def judge(*differences, **claim):
+    results = {"a": aps(*(40 + d for d in differences)), "b": aps(*[40] * len(differences))}
+    return tables.judge({**CLAIM, **claim}, results)
+
+
 def test_judge_is_a_paired_t_test():
     more, less = (41.0, 43.0, 44.5, 42.0), (40.0, 40.0, 43.0, 41.5)
     judged = tables.judge(CLAIM, {"a": aps(*more), "b": aps(*less)})
@@ -33,48 +41,71 @@ def test_judge_is_a_paired_t_test():
     assert judged["mean"] == 1.5
     assert judged["standard_error"] == pytest.approx(1.0801 / 2, abs=1e-4)
     assert judged["p"] == pytest.approx(stats.ttest_rel(more, less).pvalue)
-    assert judged["held"] is True
+    assert judged["verdict"] == "same sign in every seed"
+
+
+# Mean over standard error at which a textbook's table of Student's t has 5 %, two-sided.
+@pytest.mark.parametrize(("seeds", "quantile"), [(3, 4.303), (4, 3.182), (5, 2.776)])
+def test_students_quantiles(seeds, quantile):
+    """Two standard errors are not enough with so few seeds."""
+    pattern = [-1.0, 1.0, *[0.0] * (seeds - 2)]
+    error = statistics.stdev(pattern) / seeds**0.5
+    for ratio in (2, quantile - 0.01, quantile + 0.01):
+        judged = judge(*(ratio * error + x for x in pattern))
+        assert judged["mean"] / judged["standard_error"] == pytest.approx(ratio)
+        assert (judged["p"] < 0.05) == (judged["verdict"] == "held") == (ratio > quantile)
 
 
 @pytest.mark.parametrize(
-    ("differences", "gains"),
+    ("differences", "p", "verdict", "of_no_gain"),
     [
-        ((1.0, 1.2, 0.9), True),
-        ((1.0, 1.2, -0.1), False),  # the sign differs
-        ((0.1, 0.1, 3.0), False),  # all positive, the mean below two standard errors
-        ((-1.0, -1.1, -0.9), False),
+        ((1.0, 1.2, 0.9), 0.0073, "held", "contradicted"),
+        ((-1.0, -1.2, -0.9), 0.0073, "contradicted", "held"),
+        # Beyond two standard errors, as these are, is p < 0.18.
+        ((2.70, 0.63, 1.28), 0.129, "same sign in every seed", "other sign in every seed"),
+        ((3.34, 2.19, 1.12), 0.075, "same sign in every seed", "other sign in every seed"),
+        ((-0.38, -1.52, -1.05), 0.098, "other sign in every seed", "same sign in every seed"),
+        ((1.0, 1.2, -0.1), 0.225, "undecided", "undecided"),
+        # Student's t asks for no common sign.
+        ((-0.42, 1.46, 2.43, 2.78, 2.77), 0.041, "held", "contradicted"),
+        ((0.0, 0.0, 0.0), 1, "undecided", "undecided"),
     ],
 )
-def test_held(differences, gains):
-    results = {"a": aps(*(40 + d for d in differences)), "b": aps(40, 40, 40)}
-    assert tables.judge(CLAIM, results)["held"] is gains
-
-
-@pytest.mark.parametrize(
-    ("differences", "held"),
-    [
-        ((1.0, 1.2, 0.9), False),
-        ((-1.0, -1.2, -0.9), True),
-        ((1.9, -1.1, -1.1), None),  # below zero on average, and nothing more
-        ((1.0, 1.2, -0.1), None),
-    ],
-)
-def test_no_gain(differences, held):
-    results = {"a": aps(*(40 + d for d in differences)), "b": aps(40, 40, 40)}
-    assert tables.judge({**CLAIM, "gains": False}, results)["held"] is held
+def test_verdicts(differences, p, verdict, of_no_gain):
+    assert judge(*differences)["p"] == pytest.approx(p, rel=0.02)
+    assert judge(*differences)["verdict"] == verdict
+    assert judge(*differences, gains=False)["verdict"] == of_no_gain
 
 
 def test_a_student_is_judged_by_the_teacher_it_had():
     results = {"a": {seed: {**ap, "teacher_AP": 40 - seed} for seed, ap in aps(41, 41, 41).items()}}
     judged = tables.judge({"text": "", "more": "a"}, results)
-    assert judged["differences"] == {0: 1, 1: 2, 2: 3} and judged["held"] is True
+    assert judged["differences"] == {0: 1, 1: 2, 2: 3} and judged["mean"] == 2
 
 
 def test_seeds_are_paired_and_few_of_them_judge_nothing():
     judged = tables.judge(CLAIM, {"a": aps(41, 42, 43), "b": {1: {"AP": 40}}})
-    assert judged["differences"] == {1: 2} and judged["held"] is None and judged["p"] is None
+    assert judged["differences"] == {1: 2} and judged["p"] is None
+    assert judged["verdict"] == "fewer than three seeds"
     assert tables.judge(CLAIM, {"a": aps(41, 42, 43)}) is None
     assert tables.judge(CLAIM, {"a": aps(41), "b": {}}) is None
+
+
+def test_holm():
+    """The worked example of Wikipedia's article, and R's p.adjust on another."""
+    assert tables.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert tables.holm([0.6, 0.02, 0.7]) == pytest.approx([1, 0.06, 1])
+    assert tables.holm([]) == []
+
+
+def test_claims_are_corrected_for_all_that_have_a_p():
+    judged = {"x": {"p": 0.01}, "y": {"p": None}, "z": None, "w": {"p": 0.03}}
+    assert tables.judge_family(judged) == {
+        "x": {"p": 0.01, "holm": 0.02, "family": 2},
+        "y": {"p": None, "holm": None, "family": 2},
+        "z": None,
+        "w": {"p": 0.03, "holm": 0.03, "family": 2},
+    }
 
 
 ROWS = [
@@ -89,31 +120,49 @@ ROWS = [
 ]
 
 
+JUDGED = tables.judge_family(
+    {
+        "same sign": judge(1.0, 0.5, 2.0),  # p 0.118
+        "held": judge(1.0, 1.2, 0.9),  # p 0.0073
+        "surely": judge(1.0, 1.01, 1.02),  # p 0.00003
+        "no": judge(1.0),
+        "none": None,
+    }
+)
+CLAIMS = [{"text": text, "judged": judged} for text, judged in JUDGED.items()]
+
+
 def test_markdown():
-    judged = tables.judge(CLAIM, {"a": aps(41, 42, 43), "b": aps(40, 41.5, 41)})
-    claims = [{"text": "c1", "judged": judged}, {"text": "c2", "judged": None}]
-    text = tables.markdown("Title", ROWS, claims, "python x")
+    text = tables.markdown("Title", ROWS, CLAIMS, "python x")
     assert "| first | `C` | 28.8 / 45.8 / 30.6 | `x/one` | 43.0 ± 3.6 |" in text
     assert "| 40.0, 42.0, 47.0 |" in text
     assert "| second |  | none | `x/two` | not run here |" in text
-    assert "| c1 | +1.0, +0.5, +2.0 | +1.2 ± 0.4 | 0.118 | held |" in text
-    assert "| c2 | not run here |  |  |  |" in text and "`python x`" in text
+    first = "| same sign | +1.0, +0.5, +2.0 | +1.2 ± 0.4 | 0.118 | 0.118 |"
+    assert f"{first} same sign in every seed |" in text
+    assert "| held | +1.0, +1.2, +0.9 | +1.0 ± 0.1 | 0.007 | 0.014 | held, after Holm too |" in text
+    assert "| no | +1.0 | +1.0 |  |  | fewer than three seeds |" in text
+    assert "| none | not run here |  |  |  |  |" in text
+    assert "the 3 claims judged" in text and "`python x`" in text
+
+
+def test_a_verdict_does_not_hide_that_holms_correction_takes_it_away():
+    family = tables.judge_family({n: judge(1.0, 1.2, 0.9) for n in range(20)})
+    *_, p, corrected, verdict = tables.claim_cells({"text": "", "judged": family[0]})
+    assert (p, corrected, verdict) == ("0.007", "0.144", "held")
 
 
 def test_table_picture():
-    claims = [
-        {
-            "text": "c1",
-            "judged": tables.judge(CLAIM, {"a": aps(41, 42, 43), "b": aps(40, 41.5, 41)}),
-        },
-        {"text": "c2", "judged": tables.judge(CLAIM, {"a": aps(41), "b": aps(40)})},
-        {"text": "c3", "judged": None},
-    ]
-    content = {"title": "Title", "rows": ROWS, "claims": claims}
+    content = {"title": "Title", "rows": ROWS, "claims": CLAIMS}
     figure = table_pictures.table_picture(content, "digits")
-    assert figure.get_supxlabel().splitlines() == [
-        "held: c1 (+1.2 ± 0.4, p 0.118)", "fewer than three seeds: c2", "not run here: c3",
-    ]  # fmt: skip
+    *lines, note = figure.get_supxlabel().splitlines()
+    assert lines == [
+        "same sign in every seed: same sign (+1.2 ± 0.4, p 0.118, Holm's 0.118)",
+        "held, after Holm too: held (+1.0 ± 0.1, p 0.007, Holm's 0.014)",
+        "held, after Holm too: surely (+1.0 ± 0.0, p 0.000, Holm's 0.000)",
+        "fewer than three seeds: no",
+        "not run here: none",
+    ]
+    assert "3 claims" in note
     here, paper = figure.axes
     dots, mean = here.lines
     assert list(dots.get_xdata()) == [40, 42, 47] and list(mean.get_xdata()) == [43, 43]
@@ -138,8 +187,9 @@ def test_cost_table():
 
 def test_curve():
     curves = {"teacher": {0.1: aps(10, 12), 1.0: {}}, "SAD": {0.1: {}, 1.0: {}}}
-    content = {"title": "T", "command": "c", "curves": curves}
+    content = {"title": "T", "command": "c", "curves": curves, "claims": CLAIMS}
     text = tables.curve_markdown(content)
+    assert "| held | +1.0, +1.2, +0.9 |" in text
     assert "| | 10% | 100% |" in text and "| teacher | 11.0 ± 1.4 | not run here |" in text
     (axes,) = table_pictures.curve_picture(content).axes
     assert list(axes.lines[0].get_xdata()) == [10] and list(axes.lines[0].get_ydata()) == [11]
@@ -197,17 +247,64 @@ def test_a_row_that_is_not_there_is_named(tmp_path):
         tables.read_tables(str(path))
 
 
+def test_the_model_zoo_states_the_tables_verdicts(spec):
+    """Each row under "What holds" is one of docs/tables, word for word, and none is left out."""
+
+    def judged(text):
+        rows = text.split("| verdict |\n")[1].splitlines()[1:]
+        return rows[: rows.index("")]
+
+    tables_of = (REPOSITORY / "docs" / "tables").glob("digits_table[1-4].md")
+    expected = {row for path in tables_of for row in judged(path.read_text())}
+    stated = judged((REPOSITORY / "MODEL_ZOO.md").read_text().split("### What holds")[1])
+    assert sorted(stated) == sorted(expected) and len(stated) == len(spec["claims"])
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "expected"),
+    [
+        ("4", None, {"teacher", "shallow", "shallow_SAD", "large", "medium",
+                     "medium_SAD_from_large", "SAD_ADL", "SAD"}),
+        ("2", ["half_ADL"], {"student_ADL"}),
+        ("labels", None, {f"{config}{share}" for config in ("teacher", "student", "SAD_ADL")
+                          for share in ("", *(f" LABELED_SHARE={part} LABELED_SHARE_SEED={seed}"
+                          for part in (0.01, 0.05, 0.1, 0.5) for seed in (3, 4)))}),
+    ],
+)  # fmt: skip
+def test_what_a_table_runs(spec, tmp_path, monkeypatch, table, rows, expected):
+    monkeypatch.chdir(REPOSITORY)
+    script = importlib.util.spec_from_file_location("r", REPOSITORY / "scripts" / "reproduce.py")
+    script.loader.exec_module(reproduce := importlib.util.module_from_spec(script))
+    args = argparse.Namespace(
+        benchmark="digits", seeds=[3, 4], rows=rows, no_run=False, jobs=1, num_gpus=1,
+        output=tmp_path, results=tmp_path, tables=tmp_path,
+    )  # fmt: skip
+    ran = []
+    monkeypatch.setattr(reproduce.Lab, "run_all", lambda lab, experiments: ran.extend(experiments))
+    reproduce.Reproduction(args, spec, "digits.json").run(table)
+    assert {experiment.name for experiment in ran} == expected
+    assert {experiment.seed for experiment in ran} == {3, 4}
+
+
 @pytest.mark.slow
 def test_reproduce_writes_what_is_known(tmp_path):
-    """The committed results alone: no data, no training."""
+    """The committed results alone, no data, no training: the committed tables come out."""
     done = subprocess.run(
-        [sys.executable, REPOSITORY / "scripts/reproduce.py", "--table", "1", "labels", "--no-run",
+        [sys.executable, REPOSITORY / "scripts/reproduce.py", "--table", "2", "labels", "--no-run",
          "--tables", tmp_path / "tables"],
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     written = {path.name for path in (tmp_path / "tables").iterdir()}
-    assert written == {f"digits_{name}.{kind}" for name in ("table1", "labels")
+    assert written == {f"digits_{name}.{kind}" for name in ("table2", "labels")
                        for kind in ("md", "json", "png")}  # fmt: skip
-    content = json.loads((tmp_path / "tables" / "digits_table1.json").read_text())
-    assert content["rows"][1]["results"]["0"]["AP"] > 30
+    for name in ("digits_table2.md", "digits_labels.md"):
+        made, committed = (
+            [line for line in (folder / name).read_text().splitlines() if "Made by" not in line]
+            for folder in (tmp_path / "tables", REPOSITORY / "docs" / "tables")
+        )
+        assert made == committed
+    content = json.loads((tmp_path / "tables" / "digits_table2.json").read_text())
+    assert content["rows"][3]["results"].keys() == {"0", "1", "2"}
+    # A claim has one verdict, that of all its seeds, also where a table shows some of them.
+    assert content["claims"][0]["judged"]["differences"].keys() == set("01234")

@@ -5,15 +5,17 @@ import statistics
 from matplotlib.figure import Figure
 
 from .report_page import INK, PALE, RUN_COLORS
-from .tables import claim_cells, summary
+from .tables import claim_cells, claims_note, summary
 
 
 def table_picture(content: dict, benchmark: str) -> Figure:
     """Each row's AP: the seeds as dots, their mean as a line, the paper's number beside.
 
-    Below them the claims.
+    Below them the claims and how they were judged.
     """
     rows, claims = content["rows"], [claim_line(claim) for claim in content["claims"]]
+    if claims:
+        claims.append(claims_note(content["claims"]))
     height = 1.6 + 0.36 * len(rows) + 0.19 * len(claims)
     figure = Figure(figsize=(11, height), dpi=100, facecolor="white", layout="constrained")
     here, paper = figure.subplots(1, 2, sharey=True)
@@ -45,8 +47,10 @@ def table_picture(content: dict, benchmark: str) -> Figure:
 
 
 def claim_line(claim: dict) -> str:
-    text, _, mean, p, held = claim_cells(claim)
-    return f"{held}: {text} ({mean}, p {p})" if p else f"{held or 'not run here'}: {text}"
+    text, _, mean, p, corrected, verdict = claim_cells(claim)
+    if p:
+        return f"{verdict}: {text} ({mean}, p {p}, Holm's {corrected})"
+    return f"{verdict or 'not run here'}: {text}"
 
 
 def cost_picture(content: dict) -> Figure:

@@ -9,6 +9,8 @@ from scipy import stats
 from .errors import UserError
 from .report import METRICS
 
+LEVEL = 0.05  # of significance
+
 
 def read_tables(path: str) -> dict:
     """configs/tables.yaml.
@@ -18,18 +20,17 @@ def read_tables(path: str) -> dict:
     """
     with open(path, encoding="utf-8") as file:
         spec = yaml.safe_load(file)
-    rows = [row for table in spec["tables"].values() for row in table["rows"]]
+    named = {f"table {number}": table for number, table in spec["tables"].items()}
+    named["labels"] = spec["labels"]
+    rows = [row for table in named.values() for row in table["rows"]]
     rows += [row for claim in spec["claims"].values() for row in rows_of(claim)]
-    rows += spec["labels"]["rows"]
     for row in rows:
         if row not in spec["rows"]:
             raise UserError(f"{path} names the row {row}, which is not among its rows")
-    for number, table in spec["tables"].items():
+    for name, table in named.items():
         for claim in table["claims"]:
             if claim not in spec["claims"]:
-                raise UserError(
-                    f"{path}: table {number} names the claim {claim}, which is not there"
-                )
+                raise UserError(f"{path}: {name} names the claim {claim}, which is not there")
     return spec
 
 
@@ -52,18 +53,19 @@ def spread(values: list[float]) -> tuple[float, float]:
 
 
 def judge(claim: dict, results: dict[str, dict[int, dict]]) -> dict | None:
-    """Whether a claim holds: AP of `more` less AP of `less`, paired by seed.
+    """What the seeds say of a claim: AP of `more` less AP of `less`, paired by seed.
 
-    Without `less`, it is less the AP of the very teacher that taught `more`. A difference is one
-    when it has the same sign in every seed and its mean is beyond two standard errors. The p-value
-    is that of the two-sided paired t-test.
+    Without `less`, it is less the AP of the very teacher that taught `more`. "held" and
+    "contradicted" are differences that the two-sided paired t-test tells from 0 at 5 %. Weaker is a
+    sign that all seeds share and the test does not confirm; all else is "undecided".
 
     Args:
+        claim: {"more", "less", "gains"}; with `gains` False it says that there is no gain, which a
+            loss holds and a gain contradicts.
         results: row -> seed -> result; a row or seed that has not been run is left out.
     Returns:
-        {"differences": {seed: AP}, "mean", "standard_error", "p", "held"}; p is None with fewer
-        than three seeds in common, and the whole is None without any. held is None where nothing
-        can be said: too few seeds, or a gain that should not be there and may be none.
+        {"differences": {seed: AP}, "mean", "standard_error", "p", "verdict"}; p is None with fewer
+        than three seeds in common, and the whole is None without any.
     """
     more = results.get(claim["more"], {})
     if "less" in claim:
@@ -73,17 +75,59 @@ def judge(claim: dict, results: dict[str, dict[int, dict]]) -> dict | None:
     differences = {seed: more[seed]["AP"] - less[seed] for seed in more if seed in less}
     if not differences:
         return None
-    mean, deviation = spread(list(differences.values()))
-    error = deviation / math.sqrt(len(differences))
-    judged = {"differences": differences, "mean": mean, "standard_error": error}
-    if len(differences) < 3:
-        return {**judged, "p": None, "held": None}
-    gains = min(differences.values()) > 0 and mean > 2 * error
-    loses = max(differences.values()) < 0 and mean < -2 * error
-    p = float(stats.ttest_1samp(list(differences.values()), 0).pvalue)
-    if claim.get("gains", True):
-        return {**judged, "p": p, "held": gains}
-    return {**judged, "p": p, "held": loses if gains or loses else None}
+    values = list(differences.values())
+    mean, deviation = spread(values)
+    judged = {
+        "differences": differences,
+        "mean": mean,
+        "standard_error": deviation / math.sqrt(len(values)),
+    }
+    if len(values) < 3:
+        return {**judged, "p": None, "verdict": "fewer than three seeds"}
+    p = float(stats.ttest_1samp(values, 0).pvalue)
+    p = 1.0 if math.isnan(p) else p  # no difference in any seed
+    claimed = values if claim.get("gains", True) else [-value for value in values]
+    return {**judged, "p": p, "verdict": _verdict(claimed, p)}
+
+
+def _verdict(claimed: list[float], p: float) -> str:
+    """
+    Args:
+        claimed: differences that are above 0 if the claim is right.
+    """
+    if p < LEVEL:
+        return "held" if statistics.mean(claimed) > 0 else "contradicted"
+    if all(difference > 0 for difference in claimed):
+        return "same sign in every seed"
+    if all(difference < 0 for difference in claimed):
+        return "other sign in every seed"
+    return "undecided"
+
+
+def holm(ps: list[float]) -> list[float]:
+    """Each p after Holm's correction for all of them, in the order given."""
+    corrected, highest = [0.0] * len(ps), 0.0
+    for rank, index in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[index]))
+        corrected[index] = highest
+    return corrected
+
+
+def judge_family(judged: dict[object, dict | None]) -> dict[object, dict | None]:
+    """Claims judged together.
+
+    Args:
+        judged: any key -> see `judge`
+    Returns:
+        The same with "holm", p after the correction for all claims that have one, and "family", how
+        many those are.
+    """
+    ps = {key: entry["p"] for key, entry in judged.items() if entry and entry["p"] is not None}
+    corrected = dict(zip(ps, holm(list(ps.values())), strict=True))
+    return {
+        key: entry and {**entry, "holm": corrected.get(key), "family": len(ps)}
+        for key, entry in judged.items()
+    }
 
 
 def markdown(title: str, rows: list[dict], claims: list[dict], command: str) -> str:
@@ -92,7 +136,7 @@ def markdown(title: str, rows: list[dict], claims: list[dict], command: str) -> 
     Args:
         rows: {"name", "config", "coco": config of the paper's own row, "paper": AP, AP50, AP75 or
             nothing, "results": seed -> result}
-        claims: {"text", "judged": see `judge`}
+        claims: {"text", "judged": see `judge_family`}
     """
     lines = [
         f"# {title}",
@@ -117,25 +161,37 @@ def claims_table(claims: list[dict]) -> list[str]:
     if not claims:
         return []
     return [
-        "| claim | difference of AP by seed | mean ± standard error | p | held |",
-        "|---|---|---|---|---|",
+        "| claim | difference of AP by seed | mean ± standard error | p | Holm's p | verdict |",
+        "|---|---|---|---|---|---|",
         *(f"| {' | '.join(claim_cells(claim))} |" for claim in claims),
+        "",
+        claims_note(claims),
     ]
 
 
+def claims_note(claims: list[dict]) -> str:
+    """How the claims were judged, and beside how many."""
+    family = next((claim["judged"]["family"] for claim in claims if claim["judged"]), 0)
+    return (
+        "p: two-sided paired t-test over every seed that was run; held and contradicted: "
+        f"p < {100 * LEVEL:g} %. Holm's p: corrected for the {family} claims judged on these data."
+    )
+
+
 def claim_cells(claim: dict) -> list[str]:
-    """A claim's text, differences, mean ± standard error, p, and what follows from them."""
+    """A claim's text, differences, mean ± standard error, p, Holm's p and the verdict."""
     text, judged = claim["text"], claim["judged"]
     if judged is None:
-        return [text, "not run here", "", "", ""]
+        return [text, "not run here", "", "", "", ""]
     each = ", ".join(f"{difference:+.1f}" for difference in judged["differences"].values())
     mean = f"{judged['mean']:+.1f}"
     if len(judged["differences"]) > 1:
         mean += f" ± {judged['standard_error']:.1f}"
     if judged["p"] is None:
-        return [text, each, mean, "", "fewer than three seeds"]
-    held = {True: "held", False: "not held", None: "undecided"}[judged["held"]]
-    return [text, each, mean, f"{judged['p']:.3f}", held]
+        return [text, each, mean, "", "", judged["verdict"]]
+    also = ", after Holm too" if judged["holm"] < LEVEL else ""
+    p, corrected = f"{judged['p']:.3f}", f"{judged['holm']:.3f}"
+    return [text, each, mean, p, corrected, judged["verdict"] + also]
 
 
 def _plus_minus(mean: float, deviation: float) -> str:
@@ -169,7 +225,7 @@ def cost_markdown(content: dict) -> str:
 
 
 def curve_markdown(content: dict) -> str:
-    """AP of each model at each share of the labels."""
+    """AP of each model at each share of the labels, and the claims."""
     shares = list(next(iter(content["curves"].values())))
     lines = [
         f"# {content['title']}",
@@ -183,6 +239,7 @@ def curve_markdown(content: dict) -> str:
             for share in shares
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", *claims_table(content["claims"])]
     return "\n".join([*lines, "", f"Made by `{content['command']}`.", ""])
 
 
@@ -206,7 +263,11 @@ def imbalance_markdown(content: dict) -> str:
     for arm in arms:
         cells = [_best(entry["arms"].get(arm, {})) for entry in benchmarks.values()]
         lines.append(f"| {arm} | {' | '.join(cells)} |")
-    lines += ["", "The best AP over the weights, and in brackets the AP with each weight."]
+    lines += [
+        "",
+        "The best AP over the weights, and in brackets the AP with each weight. "
+        "One run of each: no difference is judged.",
+    ]
     return "\n".join([*lines, "", f"Made by `{content['command']}`.", ""])
 
 
