@@ -14,3 +14,6 @@ if find_spec("detectron2") is None:
     )
 
 from . import datasets, sad_retinanet, students  # noqa: F401
+from .predictor import Predictor
+
+__all__ = ["Predictor"]

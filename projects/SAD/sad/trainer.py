@@ -10,6 +10,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, hooks
 from detectron2.utils import comm
 
+from .anchors import check_anchors
 from .checkpoint import BestWeights, SADCheckpointer
 from .classes import check_same_classes
 from .config import distills
@@ -120,6 +121,9 @@ class SADTrainer(DefaultTrainer):
         logger.info(
             describe_start(cfg, images.num_labeled, images.num_unlabeled, comm.get_world_size())
         )
+        if comm.is_main_process():
+            labeled = range(images.num_labeled)
+            check_anchors(cfg, model, torch.utils.data.Subset(data_loader.dataset.items, labeled))
         check_test_sets(cfg)
         self.run = describe_run(cfg)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
