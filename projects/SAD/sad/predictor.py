@@ -11,13 +11,11 @@ from detectron2.data.detection_utils import (
     read_image,
 )
 from detectron2.structures import Instances
-from detectron2.utils.file_io import PathManager
 from PIL import Image
 
 from .config import get_sad_cfg
 from .errors import UserError, reason
 from .teacher import load_retinanet
-from .weights_file import read_weights
 
 
 class Predictor:
@@ -44,7 +42,7 @@ class Predictor:
         wanted = get_sad_cfg(config_file, opts).MODEL.DEVICE
         device = wanted if torch.cuda.is_available() else "cpu"
         self.model, self.cfg = load_retinanet(config_file, weights, device, opts)
-        self.class_names = read_weights(PathManager.get_local_path(weights)).get("class_names")
+        self.class_names = self.model.class_names
         self.augmentations = T.AugmentationList(build_augmentation(self.cfg, is_train=False))
 
     @torch.no_grad()
