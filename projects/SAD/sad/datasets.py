@@ -13,6 +13,8 @@ from detectron2.utils.file_io import PathManager
 from .coco_json import check_content
 from .errors import UserError, did_you_mean, reason
 from .files import inside
+from .image_files import check_images
+from .images import MAX_PIXELS
 
 logger = logging.getLogger(__name__)
 
@@ -76,11 +78,6 @@ def load_coco_set(name: str, json_file: str, image_root: str) -> list[dict]:
                 f"data set {name}: {json_file} lists {_short(image['file_name'])}, which lies "
                 f"outside {image_root}; move the image there, or link to it, and mend its file_name"
             )
-    if not os.path.exists(dicts[0]["file_name"]):
-        raise UserError(
-            f"data set {name}: {json_file} lists {_short(dicts[0]['file_name'])}, which does not "
-            "exist"
-        )
     if clipped or dropped:
         logger.warning(
             f"data set {name}: {clipped} boxes clipped to their image, "
@@ -173,18 +170,22 @@ def _check_paths(name: str, json_file: str | None, image_root: str | None) -> No
             )
 
 
-def read_sets(names) -> list[dict]:
+def read_sets(names, max_pixels: float = MAX_PIXELS) -> list[dict]:
     """The images of registered data sets, with and without boxes.
 
+    Args:
+        max_pixels: see DATALOADER.MAX_IMAGE_PIXELS.
     Raises:
-        UserError: naming the set that cannot be read, and why.
+        UserError: naming the set that cannot be read, or lacks images, and why.
     """
     images = []
     for name in names:
         with _named(name):
-            images += get_detection_dataset_dicts(
+            of_set = get_detection_dataset_dicts(
                 [name], filter_empty=False, check_consistency=False
             )
+        check_images(name, MetadataCatalog.get(name).get("json_file"), of_set, max_pixels)
+        images += of_set
     return images
 
 
@@ -209,19 +210,18 @@ def check_test_sets(cfg) -> None:
     train = cfg.DATASETS.TRAIN[0]
     check_files(cfg.DATASETS.TEST)
     for name in cfg.DATASETS.TEST:
-        check_test_set(name)
+        check_test_set(name, cfg.DATALOADER.MAX_IMAGE_PIXELS)
         of_test, of_train = (MetadataCatalog.get(n).thing_classes for n in (name, train))
         if list(of_test) != list(of_train):
             raise UserError(f"data sets {train} and {name} have other classes")
 
 
-def check_test_set(name: str) -> None:
+def check_test_set(name: str, max_pixels: float) -> None:
     """
     Raises:
-        UserError: the set is broken, or lacks a number that COCO's evaluation reads.
+        UserError: see `read_sets`; also for a lack of a number that COCO's evaluation reads.
     """
-    with _named(name):
-        DatasetCatalog.get(name)
+    read_sets([name], max_pixels)
     json_file = MetadataCatalog.get(name).get("json_file")
     if not json_file:
         return

@@ -5,12 +5,14 @@ import logging
 import os
 from pathlib import Path
 
-from detectron2.data import DatasetMapper, MetadataCatalog, build_detection_test_loader
+from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.evaluation import COCOEvaluator
 from detectron2.evaluation.coco_evaluation import COCOeval_opt, _evaluate_predictions_on_coco
 from detectron2.utils import comm
 
-from .errors import UserError, reason
+from .dataset_mapper import ReadingMapper
+from .datasets import read_sets
+from .errors import UserError
 from .loader import check_classes
 from .readers import reader_arguments
 from .resume import preemption
@@ -30,16 +32,6 @@ def _forget_hotcoco():
 
 # Its threads do not survive a fork: a child of a process that has evaluated would wait for ever.
 os.register_at_fork(after_in_child=_forget_hotcoco)
-
-
-class ReadingMapper(DatasetMapper):
-    """Detectron2's; an image that it cannot read comes with the reason instead."""
-
-    def __call__(self, item: dict) -> dict:
-        try:
-            return super().__call__(item)
-        except Exception as error:  # decoders raise anything, from OSError to struct.error
-            return {"file_name": item["file_name"], "unreadable": reason(error)}
 
 
 class WholeLoader:
@@ -65,6 +57,8 @@ class WholeLoader:
                         f"({sample['unreadable']}), and an evaluation needs every image: mend it, "
                         "or take it out of the annotations"
                     )
+                if "truncated" in sample:
+                    logger.warning(f"Image lacks its last bytes: {sample['file_name']}")
             yield batch
 
 
@@ -72,9 +66,13 @@ def build_test_loader(cfg, name: str) -> WholeLoader:
     """Detectron2's loader of a registered test set, which names what it cannot read.
 
     Raises:
-        UserError: the set has another number of classes than the model.
+        UserError: the set cannot be read, or has another number of classes than the model.
     """
-    loader = build_detection_test_loader(cfg, name, mapper=ReadingMapper(cfg, is_train=False))
+    loader = build_detection_test_loader(
+        read_sets([name], cfg.DATALOADER.MAX_IMAGE_PIXELS),
+        mapper=ReadingMapper(cfg, is_train=False),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )
     check_classes(cfg, (name,))  # which reading brought to light
     for attribute, value in reader_arguments(loader.num_workers).items():
         setattr(loader, attribute, value)  # Detectron2's function takes no such arguments

@@ -74,7 +74,7 @@ def check_evaluation(cfg, resume: bool) -> None:
         _check_weights(cfg, _without_memory(cfg), resume, strict=True)
         if _is_small(cfg.DATASETS.TEST):
             for name in cfg.DATASETS.TEST:
-                check_test_set(name)
+                check_test_set(name, cfg.DATALOADER.MAX_IMAGE_PIXELS)
         check_classes(cfg, cfg.DATASETS.TEST)
 
 
