@@ -8,6 +8,9 @@
 The score threshold is the one at which the mean number of instances per image equals that of the
 labelled set. Beside the json comes a folder with the report: numbers, a histogram and a preview.
 
+Images that the config trains or tests on, those of its other registered sets with annotations and
+those of the labelled json are left out, whatever their names; the log says how many.
+
 A run that was interrupted goes on where it stopped when the same command is given again; another
 number of processes, threshold or labelled set may be given. Less than a shard of each process is
 lost: a batch of a short list, about 1,000 images of a million.
@@ -83,7 +86,7 @@ def parse_args() -> argparse.Namespace:
         "--max-unreadable",
         type=between(float, 0, 1),
         default=0.01,
-        help="stop over this share of bad images",
+        help="stop over this share of bad images (0.01); 5 are always allowed, except with 0",
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs for the config")
     args = parser.parse_args()

@@ -86,7 +86,7 @@ def main_process(folder: Path, step) -> None:
     step("main process: plan")
     for number, batches in enumerate(shards[1:], start=1):
         files = job.files(np.concatenate(batches))
-        write_shard(job.shards, number, files, [stand_in(batches, number)], {})
+        write_shard(job.shards, number, files, [stand_in(batches, number)], {}, [])
     step("(write what stands for detections)")
     merge_shards(job, cfg, len(shards))
     step(f"main process: calibrate, write {(folder / 'out.json').stat().st_size / 1e6:.0f} MB")

@@ -5,8 +5,9 @@ import random
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from sad.dataset_mapper import SADDatasetMapper, seeded
+from sad.dataset_mapper import ReadingMapper, SADDatasetMapper, seeded
 from sad.datasets import load_coco_set
 
 SEED = (0, 0, 5)
@@ -134,6 +135,26 @@ def test_image_without_boxes(toy, dicts):
     sample = mapper(toy)(dataset_dict(dicts, "no_boxes", origin="unlabeled"))
     assert sample["instances"].gt_boxes.tensor.shape == (0, 4)
     assert sample["instances"].gt_classes.shape == (0,)
+
+
+@pytest.mark.parametrize(("width", "read"), [(191, True), (192, False)])
+def test_an_image_of_which_resizing_leaves_nothing(toy, tmp_path, width, read):
+    """96 pixels at most: of 192 x 1 half a row would be left."""
+    Image.new("RGB", (width, 1)).save(tmp_path / "a.png")
+    cfg = toy.cfg("teacher.yaml")
+    sample = ReadingMapper(cfg, is_train=False)({"file_name": str(tmp_path / "a.png")})
+    assert ("image" in sample) == read and ("unreadable" in sample) != read
+
+
+def test_bugs_are_not_unreadable_images(toy, dicts):
+    map_ = ReadingMapper(toy.cfg("teacher.yaml"), is_train=False)
+
+    def augment(image):
+        raise ValueError("a bug")
+
+    map_.augmentations = augment
+    with pytest.raises(ValueError, match="a bug"):
+        map_(dict(dicts["labeled"]))
 
 
 def test_the_dict_given_is_not_changed(toy, dicts):

@@ -7,6 +7,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import BoxMode
+from PIL import Image
 
 from sad.config import get_sad_cfg
 from sad.datasets import (
@@ -171,11 +172,15 @@ def test_missing_files(tmp_path):
         load_coco_set(NAME, str(path), str(folder))
 
 
-def test_images_of_another_folder(load, tmp_path):
-    """One broken image is skipped in training; that none is there is found at once."""
+def test_a_set_whose_images_are_not_there_is_refused_where_sets_are_read(load, tmp_path):
+    """One broken image is skipped in training; one that is absent is a mistake in the json."""
+    load(coco())
+    register_coco_set(NAME, str(tmp_path / "set.json"), str(tmp_path / "images"))
     (tmp_path / "images" / "a.png").unlink()
-    with pytest.raises(UserError, match=f"{NAME}.*{tmp_path / 'images' / 'a.png'}"):
-        load(coco())
+    first = tmp_path / "images" / "a.png"
+    with pytest.raises(UserError, match=f"{NAME}: 1 of 2 images of .*set.json .* first is {first}"):
+        read_sets([NAME])
+    DatasetCatalog.remove(NAME)
 
 
 def test_second_registration_replaces_the_first(tmp_path):
@@ -324,7 +329,8 @@ def test_categories_are_numbered_by_name_where_an_order_is_given(tmp_path):
 
 
 def test_sets_follow_the_first_one(tmp_path):
-    (tmp_path / "a.png").touch()
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    Image.new("RGB", (40, 30)).save(tmp_path / "b.png")
     for name, content in (("one", coco([[1, 2, 3, 4]])), ("two", coco(**EXPORTED_ANEW))):
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     entries = ", ".join(
@@ -364,8 +370,8 @@ def test_where_coco_puts_its_unlabeled_images():
 @pytest.fixture
 def check(tmp_path):
     """A function that registers a json as the test set and checks it against a training set."""
-    for name in ("a.png", "b.png"):
-        (tmp_path / name).touch()
+    for image in coco()["images"]:
+        Image.new("L", (image["width"], image["height"])).save(tmp_path / image["file_name"])
 
     def register_and_check(content):
         sets = ("DATASETS.TRAIN", ("train_set",), "DATASETS.TEST", (NAME,))

@@ -379,8 +379,8 @@ def fuzz_images(number: int, folder: Folder, toy, watch) -> None:
             assert trained["image"].shape[0] == 3 and len(trained["instances"]) == 1
         else:
             assert len(trained["unreadable"]) == MixedDataset.MAX_TRIES
-            assert all(line.startswith(str(path)) for line in trained["unreadable"])
-            assert all("\n" not in line for line in trained["unreadable"])
+            assert all(name == str(path) for name, _ in trained["unreadable"])
+            assert all("\n" not in reason for _, reason in trained["unreadable"])
         assert ("image" in labelled) == ("image" in trained)
         if "unreadable" in labelled:
             assert "\n" not in labelled["unreadable"] and len(labelled["unreadable"]) <= 200

@@ -98,4 +98,25 @@ def test_an_image_of_far_too_many_pixels_is_unreadable(tmp_path):
     (tmp_path / "images" / "bomb.png").write_bytes(png_bomb())
     Image.new("L", (30, 20)).save(tmp_path / "images" / "small.png")
     _, unreadable = list_folder(str(tmp_path), str(tmp_path / "images"))
-    assert list(unreadable) == [0] and unreadable[0].startswith("DecompressionBombError")
+    assert unreadable == {
+        0: "its 2500000000 pixels are more than DATALOADER.MAX_IMAGE_PIXELS 178956970"
+    }
+    _, unreadable = list_folder(str(tmp_path), str(tmp_path / "images"), max_pixels=599)
+    assert list(unreadable) == [0, 1] and unreadable[1].startswith("its 30 x 20 pixels are more")
+
+
+def test_images_are_left_out_of_a_list(table):
+    shorter = table.without({1})
+    assert list(shorter.entries(slice(None))) == [ENTRIES[1], ENTRIES[0]]
+    assert len(pickle.loads(pickle.dumps(shorter))) == 2
+
+
+def test_what_is_left_out_of_a_folder_is_not_opened(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(b"no image")
+    Image.new("L", (30, 20)).save(tmp_path / "images" / "b.png")
+    table, unreadable = list_folder(str(tmp_path), str(tmp_path / "images"), lambda paths: {0})
+    assert unreadable == {}
+    assert list(table.entries(slice(None))) == [
+        {"id": 1, "file_name": "b.png", "width": 30, "height": 20}
+    ]

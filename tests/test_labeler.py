@@ -6,6 +6,7 @@ The teacher is a narrow random RetinaNet whose class logits are scaled up until 
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,7 +81,8 @@ def scene(tmp_path):
         {"id": i, "image_id": 10 + i // 3, "category_id": 5, "bbox": [5, 5, 30, 20], "iscrowd": 0}
         for i in range(24)
     ]
-    labeled = {**image_info, "annotations": labels}
+    others = [{**image, "file_name": f"labeled_{image['file_name']}"} for image in images]
+    labeled = {**image_info, "images": others, "annotations": labels}
     (tmp_path / "labeled.json").write_text(json.dumps(labeled))
     return {
         "config_file": str(config_file),
@@ -243,8 +245,9 @@ def test_unreadable_images_are_skipped_and_named(scene, tmp_path, workers, log):
     )
     reasons = {os.path.basename(path): reason for path, reason in report["unreadable"].items()}
     assert list(reasons) == ["2.png", "3.png", "5.png", "6.png", "8.png"]
-    assert reasons["2.png"].startswith("DecompressionBombError")
-    assert reasons["5.png"] == "no such file" and "SizeMismatch" in reasons["8.png"]
+    assert reasons["2.png"].startswith("its 2500000000 pixels are more than DATALOADER.MAX_IMAGE")
+    assert reasons["5.png"] == "no such file"
+    assert reasons["8.png"] == "it is 50 x 50 pixels, its annotations say 90 x 64"
     assert all(any(name in message for message in log) for name in reasons)
     assert report["images_unreadable"] == 5
     assert report["images_kept"] + report["images_dropped"] == 4
@@ -259,18 +262,71 @@ def test_unreadable_images_are_skipped_and_named(scene, tmp_path, workers, log):
 
 
 def test_too_many_unreadable_images_stop_the_run(scene, tmp_path):
-    (tmp_path / "images" / "3.png").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"1 of 9 images cannot be read.*3\.png"):
+    for number in range(5):
+        (tmp_path / "images" / f"{number}.png").write_bytes(b"no image")
+    _, report = run_labelling(scene, threshold=0.5)  # a few are allowed of any set
+    assert report["images_unreadable"] == 5
+    Path(scene["output"]).unlink()
+    with pytest.raises(UserError, match=r"[1-5] of 9 images cannot be read.*\d\.png"):
+        run_labelling(scene, max_unreadable=0)
+    (tmp_path / "images" / "5.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"6 of 9 images cannot be read.*0\.png"):
         run_labelling(scene)
     assert not Path(scene["output"]).exists()
 
 
+def test_nothing_is_labelled_where_no_image_can_be_read(scene, tmp_path):
+    (tmp_path / "two").mkdir()
+    for number in range(2):
+        (tmp_path / "two" / f"{number}.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"2 of 2 images cannot be read.*0\.png"):
+        prepare(**{**scene, "image_root": str(tmp_path / "two"), "image_json": None})
+    assert not Path(scene["output"].removesuffix(".json") + "_labelling").exists()
+
+
+def cut_jpeg(path: Path, missing: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 90, 3), np.uint8)
+    Image.fromarray(pixels).save(path, "JPEG")
+    path.write_bytes(path.read_bytes()[:-missing])
+
+
+def test_a_jpeg_that_lacks_its_last_bytes_is_labelled_and_counted(scene, tmp_path, log):
+    cut_jpeg(tmp_path / "images" / "0.png", 5)
+    cut_jpeg(tmp_path / "images" / "3.png", 3000)
+    _, report = run_labelling(scene, threshold=0.5)
+    assert (report["images_truncated"], report["images_unreadable"]) == (1, 1)
+    assert report["truncated"] == [str(tmp_path / "images" / "0.png")]
+    assert "cut short" in report["unreadable"][str(tmp_path / "images" / "3.png")]
+    assert any("0.png lacks its last bytes" in message for message in log)
+
+
+@pytest.mark.parametrize("image_json", [True, False])
+def test_images_that_are_labelled_are_not_labelled_again(scene, tmp_path, image_json):
+    """By the labelled json's names for them below the image folder; nor are copies of these."""
+    changes = {} if image_json else {"image_json": None}
+    content = json.loads(Path(scene["labeled_json"]).read_text())
+    content["images"][0]["file_name"] = "4.png"
+    Path(scene["labeled_json"]).write_text(json.dumps(content))
+    shutil.copy(tmp_path / "images" / "4.png", tmp_path / "images" / "7.png")
+    hard_targets, report = run_labelling(scene, threshold=0.3, **changes)
+    assert (report["images_listed"], report["images_left_out"]) == (7, 2)
+    names = {image["file_name"] for image in hard_targets["images"]}
+    assert names and not names & {"4.png", "7.png"}
+    for image in content["images"]:
+        image["file_name"] = f"{image['id'] - 10}.png"
+    Path(scene["labeled_json"]).write_text(json.dumps(content))
+    with pytest.raises(UserError, match="9 of 9 images of .* no unlabelled image is left"):
+        prepare(**{**scene, **changes})
+    labelled = {"image_json": scene["labeled_json"]}  # is itself to be labelled
+    assert prepare(**{**scene, **labelled}).left_out == 0
+
+
 def test_unreadable_images_of_all_processes_count_together(scene, tmp_path):
-    for number in (0, 1, 2, 4):
+    for number in range(6):
         (tmp_path / "images" / f"{number}.png").write_bytes(b"no image")
     done = run_command(scene, "--num-gpus", "2", "--batch-size", "1", "--max-unreadable", "0.4")
     assert done.returncode == 2
-    assert "4 of 9 images cannot be read" in done.stderr
+    assert "6 of 9 images cannot be read" in done.stderr
     assert "Traceback" not in done.stderr
     assert not Path(scene["output"]).exists()
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from processes import run_workers
 from sad.datasets import register_coco_set
 from sad.errors import UserError
-from sad.loader import MixedBatchSampler, MixedDataset, build_mixed_loader
+from sad.images import ImageError
+from sad.loader import MixedBatchSampler, MixedDataset, SampleKey, build_mixed_loader
 from sad.step import ReadableShare
 from toy import peak_memory, png_bomb
 
@@ -394,7 +395,6 @@ def test_samples_do_not_depend_on_the_accumulation_steps(toy):
 # --- unreadable images --------------------------------------------------------------------------
 
 WAYS_TO_BREAK = {
-    "missing": lambda path: path.unlink(),
     "empty": lambda path: path.write_bytes(b""),
     "cut short": lambda path: path.write_bytes(path.read_bytes()[:200]),
     "text": lambda path: path.write_text("<html>404</html>"),
@@ -436,7 +436,7 @@ def test_unreadable_image_is_replaced_by_one_of_its_origin(broken, way, folder):
     for sample in replaced:
         assert sample["origin"] == folder
         assert not sample["file_name"].endswith(f"{folder}/000003.png")
-        assert all(f"{folder}/000003.png (" in name for name in sample["unreadable"])
+        assert all(name.endswith(f"{folder}/000003.png") for name, _ in sample["unreadable"])
     assert len({sample["file_name"] for sample in replaced}) > 1
     # The others are what they would have been.
     assert {s["origin"] for s in samples} == {"labeled", "unlabeled"}
@@ -452,53 +452,74 @@ def test_replacement_is_repeatable(broken, toy):
             assert same(*pair) or pair[0]["unreadable"]
 
 
-def test_every_image_unreadable_is_an_error_not_a_hang(broken):
-    names = [f"{folder}/{i:06d}.png" for folder in ("labeled", "unlabeled") for i in range(1, 7)]
-    batch = loaded(broken("cut short", *names), 1)[0]
-    assert all("image" not in sample and sample["unreadable"] for sample in batch)
-    with pytest.raises(UserError, match="could not be read"):
-        ReadableShare(1.0).check(batch)
+def refusing(item):
+    raise ImageError("broken")
 
 
-def test_mistakes_in_code_are_not_taken_for_broken_images():
+def test_every_image_unreadable_is_an_error_not_a_hang():
+    dataset = MixedDataset([{"file_name": f"{n}.png"} for n in range(4)], [], refusing)
+    batch = [dataset[SampleKey(n, (0, 0, n))] for n in range(4)]
+    assert all("image" not in sample for sample in batch)
+    assert all(len(sample["unreadable"]) == MixedDataset.MAX_TRIES for sample in batch)
+    # As many as are drawn; those tried in their places are not images of the batch.
+    with pytest.raises(UserError, match="^4 of 4 images could not be read, nor 9 that were drawn"):
+        ReadableShare(1.0, 100).check(batch)
+
+
+@pytest.mark.parametrize("bug", [AttributeError, ValueError, OSError, RuntimeError])
+def test_mistakes_in_code_are_not_taken_for_broken_images(bug):
     def mapper(item):
-        raise AttributeError("a bug")
+        raise bug("a bug")
 
     dataset = MixedDataset([{"file_name": "a.png"}], [], mapper)
-    with pytest.raises(AttributeError, match="a bug"):
+    with pytest.raises(bug, match="a bug"):
         dataset[SimpleNamespace(index=0, augmentation_seed=(0, 0, 0))]
 
 
-def sample(*unreadable):
+def sample(*unreadable, **more):
     return {
         "image": torch.zeros(3, 4, 4),
-        "unreadable": [f"{name} (OSError)" for name in unreadable],
+        "unreadable": [(name, "broken") for name in unreadable],
+        **more,
     }
 
 
-def test_unreadable_images_are_named_once_and_counted(log):
-    share = ReadableShare(0.5)
+def test_unreadable_images_are_named_once_and_counted_once(log):
+    share = ReadableShare(0.5, 100)
     for _ in range(3):
-        share.check([sample("a.png"), sample(), sample("b.png", "a.png")])
-    assert (share.seen, share.unreadable) == (9, 9)
-    assert sorted(log) == [f"Image skipped, it cannot be read: {n}.png (OSError)" for n in "ab"]
+        share.check([sample("a.png"), sample(), sample("b.png", "c.png")])
+    assert (share.seen, share.failed) == (9, {"a.png", "b.png"})  # c.png was only tried
+    assert sorted(log) == [f"Image skipped, it cannot be read: {n}.png (broken)" for n in "abc"]
 
 
-def test_share_is_of_the_images_seen():
-    share = ReadableShare(0.01)
-    share.check([sample("a.png")] + [sample()] * 49)  # 1 of at most 100
-    share.check([sample()] * 150)
-    share.check([sample("a.png")])  # 2 of 201
-    with pytest.raises(UserError) as error:
-        share.check([sample("b.png")])  # 3 of 202
-    message = str(error.value)
-    assert "3 of 202 images" in message
-    assert "DATALOADER.MAX_UNREADABLE 0.01" in message
-    assert "b.png" in message
+def test_images_that_lack_their_last_bytes_are_named_once_and_counted(log):
+    share = ReadableShare(0.0, 100)
+    for _ in range(3):
+        share.check([sample(truncated=True, file_name=f"{n}.jpg") for n in "ab"])
+    assert [message[:8] + message[-5:] for message in log] == ["Image 1 a.jpg", "Image 2 b.jpg"]
+
+
+def test_a_few_of_a_small_set_and_a_share_of_a_large_one_are_allowed():
+    share = ReadableShare(0.01, 700)
+    bad = [sample(f"{n}.png") for n in range(8)]
+    share.check(bad[:5])  # of the first five
+    with pytest.raises(UserError, match=r"^6 of 6 images .*UNREADABLE 0\.01 .*5\.png \(broken"):
+        share.check(bad[5:6])
+    share.check([sample()] * 1000)
+    share.check(bad[6:7])  # 7 of 700: the 1,007 seen are not so many images
+    with pytest.raises(UserError, match="^8 of 700 images"):
+        share.check(bad[7:])
 
 
 def test_no_unreadable_image_is_allowed_at_0():
-    share = ReadableShare(0.0)
+    share = ReadableShare(0.0, 100)
     share.check([sample()] * 10)
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="^1 of 11 images"):
         share.check([sample("a.png")])
+
+
+def test_the_counts_come_back():
+    share, other = ReadableShare(0.5, 100), ReadableShare(0.5, 100)
+    share.check([sample("b.png", "c.png"), sample(truncated=True, file_name="d.jpg")])
+    other.load_state_dict(share.state_dict())
+    assert other.__dict__ == share.__dict__

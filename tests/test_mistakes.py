@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from sad.teacher import build_retinanet
 from toy import REPOSITORY, TRAIN_NET, loggers_restored, train_net
@@ -28,6 +30,10 @@ LABEL = (
     "--json {toy}/annotations/image_info.json --output {out}/targets.json "
 )
 LABEL_ALL = LABEL + "--weights {toy}/teacher.pth --labeled-json {toy}/annotations/labeled.json "
+LABEL_FOLDER = (
+    "label_unlabeled --config-file {toy}/teacher.yaml --weights {toy}/teacher.pth --labeled-json "
+    "{toy}/annotations/labeled.json --output {wrong}/targets.json "
+)
 SLICE = (
     "convert_weights slice --full-config {toy}/teacher.yaml --config-file {toy}/student.yaml "
     "--weights {toy}/teacher.pth --output "
@@ -248,6 +254,35 @@ MISTAKES = {
         TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/cut.json", "cut.json is no whole json",
         "copy it again"),
 
+    # images
+    "image that is not there": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.IMAGES {wrong}/images",
+        "toy_labeled: 1 of 6 images of", "labeled.json do not exist", "images/000004.png",
+        "take them out"),
+    "test image that is not there": (
+        TRAIN + "DATASETS.REGISTER.toy_unlabeled.IMAGES {wrong}/images "
+        """DATASETS.TEST "('toy_unlabeled',)" """, "toy_unlabeled: 1 of 6 images of",
+        "images/000004.png"),
+    "evaluation without one of the images": (
+        TRAIN.replace("SAD", "student").replace("OUT", "--eval-only OUT")
+        + "MODEL.WEIGHTS {wrong}/student.pth DATASETS.REGISTER.toy_labeled.IMAGES {wrong}/images",
+        "toy_labeled: 1 of 6 images of", "images/000004.png"),
+    "images of floats": (
+        TRAIN + "DATASETS.REGISTER.toy_hard_targets.IMAGES {wrong}/floats",
+        "toy_hard_targets: 6 of its first 6 images cannot be read", "mode F", "8 or 16 bits"),
+    "images of other sizes than the annotations say": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/wider.json",
+        "labeled/000001.png", "64 x 48 pixels, its annotations say 65 x 48"),
+    "images of more pixels than are allowed": (
+        TRAIN + "DATALOADER.MAX_IMAGE_PIXELS 3000", "64 x 48 pixels",
+        "more than DATALOADER.MAX_IMAGE_PIXELS 3000"),
+    "no pixels allowed": (
+        TRAIN + "DATALOADER.MAX_IMAGE_PIXELS 0", "DATALOADER.MAX_IMAGE_PIXELS is 0", "at least 1"),
+    "labelled images given as unlabelled ones": (
+        TRAIN + "DATASETS.REGISTER.toy_hard_targets.IMAGES {toy}/labeled",
+        "6 of 6 images of DATASETS.UNLABELED are labelled or tested on",
+        "no unlabelled image is left"),
+
     # weights and folders
     "starting weights that do not exist": (
         TRAIN + "MODEL.WEIGHTS absent.pth", "MODEL.WEIGHTS absent.pth", "do not exist",
@@ -297,6 +332,14 @@ MISTAKES = {
     "image folder that does not exist": (
         LABEL_ALL.replace("{toy}/unlabeled", "{toy}/absent"), "image folder",
         "absent does not exist"),
+    "image folder of labelled images alone": (
+        LABEL_FOLDER + "--images {toy}/labeled", "6 of 6 images of", "are labelled or tested on",
+        "no unlabelled image is left"),
+    "image folder of floats": (
+        LABEL_FOLDER + "--images {wrong}/floats", "6 of 6 images cannot be read", "mode F",
+        "8 or 16 bits"),
+    "image folder of other files": (
+        LABEL_FOLDER + "--images {toy}/annotations", "there are no images in", "other endings"),
     "empty batches": (
         LABEL_ALL + "--batch-size 0", "--batch-size", "at least 1"),
     "hard targets written to a folder": (
@@ -420,6 +463,16 @@ def wrong(toy, tmp_path_factory):
         (folder / f"{name}.json").write_text(json.dumps(content))
     content = {**toy.json("labeled.json"), "annotations": []}
     (folder / "no_labels.json").write_text(json.dumps(content))
+    content = toy.json("labeled.json")
+    for image in content["images"]:
+        image["width"] += 1
+    (folder / "wider.json").write_text(json.dumps(content))
+    shutil.copytree(toy.root / "unlabeled", folder / "images")
+    (folder / "images" / "000004.png").unlink()
+    (folder / "floats").mkdir()
+    for path in (toy.root / "unlabeled").iterdir():
+        grey = Image.open(path).convert("F")
+        grey.save(folder / "floats" / path.name, "TIFF")
     (folder / "folder.pth").mkdir()
     (folder / "run").mkdir()
     (folder / "run" / "last_checkpoint").write_text("model_final.pth")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from detectron2.modeling import RetinaNet, build_model
 
+from sad import teacher
 from sad.config import get_sad_cfg
 from sad.errors import UserError
 from sad.teacher import (
@@ -334,6 +335,15 @@ def test_weights_are_checked_on_meta(toy):
 
 
 def test_no_network(toy):
-    cfg = toy.cfg("teacher.yaml", "MODEL.RETINANET.IN_FEATURES", ("p3", "p9"), checked=False)
+    opts = ("MODEL.DEVICE", "meta", "MODEL.RETINANET.IN_FEATURES", ("p3", "p9"))
     with pytest.raises(UserError, match=r"MODEL says: KeyError: 'p9'"):
-        build_retinanet(cfg)
+        build_retinanet(toy.cfg("teacher.yaml", *opts, checked=False))
+
+
+def test_a_bug_is_not_taken_for_a_wrong_config(toy, monkeypatch):
+    def build(cfg):
+        raise AttributeError("a bug")
+
+    monkeypatch.setattr(teacher, "build_model", build)
+    with pytest.raises(AttributeError, match="a bug"):
+        build_retinanet(toy.cfg("teacher.yaml", "MODEL.DEVICE", "meta", checked=False))

@@ -252,11 +252,12 @@ def test_json_without_info_is_enough(toy, tmp_path, monkeypatch):
 def test_unreadable_images_end_in_one_sentence(toy, tmp_path, monkeypatch, capsys):
     """In the middle of the training, where Detectron2 would log the error with its traceback."""
     shutil.copytree(toy.root / "labeled", tmp_path / "images")
-    for path in (tmp_path / "images").iterdir():
+    for path in sorted((tmp_path / "images").iterdir())[1:]:
         path.write_bytes(b"")
     with pytest.raises(SystemExit) as exit_:
         train_net(monkeypatch, toy, "SAD.yaml", tmp_path / "run",
-                  "DATASETS.REGISTER.toy_labeled.IMAGES", tmp_path / "images")  # fmt: skip
+                  "DATASETS.REGISTER.toy_labeled.IMAGES", tmp_path / "images",
+                  "DATALOADER.MAX_UNREADABLE", 0.0)  # fmt: skip
     assert exit_.value.code == 2
     assert "MAX_UNREADABLE" in capsys.readouterr().err.splitlines()[-1]
     assert "Traceback" not in (tmp_path / "run" / "log.txt").read_text()

@@ -204,6 +204,7 @@ def hard_targets(path: str, toy, folder: Path) -> list[tuple]:
     """What the toy's teacher labels, by file, with the threshold that these labels calibrate."""
     folder.mkdir()
     output = folder / "hard.json"
+    toy.cfg("teacher.yaml", "DATASETS.REGISTER.toy_labeled.JSON", path)  # where its images lie
     job = prepare(
         toy.path("teacher.yaml"),
         toy.path("teacher.pth"),

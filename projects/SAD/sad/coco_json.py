@@ -119,6 +119,16 @@ class CocoJson:
             check_ids("categories", [category["id"] for category in categories])
         return sorted(categories, key=lambda category: category["id"])
 
+    @property
+    def is_written_by_labelling(self) -> bool:
+        """Whether its annotations are a teacher's, not people's."""
+        if self._content is not None:
+            info = self._content.get("info")
+        else:
+            with self._sentences(), open(self.path, "rb") as file:
+                info = next(ijson.items(file, "info"), None)
+        return type(info) is dict and "teacher_weights_sha256" in info
+
     @cached_property
     def has_annotations(self) -> bool:
         """Whether there is such a section; an empty one counts where the file was read at once."""

@@ -13,6 +13,7 @@ from detectron2.utils.file_io import PathManager
 from yaml.constructor import ConstructorError
 
 from .errors import UserError, did_you_mean
+from .images import MAX_PIXELS
 
 
 def add_sad_config(cfg: CN) -> None:
@@ -51,8 +52,12 @@ def add_sad_config(cfg: CN) -> None:
     cfg.SOLVER.CHECKPOINTS_TO_KEEP = 0
     # Numbers the student computes in when SOLVER.AMP.ENABLED: bfloat16 or float16.
     cfg.SOLVER.AMP.PRECISION = "bfloat16"
-    # Training stops when more than this share of the images seen could not be read.
+    # Training stops when more different images could not be read than this share of the set (while
+    # fewer have been seen, of those); 5 are always allowed, except with 0.
     cfg.DATALOADER.MAX_UNREADABLE = 0.01
+    # Images of more pixels count as unreadable: a small file may ask for all memory. The default is
+    # Pillow's own limit.
+    cfg.DATALOADER.MAX_IMAGE_PIXELS = MAX_PIXELS
 
     # Keep images and weights in the order of torch.channels_last, in which convolutions are faster
     # and class logits need no transposing. False is torch's own order.

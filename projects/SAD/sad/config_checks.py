@@ -86,6 +86,7 @@ RULES = {
     "DATASETS.LABELED_SHARE_SEED": at_least(0),
     "DATALOADER.NUM_WORKERS": at_least(0),
     "DATALOADER.MAX_UNREADABLE": within(0, 1),
+    "DATALOADER.MAX_IMAGE_PIXELS": at_least(1),
     "SOLVER.BASE_LR": at_least(0),
     "SOLVER.MAX_ITER": at_least(0),
     "SOLVER.IMS_PER_BATCH": at_least(1),

@@ -1,5 +1,6 @@
 """From a data set dict to the model's input: image, boxes, and which targets the image carries."""
 
+import copy
 import random
 from contextlib import contextmanager
 
@@ -8,6 +9,8 @@ import torch
 from detectron2.config import configurable
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
+
+from .images import ImageError, read_record
 
 
 @contextmanager
@@ -48,8 +51,66 @@ class WithTeacherView:
         return T.ResizeTransform(transform.h, transform.w, height, width, transform.interp)
 
 
-class SADDatasetMapper(DatasetMapper):
-    """DatasetMapper for labelled and teacher-annotated images (Table 3's columns).
+class ImageMapper(DatasetMapper):
+    """Detectron2's DatasetMapper of boxes and masks, whose images `sad.images` reads.
+
+    What comes of a JPEG that lacks its last bytes has `truncated`.
+    """
+
+    @configurable
+    def __init__(self, *, max_pixels: float, max_side: int, **mapper_arguments):
+        """
+        Args:
+            max_pixels: see DATALOADER.MAX_IMAGE_PIXELS.
+            max_side: pixels that the longer side is resized to at most.
+        """
+        super().__init__(**mapper_arguments)
+        self.max_pixels = max_pixels
+        self.max_side = max_side
+
+    @classmethod
+    def from_config(cls, cfg, is_train: bool = True):
+        return {
+            **super().from_config(cfg, is_train),
+            "max_pixels": cfg.DATALOADER.MAX_IMAGE_PIXELS,
+            "max_side": cfg.INPUT.MAX_SIZE_TRAIN if is_train else cfg.INPUT.MAX_SIZE_TEST,
+        }
+
+    def __call__(self, dataset_dict: dict) -> dict:
+        """
+        Raises:
+            ImageError: the image cannot be read, or resizing leaves nothing of it.
+        """
+        sample = copy.deepcopy(dataset_dict)
+        image, truncated = read_record(sample, self.image_format, self.max_pixels)
+        if truncated:
+            sample["truncated"] = True
+        shorter, longer = sorted(image.shape[:2])
+        if longer >= 2 * shorter * self.max_side:
+            raise ImageError(f"nothing is left of {shorter} x {longer} pixels at {self.max_side}")
+        aug_input = T.AugInput(image)
+        transforms = self.augmentations(aug_input)
+        image = aug_input.image
+        sample["image"] = torch.as_tensor(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        if not self.is_train:
+            sample.pop("annotations", None)
+        elif "annotations" in sample:
+            self._transform_annotations(sample, transforms, image.shape[:2])
+        return sample
+
+
+class ReadingMapper(ImageMapper):
+    """An image that it cannot read comes back as it was given, with the reason: `unreadable`."""
+
+    def __call__(self, item: dict) -> dict:
+        try:
+            return super().__call__(item)
+        except ImageError as error:
+            return {**item, "unreadable": str(error)}
+
+
+class SADDatasetMapper(ImageMapper):
+    """ImageMapper for labelled and teacher-annotated images (Table 3's columns).
 
     A dict comes with `origin`, "labeled" or "unlabeled", and `augmentation_seed`. It leaves with
     `instances` (ground truth, or the teacher's boxes), `hard_targets`: whether they enter the

@@ -12,6 +12,8 @@ from detectron2.utils.file_io import PathManager
 from .coco_json import CocoJson, Limits, order_of
 from .errors import UserError, did_you_mean, reason
 from .files import inside
+from .image_files import check_images
+from .images import MAX_PIXELS
 
 logger = logging.getLogger(__name__)
 
@@ -121,9 +123,6 @@ def load_coco_set(
         counts = [f"{clipped} boxes clipped to their image"] if clipped else []
         counts += [f"annotations left out: {', '.join(file.left_out())}"] if file.left_out() else []
         logger.warning(f"data set {name}: {'; '.join(counts)}")
-    first = next(iter(dicts.values()))["file_name"]
-    if not os.path.exists(first):
-        raise UserError(f"{file.where} lists {_short(first)}, which does not exist")
     return list(dicts.values())
 
 
@@ -227,20 +226,24 @@ def check_paths(name: str, json_file: str | None, image_root: str | None) -> Non
             )
 
 
-def read_sets(names) -> list[dict]:
+def read_sets(names, max_pixels: float = MAX_PIXELS) -> list[dict]:
     """The images of registered data sets, with and without boxes.
 
     The first set decides on the order of the classes where no weights did; the others follow it.
 
+    Args:
+        max_pixels: see DATALOADER.MAX_IMAGE_PIXELS.
     Raises:
-        UserError: naming the set that cannot be read, and why.
+        UserError: naming the set that cannot be read, or lacks images, and why.
     """
     images = []
     for name in names:
         with _named(name):
-            images += get_detection_dataset_dicts(
+            of_set = get_detection_dataset_dicts(
                 [name], filter_empty=False, check_consistency=False
             )
+        check_images(name, MetadataCatalog.get(name).get("json_file"), of_set, max_pixels)
+        images += of_set
     return images
 
 

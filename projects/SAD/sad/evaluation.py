@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import torch
-from detectron2.data import DatasetMapper, MetadataCatalog, build_detection_test_loader
+from detectron2.data import MetadataCatalog, build_detection_test_loader
 from detectron2.data.datasets import convert_to_coco_json
 from detectron2.evaluation import COCOEvaluator
 from detectron2.evaluation.coco_evaluation import COCOeval_opt, _evaluate_predictions_on_coco
@@ -16,8 +16,9 @@ from detectron2.utils import comm
 from pycocotools.coco import COCO
 
 from .coco_json import CocoJson
+from .dataset_mapper import ReadingMapper
 from .datasets import read_sets
-from .errors import UserError, reason
+from .errors import UserError
 from .readers import reader_arguments
 from .resume import preemption
 from .set_checks import check_boxes, check_classes
@@ -37,16 +38,6 @@ def _forget_hotcoco():
 
 # Its threads do not survive a fork: a child of a process that has evaluated would wait for ever.
 os.register_at_fork(after_in_child=_forget_hotcoco)
-
-
-class ReadingMapper(DatasetMapper):
-    """Detectron2's; an image that it cannot read comes with the reason instead."""
-
-    def __call__(self, item: dict) -> dict:
-        try:
-            return super().__call__(item)
-        except Exception as error:  # decoders raise anything, from OSError to struct.error
-            return {"file_name": item["file_name"], "unreadable": reason(error)}
 
 
 class WholeLoader:
@@ -72,6 +63,8 @@ class WholeLoader:
                         f"({sample['unreadable']}), and an evaluation needs every image: mend it, "
                         "or take it out of the annotations"
                     )
+                if "truncated" in sample:
+                    logger.warning(f"Image lacks its last bytes: {sample['file_name']}")
             yield batch
 
 
@@ -79,9 +72,9 @@ def build_test_loader(cfg, name: str) -> WholeLoader:
     """Detectron2's loader of a registered test set, which names what it cannot read.
 
     Raises:
-        UserError: the set has another number of classes than the model, or no box.
+        UserError: the set cannot be read, has another number of classes than the model, or no box.
     """
-    images = read_sets([name])
+    images = read_sets([name], cfg.DATALOADER.MAX_IMAGE_PIXELS)
     check_classes(cfg, (name,))  # which reading brought to light
     check_boxes(name, images)
     loader = build_detection_test_loader(

@@ -3,18 +3,18 @@
 import json
 import os
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
-from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from .coco_json import CocoJson
-from .errors import UserError, reason
+from .errors import UserError
 from .files import inside
+from .image_files import absent, find_images
+from .images import MAX_PIXELS, ImageError, read_size
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 ENTRIES, INDEX = "images.jsonl", "images.npy"
 SHARED_FOLDER = "the folder of --output must be one that all machines share"
 INDEX_ROW = np.dtype(
@@ -75,64 +75,73 @@ class ImageTable:
         np.save(os.path.join(folder, INDEX), index[order])
         return cls(folder)
 
+    def without(self, positions: set[int]) -> "ImageTable":
+        """The list that is left; in its folder it takes the place of this one."""
+        np.save(os.path.join(self.folder, INDEX), np.delete(self.index, sorted(positions)))
+        return ImageTable(self.folder)
 
-def list_json(folder: str, image_root: str, image_json: str) -> tuple[ImageTable, dict[int, str]]:
+
+def list_json(
+    folder: str,
+    image_root: str,
+    image_json: str,
+    left_out: Callable[[list[str]], set[int]] = lambda paths: set(),
+) -> tuple[ImageTable, dict[int, str]]:
     """The images of a COCO json, kept in `folder`, and {position: why it cannot be read}.
 
+    Args:
+        left_out: the positions among paths of images that are not to be listed.
     Raises:
         UserError: see `CocoJson`; also for a file outside the folder `image_root`.
     """
     entries = CocoJson(image_json, whole=False).images()
-    images, unreadable = ImageTable.write(folder, entries), {}
-    for position, entry in enumerate(images.entries(slice(None))):
-        path = os.path.join(image_root, entry["file_name"])
-        if not inside(image_root, path):
+    images, paths = ImageTable.write(folder, entries), []
+    for entry in images.entries(slice(None)):
+        paths.append(os.path.join(image_root, entry["file_name"]))
+        if not inside(image_root, paths[-1]):
             raise UserError(
                 f"{image_json} lists {entry['file_name']}, which lies outside {image_root}; move "
                 "the image there, or link to it, and mend its file_name"
             )
-        if not os.path.isfile(path):
-            unreadable[position] = "no such file"
-    return images, unreadable
+    if out := left_out(paths):
+        images = images.without(out)
+        paths = [path for position, path in enumerate(paths) if position not in out]
+    return images, dict.fromkeys(absent(paths), "no such file")
 
 
-def list_folder(folder: str, image_root: str) -> tuple[ImageTable, dict[int, str]]:
+def list_folder(
+    folder: str,
+    image_root: str,
+    left_out: Callable[[list[str]], set[int]] = lambda paths: set(),
+    max_pixels: float = MAX_PIXELS,
+) -> tuple[ImageTable, dict[int, str]]:
     """All images below `image_root` by name, numbered from 1; otherwise as `list_json`.
 
+    Args:
+        max_pixels: see DATALOADER.MAX_IMAGE_PIXELS.
     Raises:
         UserError: there are none.
     """
-    names = sorted(
-        os.path.relpath(os.path.join(parent, name), image_root)
-        for parent, _, files in os.walk(image_root)
-        for name in files
-        if name.lower().endswith(IMAGE_SUFFIXES)
-    )
-    if not names:
-        raise UserError(f"there are no images in {image_root} ({', '.join(IMAGE_SUFFIXES)})")
+    names = find_images(image_root)
+    out = left_out([os.path.join(image_root, name) for name in names])
+    names = [name for position, name in enumerate(names) if position not in out]
     unreadable = {}
 
+    def size(name: str) -> tuple[int, int] | str:
+        try:
+            return read_size(os.path.join(image_root, name), max_pixels)
+        except ImageError as error:
+            return str(error)
+
     def entries():
-        paths = (os.path.join(image_root, name) for name in names)
         with ThreadPool(16) as pool:
-            sizes = tqdm(pool.imap(_size, paths, 64), "reading sizes", len(names), leave=False)
-            for position, (name, size) in enumerate(zip(names, sizes, strict=True)):
+            sizes = tqdm(pool.imap(size, names, 64), "reading sizes", len(names), leave=False)
+            for position, (name, found) in enumerate(zip(names, sizes, strict=True)):
                 entry = {"id": position + 1, "file_name": name}
-                if isinstance(size, str):
-                    unreadable[position] = size
+                if isinstance(found, str):
+                    unreadable[position] = found
                 else:
-                    entry["width"], entry["height"] = size
+                    entry["width"], entry["height"] = found
                 yield entry
 
     return ImageTable.write(folder, entries()), unreadable
-
-
-def _size(path: str) -> tuple[int, int] | str:
-    """(width, height) after the EXIF rotation that Detectron2 applies too, or what is wrong."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-    except Exception as error:  # decoders raise anything, from OSError to struct.error
-        return reason(error)
-    return (height, width) if turned else (width, height)

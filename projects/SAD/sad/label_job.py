@@ -13,8 +13,10 @@ from .config import get_sad_cfg
 from .errors import UserError
 from .files import make_folder, sha256
 from .image_table import ImageTable, list_folder, list_json
+from .images import allowed_unreadable
 from .label_resume import open_folder, record_job
 from .label_share import choose_share
+from .leaks import labeled_and_tested, left_out
 from .teacher import load_retinanet
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ class LabelingJob:
     images: ImageTable
     unreadable: dict[int, str]  # position in images -> reason, as far as known before inference
     categories: list[dict]  # one for each of class_names
+    left_out: int  # images that are labelled or tested on, and not listed
     labels_json: str | None  # annotations of these very images by people, if there are any
     calibration: dict  # threshold (None: to be calibrated), target_mean, labeled_json, ...
     output: str
@@ -57,12 +60,15 @@ class LabelingJob:
         return np.stack([positions, np.array(sizes, np.int64)], axis=1)
 
     def check_unreadable(self, unreadable: dict[int, str]) -> None:
-        """Raises: UserError, when these are more images than `max_unreadable` allows."""
-        if len(unreadable) > self.max_unreadable * len(self.images):
+        """Raises: UserError, when these are more images than `max_unreadable` allows, or all."""
+        allowed = min(
+            allowed_unreadable(self.max_unreadable, len(self.images)), len(self.images) - 1
+        )
+        if len(unreadable) > allowed:
             position, reason = min(unreadable.items())
             raise UserError(
-                f"{len(unreadable)} of {len(self.images)} images cannot be read, which is over "
-                f"the share of {self.max_unreadable} that --max-unreadable allows; "
+                f"{len(unreadable)} of {len(self.images)} images cannot be read, more than "
+                f"--max-unreadable {self.max_unreadable:g} allows; "
                 f"the first is {self.path(position)} ({reason})"
             )
 
@@ -95,10 +101,12 @@ def prepare(
             targets are measured against them.
         labeled_json: labelled set; gives the categories and, unless one of the next two is given,
             the mean number of instances per image (over all its images, also those with none).
-            Its categories are matched with the teacher's classes by name.
+            Its categories are matched with the teacher's classes by name. Its images are not
+            labelled again, nor are those of the config, see `labeled_and_tested`.
         labeled_share: DATASETS.LABELED_SHARE and its seed: the mean is that of these images only.
         target_mean, threshold: wanted mean of instances per image, or the score threshold itself.
-        max_unreadable: the run stops when more than this share of the images cannot be read.
+        max_unreadable: the run stops when more than this share of the images cannot be read; see
+            `sad.images.allowed_unreadable`.
     Raises:
         UserError: whatever is missing, broken or does not fit.
     """
@@ -132,31 +140,41 @@ def prepare(
     if target_mean is None and threshold is None:
         calibration |= _wanted_mean(labeled, instances, *labeled_share)
     weights_sha256 = _sha256(weights)
+    cfg = get_sad_cfg(config_file, opts)
+    known = labeled_and_tested(cfg, image_root, image_json, labeled_json)
     make_folder(os.path.dirname(output) or ".", "--output in")
     shards = os.path.splitext(output)[0] + "_labelling"
     goes_on = os.path.isdir(shards)
     open_folder(shards)
-    if image_json:
-        images, unreadable = list_json(shards, image_root, image_json)
-    else:
-        images, unreadable = list_folder(shards, image_root)
-    job = LabelingJob(
-        config_file,
-        weights,
-        weights_sha256,
-        list(opts),
-        names,
-        image_root,
-        images,
-        unreadable,
-        categories,
-        image_json if has_labels else None,
-        calibration,
-        output,
-        batch_size,
-        max_unreadable,
-    )
+    out = set()
+
+    def leave_out(paths):
+        out.update(left_out(paths, known, image_json or image_root))
+        return out
+
     try:
+        if image_json:
+            images, unreadable = list_json(shards, image_root, image_json, leave_out)
+        else:
+            max_pixels = cfg.DATALOADER.MAX_IMAGE_PIXELS
+            images, unreadable = list_folder(shards, image_root, leave_out, max_pixels)
+        job = LabelingJob(
+            config_file,
+            weights,
+            weights_sha256,
+            list(opts),
+            names,
+            image_root,
+            images,
+            unreadable,
+            categories,
+            len(out),
+            image_json if has_labels else None,
+            calibration,
+            output,
+            batch_size,
+            max_unreadable,
+        )
         job.check_unreadable(unreadable)
     except UserError:
         if not goes_on:
@@ -164,7 +182,7 @@ def prepare(
         raise
     for position, reason in unreadable.items():
         logger.warning(f"skipping {job.path(position)}: {reason}")
-    record_job(job, get_sad_cfg(config_file, opts))
+    record_job(job, cfg)
     return job
 
 

@@ -9,7 +9,7 @@ from .errors import UserError
 from .label_job import LabelingJob
 from .label_report import write_report
 from .pseudo_labels import SCORE_UNITS, calibrate_threshold, scores, write_hard_targets
-from .shards import read_detections, read_unreadable
+from .shards import read_detections, read_truncated, read_unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ def merge_shards(job: LabelingJob, cfg, num_shards: int) -> None:
         hard_targets,
         threshold,
         unreadable,
+        truncated=read_truncated(job.shards, range(num_shards)),
         score_counts=score_counts,
         image_counts=image_counts,
         floor=floor,

@@ -1,11 +1,11 @@
 """What to look at before training on hard targets: report.json, histogram.png, preview.png."""
 
 import logging
+import math
 import os
 
 import matplotlib
 import numpy as np
-from detectron2.data.detection_utils import read_image
 from detectron2.structures import BoxMode
 from detectron2.utils.visualizer import Visualizer
 from matplotlib.figure import Figure
@@ -15,6 +15,7 @@ from tabulate import tabulate
 from . import pseudo_labels
 from .coco_json import CocoJson
 from .files import atomic_write
+from .images import read_image
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ def write_report(
     threshold: float,
     unreadable: dict[int, str],
     *,
+    truncated: list[int],
     score_counts: np.ndarray,
     image_counts: np.ndarray,
     floor: float,
@@ -40,6 +42,7 @@ def write_report(
         job: sad.label_job.LabelingJob
         hard_targets: (M,) array of DETECTION, those at or above the threshold
         unreadable: {position in job.images: reason}
+        truncated: positions of images that lack their last bytes, and were read
         score_counts: (SCORE_UNITS + 1,) number of detections, kept or not, with each score
         image_counts: (len(job.images),) and on each image
         floor: score below which the teacher reports nothing
@@ -50,7 +53,7 @@ def write_report(
     folder = os.path.splitext(job.output)[0] + "_report"
     os.makedirs(folder, exist_ok=True)
     report = summarize(
-        job, hard_targets, threshold, unreadable, score_counts, image_counts, floor, cap
+        job, hard_targets, threshold, unreadable, truncated, score_counts, image_counts, floor, cap
     )
     pseudo_labels.write_json(report, os.path.join(folder, "report.json"), indent=2)
     with atomic_write(os.path.join(folder, "histogram.png"), "wb") as file:
@@ -78,7 +81,15 @@ def _excerpt(job, hard_targets: np.ndarray, positions: np.ndarray) -> dict:
 
 
 def summarize(
-    job, hard_targets, threshold, unreadable, score_counts, image_counts, floor: float, cap: int
+    job,
+    hard_targets,
+    threshold,
+    unreadable,
+    truncated,
+    score_counts,
+    image_counts,
+    floor: float,
+    cap: int,
 ) -> dict:
     """The numbers of the report; arguments as for `write_report`."""
     num_images = len(job.images) - len(unreadable)
@@ -102,6 +113,8 @@ def summarize(
         "images_kept": num_kept,
         "images_dropped": num_images - num_kept,
         "images_unreadable": len(unreadable),
+        "images_truncated": len(truncated),
+        "images_left_out": job.left_out,
         "detection_cap": cap,
         "images_at_cap": at_cap,
         "images_cut_by_cap": cut,
@@ -116,6 +129,7 @@ def summarize(
         "precision_recall_at_iou_0.5": None,
         "warnings": [],
         "unreadable": {job.path(position): reason for position, reason in unreadable.items()},
+        "truncated": [job.path(position) for position in truncated],
     }
     if job.labels_json:
         readable = np.setdiff1d(np.arange(len(job.images)), list(unreadable))
@@ -168,7 +182,8 @@ def _log(report: dict) -> None:
     )
     logger.info(
         f"images: {report['images_kept']} kept, {report['images_dropped']} dropped as they have "
-        f"no hard target, {report['images_unreadable']} unreadable"
+        f"no hard target, {report['images_unreadable']} unreadable, {report['images_left_out']} "
+        f"left out; {report['images_truncated']} lack their last bytes"
     )
     if report["images_at_cap"] > report["images_cut_by_cap"]:
         logger.info(
@@ -257,7 +272,7 @@ def draw_preview(coco: dict, image_root: str) -> Image.Image:
 
 
 def _draw_image(path: str, annotations: list[dict], style: dict) -> Image.Image:
-    image = read_image(path, format="RGB")
+    image = read_image(path, "RGB", math.inf)  # as large as was allowed when it was labelled
     scale = (TILE - 8) / max(image.shape[:2])
     boxes = [annotation["bbox"] for annotation in annotations]
     visualizer = Visualizer(image, scale=scale).overlay_instances(

@@ -24,7 +24,7 @@ from .shards import is_whole
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1  # of the shards; another one, and older shards are made again
+FORMAT = 2  # of the shards; another one, and older shards are made again
 RECORD = "job.json"
 SHARD = re.compile(r"shard_\d+\.npz")
 LEFTOVER = re.compile(r"\.(shard_\d+\.npz|job\.json)\..*")  # of `atomic_write`, when killed
@@ -54,15 +54,16 @@ def record_job(job, cfg) -> None:
         job: sad.label_job.LabelingJob, its images listed.
         cfg: the teacher's config.
     """
+    images = hashlib.sha256(job.images.index.tobytes())
     with open(os.path.join(job.shards, ENTRIES), "rb") as file:
-        images = hashlib.file_digest(file, "sha256").hexdigest()
+        images.update(hashlib.file_digest(file, "sha256").digest())
     record = {
         "format": FORMAT,
         "versions": {m.__name__: m.__version__ for m in (torch, torchvision, detectron2, PIL)},
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "weights": job.weights_sha256,
         "image folder": os.path.abspath(job.image_root),
-        "list of images": images,
+        "list of images": images.hexdigest(),
         "batch size": job.batch_size,
         "precision": cfg.SAD.TEACHER.PRECISION,
         # Those of the config that inference reads; the number of readers, say, may change.

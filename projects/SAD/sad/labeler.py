@@ -13,7 +13,6 @@ from itertools import islice
 
 import numpy as np
 import torch
-from detectron2.data import DatasetMapper
 from detectron2.data.build import trivial_batch_collator
 from detectron2.data.transforms import ResizeShortestEdge
 from detectron2.structures import ImageList
@@ -22,8 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from .config import get_sad_cfg
+from .dataset_mapper import ReadingMapper
 from .detections import detect
-from .errors import reason
 from .label_job import LabelingJob
 from .label_merge import merge_shards
 from .label_resume import find_done
@@ -117,24 +116,22 @@ def _shapes(model, cfg, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class ReadableImages(Dataset):
-    """Detectron2's mapper at test time; an image it cannot read comes with the reason instead."""
+    """The images of a job as the teacher sees them, see `ReadingMapper`."""
 
     def __init__(self, cfg, job: LabelingJob):
         self.job = job
-        self.mapper = DatasetMapper(cfg, is_train=False)
+        self.mapper = ReadingMapper(cfg, is_train=False)
 
     def __getitem__(self, position) -> dict:
         entry = self.job.images[position]
-        record = {
-            "position": int(position),
-            "file_name": os.path.join(self.job.image_root, entry["file_name"]),
-            "height": entry["height"],
-            "width": entry["width"],
-        }
-        try:
-            return self.mapper(record)
-        except Exception as error:  # decoders raise anything, from OSError to struct.error
-            return {**record, "unreadable": reason(error)}
+        return self.mapper(
+            {
+                "position": int(position),
+                "file_name": os.path.join(self.job.image_root, entry["file_name"]),
+                "height": entry["height"],
+                "width": entry["width"],
+            }
+        )
 
 
 def label_shards(
@@ -170,7 +167,7 @@ def label_shards(
         disable=not comm.is_main_process(),
     ) as progress:
         for number in mine:
-            found, unreadable = [], {}
+            found, unreadable, truncated = [], {}, []
             files = job.files(np.concatenate(shards[number]))
             for batch in islice(loader, len(shards[number])):
                 readable = [item for item in batch if "unreadable" not in item]
@@ -178,13 +175,16 @@ def label_shards(
                     if "unreadable" in item:
                         logger.warning(f"skipping {item['file_name']}: {item['unreadable']}")
                         unreadable[item["position"]] = item["unreadable"]
+                    if "truncated" in item:
+                        logger.warning(f"{item['file_name']} lacks its last bytes")
+                        truncated.append(item["position"])
                 outputs = detect(model, readable, cfg.SAD.TEACHER.PRECISION) if readable else []
                 for item, instances in zip(readable, outputs, strict=True):
                     found.append(_to_detections(item["position"], instances))
                 progress.update(len(batch))
             all_unreadable |= unreadable
             job.check_unreadable(all_unreadable)
-            write_shard(job.shards, number, files, found, unreadable)
+            write_shard(job.shards, number, files, found, unreadable, truncated)
 
 
 def _to_detections(position: int, instances) -> np.ndarray:

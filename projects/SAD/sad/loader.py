@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from detectron2.data import DatasetFromList, MetadataCatalog
 from detectron2.data.build import trivial_batch_collator
-from detectron2.data.detection_utils import SizeMismatchError
 from detectron2.data.samplers import TrainingSampler
 from detectron2.utils import comm
-from PIL.Image import DecompressionBombError
 from tabulate import tabulate
 
 from .dataset_mapper import SADDatasetMapper
 from .datasets import read_sets
 from .errors import UserError
+from .images import ImageError
 from .label_share import choose_share
+from .leaks import find_leaks, left_out
 from .read_once import collector_paused, once_per_machine
 from .readers import reader_arguments
 from .set_checks import check_classes, check_files, has_boxes, why_no_boxes
@@ -116,7 +116,8 @@ class MixedDataset(torch.utils.data.Dataset):
     """Labelled dicts followed by unlabelled ones; a SampleKey becomes the mapper's sample.
 
     A file that cannot be read is replaced by another of its origin, chosen by the sample's seed,
-    and named under "unreadable". After MAX_TRIES of them the sample is that list alone.
+    and is in "unreadable" with the reason, the first before its replacements. After MAX_TRIES of
+    them the sample is that list alone.
     """
 
     MAX_TRIES = 10
@@ -139,17 +140,8 @@ class MixedDataset(torch.utils.data.Dataset):
             try:
                 sample = self.mapper({**item, "augmentation_seed": key.augmentation_seed})
                 return {**sample, "unreadable": unreadable}
-            # What Pillow (of AVIF and DDS, RuntimeErrors too) and Detectron2 raise for broken,
-            # mis-sized and oversized files.
-            except (
-                OSError,
-                RuntimeError,
-                ValueError,
-                SyntaxError,
-                SizeMismatchError,
-                DecompressionBombError,
-            ) as e:
-                unreadable.append(f"{item['file_name']} ({type(e).__name__}: {e})")
+            except ImageError as error:
+                unreadable.append((item["file_name"], str(error)))
                 item = self.items[choices.integers(*self.ranges[item["origin"]])]
         return {"unreadable": unreadable}
 
@@ -193,10 +185,19 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
 def _read(cfg) -> tuple[MixedDataset, list[bool] | None, dict[str, dict]]:
     """The images, which of them are wide where that counts, and the sets' metadata."""
     # Read with every image and whatever classes there are, so that the checks can name them.
-    labeled, unlabeled = map(read_sets, (cfg.DATASETS.TRAIN, cfg.DATASETS.UNLABELED))
-    names = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED)
+    sets = cfg.DATASETS
+    images = {
+        name: read_sets([name], cfg.DATALOADER.MAX_IMAGE_PIXELS)
+        for name in dict.fromkeys((*sets.TRAIN, *sets.UNLABELED, *sets.TEST))
+    }
+    labeled, unlabeled, tested = (
+        [image for name in names for image in images[name]]
+        for names in (sets.TRAIN, sets.UNLABELED, sets.TEST)
+    )
+    names = (*sets.TRAIN, *sets.UNLABELED)
     check_classes(cfg, names)
-    labeled = choose_share(labeled, cfg.DATASETS.LABELED_SHARE, cfg.DATASETS.LABELED_SHARE_SEED)
+    labeled = choose_share(labeled, sets.LABELED_SHARE, sets.LABELED_SHARE_SEED)
+    unlabeled = _without_leaks(labeled, unlabeled, tested)
     labeled = _choose_labeled(cfg, labeled)
     _check_hard_targets(cfg, unlabeled)
     groups = None
@@ -273,6 +274,27 @@ def _count_classes(what: str, images: list[dict], classes: list[str]) -> list[in
     table = tabulate(rows, ["class", "instances"])
     logger.info(f"Distribution of instances of the {what}:\n{table}")
     return counts
+
+
+def _without_leaks(labeled: list[dict], unlabeled: list[dict], tested: list[dict]) -> list[dict]:
+    """The unlabelled images that are neither labelled nor tested on.
+
+    Labelled images that are tested on are said.
+
+    Raises:
+        UserError: there were some, and none is left.
+    """
+    of_train, of_unlabeled, of_test = (
+        [image["file_name"] for image in images] for images in (labeled, unlabeled, tested)
+    )
+    if leaks := find_leaks(of_test, {"DATASETS.TRAIN": of_train}):
+        logger.warning(
+            f"{len(leaks)} of {len(of_test)} images of DATASETS.TEST are trained on, the first is "
+            f"{of_test[min(leaks)]}: the AP on them says nothing of other images"
+        )
+    known = {"DATASETS.TRAIN": of_train, "DATASETS.TEST": of_test}
+    leaks = left_out(of_unlabeled, known, "DATASETS.UNLABELED") if unlabeled else ()
+    return [image for position, image in enumerate(unlabeled) if position not in leaks]
 
 
 def check_before_reading(cfg) -> None:

@@ -5,16 +5,13 @@ import os
 import numpy as np
 import torch
 from detectron2.data import transforms as T
-from detectron2.data.detection_utils import (
-    build_augmentation,
-    convert_PIL_to_numpy,
-    read_image,
-)
+from detectron2.data.detection_utils import build_augmentation, convert_PIL_to_numpy
 from detectron2.structures import Instances
 from PIL import Image
 
 from .config import get_sad_cfg
-from .errors import UserError, reason
+from .errors import UserError
+from .images import ImageError, read_image
 from .teacher import load_retinanet
 
 
@@ -67,9 +64,11 @@ class Predictor:
         """(H, W, C) in the model's INPUT.FORMAT."""
         if isinstance(image, (str, os.PathLike)):
             try:
-                return read_image(image, self.cfg.INPUT.FORMAT)
-            except Exception as error:  # decoders raise anything, from OSError to struct.error
-                raise UserError(f"image {image} cannot be read ({reason(error)})") from error
+                return read_image(
+                    image, self.cfg.INPUT.FORMAT, self.cfg.DATALOADER.MAX_IMAGE_PIXELS
+                )
+            except ImageError as error:
+                raise UserError(f"image {image} cannot be read ({error})") from error
         dtype, shape = getattr(image, "dtype", type(image).__name__), getattr(image, "shape", ())
         if dtype != np.uint8 or shape[2:] != (3,) or 0 in shape:
             raise UserError(

@@ -11,16 +11,18 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog
+from detectron2.data import MetadataCatalog
 from detectron2.structures import Boxes, BoxMode, Instances, pairwise_ioa, pairwise_iou
 from detectron2.utils.analysis import FlopCountAnalysis
 from tabulate import tabulate
 from tqdm import tqdm
 
 from .config import get_sad_cfg
-from .datasets import register_from_config
+from .dataset_mapper import ImageMapper
+from .datasets import read_sets, register_from_config
 from .errors import UserError
 from .files import atomic_write, make_folder
+from .images import ImageError
 from .report_page import draw_page, timing
 from .teacher import load_retinanet
 
@@ -124,11 +126,13 @@ def measure(run_models: list[tuple], records: list[dict]) -> list[dict]:
     Returns:
         of each model {"parameters" (millions), "gflops" (1e9 multiply-adds, fvcore's count, on the
         first image), "ms" (median per image), "detections" (Instances on the CPU, one per record)}
+    Raises:
+        UserError: an image cannot be read.
     """
-    mappers = [DatasetMapper(cfg, is_train=False) for _, cfg in run_models]
+    mappers = [ImageMapper(cfg, is_train=False) for _, cfg in run_models]
     costs = []
     for (model, _), mapper in zip(run_models, mappers, strict=True):
-        flops = FlopCountAnalysis(model, [mapper(records[0])])
+        flops = FlopCountAnalysis(model, [_read(mapper, records[0])])
         flops.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         costs.append(
             {
@@ -141,7 +145,7 @@ def measure(run_models: list[tuple], records: list[dict]) -> list[dict]:
     warm_up = records[:WARM_UP]
     for number, record in enumerate(tqdm(warm_up + records, "measuring", unit="image")):
         for (model, _), mapper, cost in zip(run_models, mappers, costs, strict=True):
-            inputs = [mapper(record)]
+            inputs = [_read(mapper, record)]
             start = _now(model.device)
             instances = model(inputs)[0]["instances"]
             if number >= len(warm_up):
@@ -150,6 +154,16 @@ def measure(run_models: list[tuple], records: list[dict]) -> list[dict]:
     for cost in costs:
         cost["ms"] = 1000 * statistics.median(cost.pop("times"))
     return costs
+
+
+def _read(mapper: ImageMapper, record: dict) -> dict:
+    try:
+        return mapper(record)
+    except ImageError as error:
+        raise UserError(
+            f"{record['file_name']} cannot be read ({error}): mend it, or take it out of the "
+            "annotations"
+        ) from error
 
 
 def _now(device) -> float:
@@ -277,7 +291,7 @@ def write_report(
         load_retinanet(run.path("config.yaml"), run.path("model_final.pth"), device) for run in runs
     ]
     test_set = runs[0].test_set
-    everything = DatasetCatalog.get(test_set)
+    everything = read_sets([test_set], runs[0].cfg.DATALOADER.MAX_IMAGE_PIXELS)
     lot = np.random.default_rng(seed).permutation(len(everything))[:num_images]
     records = [everything[position] for position in lot]
     make_folder(output, "--output")

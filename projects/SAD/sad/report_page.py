@@ -3,16 +3,18 @@
 All positions and sizes are in inches from the page's upper left corner, at DPI pixels per inch.
 """
 
+import math
 import textwrap
 
 import numpy as np
-from detectron2.data.detection_utils import read_image
 from detectron2.structures import BoxMode
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from PIL import Image, ImageOps
+
+from .images import read_image
 
 DPI, WIDTH, MARGIN = 100, 16.0, 0.5
 HEADER, CHARTS, KEY, CAPTION, FOOTER = 2.0, 3.9, 1.45, 0.38, 0.95
@@ -217,7 +219,7 @@ def annotation_box(annotation: dict) -> list[float]:
 
 def show_image(axes, record: dict) -> None:
     """The image in 5 bits a channel and about a tile's pixels: a quarter of a full PNG's size."""
-    image = Image.fromarray(read_image(record["file_name"], format="RGB"))
+    image = Image.fromarray(read_image(record["file_name"], "RGB", math.inf))
     image.thumbnail((MAX_TILE * DPI, MAX_TILE * DPI))
     extent = (0, record["width"], record["height"], 0)
     axes.imshow(ImageOps.posterize(image, 5), interpolation="nearest", extent=extent)

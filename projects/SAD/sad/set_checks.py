@@ -51,7 +51,7 @@ def check_test_sets(cfg) -> None:
     """
     check_files(cfg.DATASETS.TEST)
     for name in cfg.DATASETS.TEST:
-        check_boxes(name, read_sets([name]))
+        check_boxes(name, read_sets([name], cfg.DATALOADER.MAX_IMAGE_PIXELS))
     check_classes(cfg, (*cfg.DATASETS.TRAIN[:1], *cfg.DATASETS.TEST))
 
 

@@ -14,7 +14,7 @@ from .files import atomic_write
 from .image_table import SHARED_FOLDER
 from .pseudo_labels import DETECTION
 
-ARRAYS = {"files", "detections", "unreadable", "reasons"}
+ARRAYS = {"files", "detections", "unreadable", "reasons", "truncated"}
 
 
 def write_shard(
@@ -23,6 +23,7 @@ def write_shard(
     files: np.ndarray,
     detections: list[np.ndarray],
     unreadable: dict[int, str],
+    truncated: list[int],
 ) -> None:
     """Write a shard.
 
@@ -30,6 +31,7 @@ def write_shard(
         files: (N, 2), position and bytes of each of its images, see `LabelingJob.files`.
         detections: arrays of DETECTION.
         unreadable: {position: reason}.
+        truncated: positions of images that lack their last bytes.
     """
     with atomic_write(_path(folder, number), "wb") as file:
         np.savez(
@@ -38,6 +40,7 @@ def write_shard(
             detections=np.concatenate([np.empty(0, DETECTION), *detections]),
             unreadable=np.array(list(unreadable), np.int32),
             reasons=np.array(list(unreadable.values()), str),
+            truncated=np.array(truncated, np.int32),
         )
 
 
@@ -70,6 +73,19 @@ def read_unreadable(folder: str, numbers: Iterable[int]) -> dict[int, str]:
             reasons = shard["reasons"].tolist()
             unreadable |= zip(shard["unreadable"].tolist(), reasons, strict=True)
     return unreadable
+
+
+def read_truncated(folder: str, numbers: Iterable[int]) -> list[int]:
+    """The positions of these shards' images that lack their last bytes.
+
+    Raises:
+        UserError: a shard is missing.
+    """
+    truncated = []
+    for number in numbers:
+        with _open(folder, number) as shard:
+            truncated += shard["truncated"].tolist()
+    return sorted(truncated)
 
 
 def read_detections(folder: str, num_shards: int) -> Iterator[np.ndarray]:

@@ -12,6 +12,7 @@ from detectron2.utils.events import get_event_storage
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .errors import UserError
+from .images import allowed_unreadable
 from .resume import rng_state, set_rng_state
 from .sad_retinanet import SADRetinaNet
 from .teacher import PRECISIONS
@@ -35,7 +36,7 @@ class SADStep(SimpleTrainer):
             self.device_type, enabled=self.autocast and self.precision == torch.float16
         )
         self.clip_norm = cfg.SOLVER.CLIP_FULL_MODEL_NORM
-        self.readable = ReadableShare(cfg.DATALOADER.MAX_UNREADABLE)
+        self.readable = ReadableShare(cfg.DATALOADER.MAX_UNREADABLE, len(data_loader.dataset))
 
     def run_step(self):
         start = time.perf_counter()
@@ -152,33 +153,55 @@ class SADStep(SimpleTrainer):
 class ReadableShare:
     """Names images that could not be read, and stops the run when they become too many."""
 
-    def __init__(self, max_share: float):
+    def __init__(self, max_share: float, num_images: int):
+        """
+        Args:
+            max_share: see DATALOADER.MAX_UNREADABLE.
+            num_images: of the whole set.
+        """
         self.max_share = max_share
-        self.seen = self.unreadable = 0
-        self.named = set()
+        self.num_images = num_images
+        self.seen = 0
+        # Files: those drawn that were replaced; these and failed replacements; cut JPEGs.
+        self.failed, self.named, self.truncated = set(), set(), set()
 
     def state_dict(self) -> dict:
-        return {"seen": self.seen, "unreadable": self.unreadable, "named": sorted(self.named)}
+        files = {name: sorted(getattr(self, name)) for name in ("failed", "named", "truncated")}
+        return {"seen": self.seen, **files}
 
     def load_state_dict(self, state: dict) -> None:
-        self.seen, self.unreadable = state["seen"], state["unreadable"]
-        self.named = set(state["named"])
+        self.seen = state["seen"]
+        for name in ("failed", "named", "truncated"):
+            setattr(self, name, set(state[name]))
 
     def check(self, batch: list[dict]) -> None:
         """
         Raises:
-            UserError: more than the allowed share of the images was unreadable.
+            UserError: more images than are allowed were unreadable, or all that stand in for one.
         """
+        self.seen += len(batch)
         for sample in batch:
-            self.seen += 1
-            self.unreadable += len(sample["unreadable"])
-            for name in set(sample["unreadable"]) - self.named:
+            for name, why in sample["unreadable"]:
+                if name not in self.named:
+                    logger.warning(f"Image skipped, it cannot be read: {name} ({why})")
                 self.named.add(name)
-                logger.warning(f"Image skipped, it cannot be read: {name}")
-        # One broken file among the first images is no reason to stop.
-        allowed = self.max_share * max(self.seen, 100)
-        if self.unreadable > allowed or any("image" not in sample for sample in batch):
+            self.failed |= {name for name, _ in sample["unreadable"][:1]}
+            if "truncated" in sample and sample["file_name"] not in self.truncated:
+                self.truncated.add(sample["file_name"])
+                logger.warning(
+                    f"Image {len(self.truncated)} that lacks its last bytes: {sample['file_name']}"
+                )
+        images = min(self.seen, self.num_images)
+        failed = f"{len(self.failed)} of {images} images could not be read"
+        if len(self.failed) > allowed_unreadable(self.max_share, images):
+            last, why = next(x for sample in batch[::-1] for x in sample["unreadable"][:1])
             raise UserError(
-                f"{self.unreadable} of {self.seen} images could not be read, more than "
-                f"DATALOADER.MAX_UNREADABLE {self.max_share:g}; for example {max(self.named)}"
+                f"{failed}, more than DATALOADER.MAX_UNREADABLE {self.max_share:g} allows; for "
+                f"example {last} ({why})"
             )
+        for sample in batch:
+            if "image" not in sample:
+                (first, why), *others = sample["unreadable"]
+                raise UserError(
+                    f"{failed}, nor {len(others)} that were drawn in the place of {first} ({why})"
+                )

@@ -31,22 +31,30 @@ def build_retinanet(cfg):
     """The model of a config. On device "meta" it has names, shapes and anchors, but no memory.
 
     Raises:
-        UserError: MODEL describes none.
+        UserError: MODEL describes none; said on "meta" alone, which checks come to first.
     """
+    if cfg.MODEL.DEVICE != "meta":
+        return order_memory(build_model(cfg), cfg)
     try:
-        if cfg.MODEL.DEVICE != "meta":
-            return order_memory(build_model(cfg), cfg)
         with torch.device("meta"):
             model = build_model(cfg)
-        shapes = model.backbone.output_shape()
-        strides = [ShapeSpec(stride=shapes[name].stride) for name in model.head_in_features]
-        model.anchor_generator = build_anchor_generator(cfg, strides)
-        return model
-    except Exception as error:  # Detectron2 asserts, and looks names up in dicts
+    # Detectron2 asserts, looks names up and computes widths; torch refuses negative ones.
+    except (
+        ArithmeticError,
+        AssertionError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = textwrap.shorten(" ".join(str(error).split()), 150)
         raise UserError(
             f"no network can be built of what MODEL says: {type(error).__name__}: {reason}"
         ) from error
+    shapes = model.backbone.output_shape()
+    strides = [ShapeSpec(stride=shapes[name].stride) for name in model.head_in_features]
+    model.anchor_generator = build_anchor_generator(cfg, strides)
+    return model
 
 
 def order_memory(model, cfg):

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from detectron2.data import detection_utils
 from detectron2.data import transforms as T
 from detectron2.utils.events import EventStorage
 from PIL import Image
@@ -22,6 +21,7 @@ from PIL import Image
 from ..config import get_sad_cfg
 from ..dataset_mapper import seeded
 from ..datasets import register_coco_set
+from ..images import read_image
 from ..loader import SampleKey, build_mixed_loader
 from ..step import SADStep
 from ..teacher import build_retinanet
@@ -42,7 +42,7 @@ SETS = ("benchmark_labeled", "benchmark_unlabeled")
 
 def write_set(folder: Path, name: str, num_images: int, size: tuple[int, int], num_classes: int):
     """Write and register JPEGs with boxes that have a class and a score."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(list(name.encode()))  # no set has another's images
     (folder / name).mkdir()
     width, height = size
     images, annotations = [], []
@@ -73,7 +73,7 @@ def parts_of_a_sample(cfg, rounds: int) -> dict[str, dict]:
     dataset = build_mixed_loader(cfg).dataset
     key = SampleKey(0, (0, 0, 0))
     file_name = dataset.items[0]["file_name"]
-    image = detection_utils.read_image(file_name, cfg.INPUT.FORMAT)
+    image = read_image(file_name, cfg.INPUT.FORMAT)
 
     def seed():
         with seeded(key.augmentation_seed):
@@ -83,9 +83,7 @@ def parts_of_a_sample(cfg, rounds: int) -> dict[str, dict]:
         "a sample": lambda: dataset[key],
         "its entry of the list": lambda: dataset.items[0],
         "its seed": seed,
-        "its file, read and decoded": lambda: detection_utils.read_image(
-            file_name, cfg.INPUT.FORMAT
-        ),
+        "its file, read and decoded": lambda: read_image(file_name, cfg.INPUT.FORMAT),
         "its augmentation": lambda: dataset.mapper.augmentations(T.AugInput(image)),
     }
     return compare(take_turns(arms, rounds), "a sample")
@@ -128,7 +126,7 @@ def run_config(options: Options, config, size, num_images, readers, trains) -> d
     own = ["MODEL.DEVICE", options.device, "MODEL.WEIGHTS", "", "SOLVER.BASE_LR", "1e-6"]
     if options.device == "cuda":
         own += ["SOLVER.AMP.ENABLED", "True", "SAD.TEACHER.PRECISION", "bfloat16"]
-    own += ["DATASETS.TRAIN", SETS[:1], "DATASETS.UNLABELED", SETS[1:]]
+    own += ["DATASETS.TRAIN", SETS[:1], "DATASETS.UNLABELED", SETS[1:], "DATASETS.TEST", ()]
 
     def configure(batch: int, workers: int):
         more = ["SOLVER.IMS_PER_BATCH", str(batch), "DATALOADER.NUM_WORKERS", str(workers)]

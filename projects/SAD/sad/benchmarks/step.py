@@ -67,12 +67,22 @@ def tame(model):
     return model
 
 
+class Repeated:
+    """A loader of one batch, again and again."""
+
+    def __init__(self, batch: list[dict]):
+        self.dataset = batch
+
+    def __iter__(self):
+        return repeat(self.dataset)
+
+
 def make_step(cfg, batch: list[dict], teacher) -> SADStep:
     torch.manual_seed(0)
     model = tame(order_memory(build_model(cfg), cfg)).train()
     if isinstance(model, SADRetinaNet):
         model.attach_teacher(teacher)
-    return SADStep(model, repeat(batch), build_optimizer(cfg, model), cfg)
+    return SADStep(model, Repeated(batch), build_optimizer(cfg, model), cfg)
 
 
 def with_box_branch(teacher):
