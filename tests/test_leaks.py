@@ -113,6 +113,9 @@ def known(tmp_path):
     write("test_dev", annotations=False)
     write("hard", info={"teacher_weights_sha256": "0" * 64})
     (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "root").mkdir()
+    for number in range(10):
+        (tmp_path / "root" / f"other_{number}.png").touch()
 
     def find(sets, share=1.0, image_json=None, labeled_json=None):
         text = "DATASETS:\n  REGISTER:\n"
@@ -163,6 +166,8 @@ def test_the_labelled_json_is_looked_for_where_its_set_is_else_in_the_folder(kno
     assert set(known(SETS, labeled_json="labeled.json")) == set(known(SETS))
     found = known(SETS, labeled_json="other.json")
     assert found[str(tmp_path / "other.json")] == all_of("other", "root")
+    (tmp_path / "root" / "other_3.png").unlink()  # so it is not the folder they lie in
+    assert str(tmp_path / "other.json") not in known(SETS, labeled_json="other.json")
     found = known("  TEST: [own_test]\n  TRAIN: []\n", labeled_json="tune.json")
     assert found[str(tmp_path / "tune.json")] == all_of("tune")
 

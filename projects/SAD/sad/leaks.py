@@ -140,6 +140,7 @@ def labeled_and_tested(
 
     share = sets.LABELED_SHARE, sets.LABELED_SHARE_SEED
     known = defaultdict(list)
+    of_train = images(sets.TRAIN, _by_people)
     of_json = images(others, _by_people)
     if of_json and not roots.get(others[0]) and absent(image["path"] for image in of_json):
         logger.warning(
@@ -148,7 +149,7 @@ def labeled_and_tested(
         )
         of_json = []
     for image in (
-        *choose_share(images(sets.TRAIN, _by_people), *share, key="id"),
+        *choose_share(of_train, *share, key="id"),
         *choose_share(of_json, *share, key="id"),
         *images(sets.TEST, lambda file: True),
         *images(sets.REGISTER, lambda file: file.has_annotations and _by_people(file)),
