@@ -10,9 +10,12 @@ import logging
 import os
 from datetime import timedelta
 
+import sad_command
+
 # Detectron2's focal loss is a TorchScript function: on CPU its compilation takes over a minute, and
-# its first call returns other gradient bits than later ones. torch reads this when it is imported.
-os.environ.setdefault("PYTORCH_JIT", "0")
+# its first call returns other gradient bits than later ones. On GPUs, where it is fused, it stays.
+# torch reads this when it is imported.
+os.environ.setdefault("PYTORCH_JIT", "1" if sad_command.sees_gpu() else "0")
 
 # First of all: where Detectron2 is missing, this says how to get it.
 from sad.errors import UserError, exit_on_user_error
