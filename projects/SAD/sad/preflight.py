@@ -21,6 +21,7 @@ from .resume import check_same_run, describe_run
 from .sad_retinanet import SADRetinaNet
 from .teacher import build_retinanet, build_teacher, fill
 from .trainer import derive_schedule
+from .weights_file import UnreadableError
 
 MADE_WEIGHTS = "; those below output/weights are made by scripts/convert_weights.py, see README.md"
 SMALL = 20e6  # bytes of annotations, about a second
@@ -109,7 +110,8 @@ def _check_weights(cfg, model, resume: bool, *, strict: bool) -> None:
     try:
         fill(model, cfg.MODEL.WEIGHTS, strict=strict)
     except UserError as error:
-        hint = "" if os.path.exists(cfg.MODEL.WEIGHTS) else MADE_WEIGHTS
+        absent = isinstance(error, UnreadableError) and not os.path.exists(cfg.MODEL.WEIGHTS)
+        hint = MADE_WEIGHTS if absent else ""
         raise UserError(f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS}: {error}{hint}") from error
 
 
