@@ -33,7 +33,7 @@ from sad.checkpoint import SADCheckpointer
 from sad.config import get_sad_cfg
 from sad.config_checks import check_config
 from sad.datasets import register_from_config
-from sad.files import make_folder
+from sad.files import lock_folder, make_folder
 from sad.preflight import check_evaluation, check_training
 from sad.resume import preemption
 from sad.teacher import build_teacher
@@ -57,6 +57,9 @@ def setup(args):
         check_training(cfg, args.resume, args.check_teacher)
     comm.synchronize()  # nobody writes before all have found nothing wrong
     make_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
+    if comm.is_main_process() and not args.eval_only:
+        lock_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
+    comm.synchronize()
     default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="sad")
     return cfg

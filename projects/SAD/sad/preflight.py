@@ -8,6 +8,7 @@ checked when it does.
 import logging
 import os
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from detectron2.data import MetadataCatalog
@@ -82,13 +83,14 @@ def check_evaluation(cfg, resume: bool) -> None:
 def _check_folder(folder: str, resume: bool) -> None:
     if not folder:
         raise UserError("OUTPUT_DIR is empty: name a folder for the run")
-    for name in ("last_checkpoint", "metrics.json"):
-        path = os.path.join(folder, name)
-        if not resume and os.path.exists(path) and os.path.getsize(path):
-            raise UserError(
-                f"OUTPUT_DIR {folder} holds a run ({name}): give --resume to go on with it, or "
-                "name another OUTPUT_DIR"
-            )
+    # One that died before its first checkpoint is none to go on with, and not in the way.
+    for pattern in ("last_checkpoint", "model_[0-9]*.pth", "model_final.pth"):
+        for path in sorted(Path(folder).glob(pattern)):
+            if not resume:
+                raise UserError(
+                    f"OUTPUT_DIR {folder} holds a run ({path.name}): give --resume to go on with "
+                    "it, or name another OUTPUT_DIR"
+                )
 
 
 def _check_last_run(cfg) -> None:

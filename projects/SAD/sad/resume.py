@@ -12,6 +12,7 @@ import random
 import signal
 import threading
 from contextlib import contextmanager
+from itertools import count
 
 import numpy as np
 import torch
@@ -178,6 +179,17 @@ class BestCheckpointer(hooks.BestCheckpointer):
 
     def load_state_dict(self, state):
         self.best_metric, self.best_iter = state["best_metric"], state["best_iter"]
+
+
+def set_aside_metrics(folder: str) -> None:
+    """Keep the metrics of a run that died before its first checkpoint out of the next one's."""
+    path = os.path.join(folder, "metrics.json")
+    begun = os.path.exists(path) and os.path.getsize(path) > 0
+    if not begun or os.path.exists(os.path.join(folder, "last_checkpoint")):
+        return
+    kept = next(name for n in count(1) if not os.path.exists(name := f"{path}.{n}"))
+    os.rename(path, kept)
+    logger.warning(f"A run died here before its first checkpoint: its metrics are now in {kept}")
 
 
 class MetricsHistory(HookBase):
