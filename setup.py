@@ -19,6 +19,7 @@ setup(
     python_requires=">=3.11",
     package_dir={"": "projects/SAD"},
     packages=find_packages("projects/SAD"),
+    py_modules=["sad_command"],
     install_requires=[
         "torch>=2.4",
         "torchvision",

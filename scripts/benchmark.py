@@ -16,6 +16,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import sad_command  # noqa: F401
+
 # First of all: where Detectron2 is missing, this says how to get it.
 from sad.errors import exit_on_user_error
 

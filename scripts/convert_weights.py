@@ -21,6 +21,8 @@ The model of a checkpoint, without the optimizer, as .safetensors, to hand on:
 
 import argparse
 
+import sad_command  # noqa: F401
+
 # First of all: where Detectron2 is missing, this says how to get it.
 from sad.errors import exit_on_user_error
 

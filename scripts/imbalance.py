@@ -15,6 +15,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import sad_command  # noqa: F401
+
 # First of all: where Detectron2 is missing, this says how to get it.
 from sad.errors import UserError, exit_on_user_error
 

@@ -243,3 +243,6 @@ if __name__ == "__main__":
     except (InstallError, OSError) as error:  # OSError: no space, no permission
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted: the same command begins anew", file=sys.stderr)
+        sys.exit(130)

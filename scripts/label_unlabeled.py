@@ -22,6 +22,8 @@ targets are the same for any number of processes (bit for bit on CPUs, at one th
 import argparse
 from datetime import timedelta
 
+import sad_command  # noqa: F401
+
 # First of all: where Detectron2 is missing, this says how to get it.
 from sad.errors import UserError, exit_on_user_error
 

@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 
+import sad_command  # noqa: F401
 from sad.digit_scenes import SPLITS, annotation_file, write_digit_scenes
 from sad.errors import exit_on_user_error
 

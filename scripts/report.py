@@ -11,6 +11,7 @@ import argparse
 import shlex
 import sys
 
+import sad_command  # noqa: F401
 from sad.arguments import between
 from sad.errors import UserError, exit_on_user_error
 from sad.report import table, write_report

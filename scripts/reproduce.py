@@ -20,6 +20,8 @@ import sys
 from functools import cached_property
 from pathlib import Path
 
+import sad_command  # noqa: F401
+
 # First of all: where Detectron2 is missing, this says how to get it.
 from sad.errors import UserError, exit_on_user_error
 

@@ -6,13 +6,15 @@ import os
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from datetime import timedelta
 
 import torch
 from detectron2.utils import comm
 
 from sad import launch
-from sad.errors import UserError, exit_on_user_error
+from sad.errors import RESUME_EXIT_CODE, UserError, exit_on_user_error
+from sad.resume import preemption
 
 
 def main(args):
@@ -42,6 +44,20 @@ def come_to_grief(fate: str):
         sys.exit(5)
     if fate == "asleep":
         time.sleep(9)
+    if fate == "interrupted":
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(9)
+    if fate == "begins":  # rank 0 does not heed signals yet, and 1 waits for it
+        with preemption.heeded() if comm.get_rank() else nullcontext():
+            time.sleep(9 * (comm.get_rank() == 0))
+            add_up_ranks()
+    if fate == "saves":
+        with preemption.heeded():
+            while not preemption.asked:
+                time.sleep(0.01)
+            time.sleep(2)
+            os.write(1, b"saved\n")
+            sys.exit(RESUME_EXIT_CODE)
 
 
 @exit_on_user_error

@@ -3,17 +3,41 @@
 import multiprocessing
 import os
 import socket
+import time
+from contextlib import contextmanager
 from datetime import timedelta
 from types import SimpleNamespace
 
 from sad import launch
 from sad.errors import exit_on_user_error
+from sad.files import lock_folder
 
 
 def free_port() -> str:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return str(listener.getsockname()[1])
+
+
+@contextmanager
+def locked(folder):
+    """Another process has locked the folder, until the end of the block."""
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+
+    def keep():
+        lock_folder(str(folder), "OUTPUT_DIR")
+        ready.set()
+        time.sleep(600)
+
+    process = context.Process(target=keep)
+    process.start()
+    assert ready.wait(60)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
 
 
 def slurm_tasks(count: int = 2) -> list[dict[str, str]]:

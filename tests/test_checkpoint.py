@@ -1,12 +1,14 @@
 """Checkpoints are written whole, read without running code, and refused when they do not fit."""
 
 import hashlib
+import logging
 import os
 import pickle
 import shutil
 
 import pytest
 import torch
+from detectron2.layers import FrozenBatchNorm2d
 from torch import nn
 
 from sad.checkpoint import SADCheckpointer
@@ -181,6 +183,76 @@ def test_not_strict_loads_what_fits(tmp_path):
     SADCheckpointer(model).load(str(tmp_path / "backbone.pth"))
     assert model[0].bias.tolist() == [9.0] * 4
     assert torch.equal(model[0].weight, weight)
+
+
+class Detector(nn.Module):
+    """Names as RetinaNet has them; a norm of each kind that Detectron2's ResNets have."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Module()
+        self.backbone.bottom_up = nn.Sequential(
+            *(nn.Conv2d(3, 4, 1), FrozenBatchNorm2d(4)), *(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+        )
+        self.backbone.fpn_lateral = nn.Conv2d(4, 2, 1)
+        self.head = nn.Linear(2, 2)
+
+
+BOTTOM_UP = [f"{layer}.{name}" for layer in range(4) for name in ("weight", "bias")]
+
+
+@pytest.mark.parametrize("found", [8, 5, 4, 3, 1, 0])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
+def test_half_of_the_backbone_must_be_found(tmp_path, caplog, found, device):
+    """The statistics of a norm are no part of it: Detectron2 makes up those of a frozen one."""
+    with torch.device(device):
+        model = Detector()
+    whole = Detector().state_dict()
+    state = {f"layer1.{key}": x for key, x in whole.items()}  # torchvision's names
+    for key in BOTTOM_UP[:found]:
+        state[f"backbone.bottom_up.{key}"] = whole[f"backbone.bottom_up.{key}"]
+    for key in BOTTOM_UP[found:]:
+        state[f"backbone.bottom_up.{key}"] = torch.zeros(7, 7)
+    torch.save(state, tmp_path / "model.pth")
+    if found >= 4:
+        with caplog.at_level(logging.INFO, "fvcore"):
+            SADCheckpointer(model).load(str(tmp_path / "model.pth"))
+        assert f"Found {found} of the 8 tensors" in caplog.text
+    else:
+        with pytest.raises(UserError, match=f"{found} of the 8 tensors.*convert_weights.py"):
+            SADCheckpointer(model).load(str(tmp_path / "model.pth"))
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_backbone_without_an_fpn_counts_as_a_whole(tmp_path, found):
+    model = nn.Module()
+    model.backbone = nn.Linear(2, 2)
+    state = model.state_dict() if found else {"fc.weight": torch.zeros(2, 2)}
+    torch.save(state, tmp_path / "model.pth")
+    if found:
+        SADCheckpointer(model).load(str(tmp_path / "model.pth"))
+    else:
+        with pytest.raises(UserError, match="0 of the 2 tensors"):
+            SADCheckpointer(model).load(str(tmp_path / "model.pth"))
+
+
+def test_names_that_detectron2_finds_out_count(tmp_path):
+    """A ResNet's own, as scripts/convert_weights.py writes them and the model zoo has them."""
+    model = Detector()
+    state = {
+        key.removeprefix("backbone.bottom_up."): x + 1
+        for key, x in model.state_dict().items()
+        if "bottom_up" in key
+    }
+    torch.save({"model": state, "matching_heuristics": True}, tmp_path / "model.pth")
+    before = model.backbone.bottom_up[0].weight.clone()
+    SADCheckpointer(model).load(str(tmp_path / "model.pth"))
+    assert torch.equal(model.backbone.bottom_up[0].weight, before + 1)
+    torch.save(state, tmp_path / "model.pth")
+    with pytest.raises(UserError, match="0 of the 8 tensors"):
+        SADCheckpointer(model).load(str(tmp_path / "model.pth"))
+    SADCheckpointer(model).load(f"{tmp_path}/model.pth?matching_heuristics=True")
 
 
 def test_state_saved_under_ddp_loads(tmp_path):

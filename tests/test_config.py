@@ -198,3 +198,27 @@ def test_refused_options(opts, named, toy):
     assert named in str(error.value)
     # The yaml is not to blame.
     assert "the options" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model = dict(num_classes=2)",
+        "from a import b\n\nmodel = b(\n    a={1: 2},\n)\n",
+        "",
+        "x: 1",
+    ],
+)
+def test_python_in_the_place_of_a_yaml(tmp_path, text):
+    """Detectron2's LazyConfig, under its own name and as anything's _BASE_."""
+    (tmp_path / "lazy.py").write_text(text)
+    with pytest.raises(UserError, match=r"lazy\.py: it is Python .*a yaml is wanted"):
+        get_sad_cfg(str(tmp_path / "lazy.py"))
+
+
+@pytest.mark.parametrize("text", ["", "SOLVER", "- SOLVER", "3", "_BASE_: base.py"])
+def test_yaml_without_keys(tmp_path, text):
+    (tmp_path / "base.py").write_text("model = dict(num_classes=2)")
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"a\.yaml: .*holds no keys, and a yaml is wanted"):
+        get_sad_cfg(str(tmp_path / "a.yaml"))

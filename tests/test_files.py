@@ -1,12 +1,18 @@
 """Files appear whole or not at all."""
 
+import errno
+import fcntl
+import multiprocessing
 import os
+import signal
 import stat
+import time
 
 import pytest
 
+from processes import locked
 from sad.errors import UserError
-from sad.files import atomic_write, inside, make_folder
+from sad.files import atomic_write, inside, lock_folder, make_folder, remove_folder
 
 
 def test_writes_and_leaves_no_temporary(tmp_path):
@@ -91,3 +97,60 @@ def test_paths_inside_a_folder(folder):
 def test_an_absolute_name_below_the_folder():
     assert inside("/data/images", "/data/images/a.png")
     assert not inside("/data/images", "/data/images2/a.png")
+
+
+# --- two writers in one folder ------------------------------------------------------------------
+
+
+def test_a_folder_is_one_process_alone_until_it_dies(tmp_path):
+    with locked(tmp_path) as owner:
+        before = (tmp_path / ".lock").read_text()
+        with pytest.raises(
+            UserError, match=rf"--output {tmp_path} is in use by process {owner.pid}"
+        ):
+            lock_folder(str(tmp_path), "--output")
+        assert (tmp_path / ".lock").read_text() == before
+    lock_folder(str(tmp_path), "--output")  # as soon as it was killed
+    lock_folder(str(tmp_path), "--output")  # it is one's own
+
+
+def test_children_do_not_keep_the_lock(tmp_path):
+    """Readers that outlive a killed run must not be in its successor's way."""
+    context = multiprocessing.get_context("fork")
+    receive, send = context.Pipe(duplex=False)
+
+    def work():
+        lock_folder(str(tmp_path), "--output")
+        child = context.Process(target=time.sleep, args=(600,))
+        child.start()
+        send.send(child.pid)
+        time.sleep(600)
+
+    process = context.Process(target=work)
+    process.start()
+    child = receive.recv()
+    process.kill()
+    process.join()
+    try:
+        lock_folder(str(tmp_path), "--output")
+    finally:
+        os.kill(child, signal.SIGKILL)  # fails where there is none
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_stops_nobody(tmp_path, monkeypatch, number, log):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    lock_folder(str(tmp_path), "--output")
+    assert len(log) == 1 and "cannot be locked" in log[0]
+
+
+def test_a_locked_folder_is_removed(tmp_path):
+    folder = tmp_path / "job"
+    folder.mkdir()
+    lock_folder(str(folder), "--output")
+    (folder / "shard_0.npz").write_text("")
+    remove_folder(str(folder))
+    assert not folder.exists()

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from processes import locked
+from sad.errors import UserError
 from sad.label_job import prepare
 from sad.labeler import label_images
 from toy import REPOSITORY
@@ -165,6 +167,21 @@ def test_another_threshold_or_reader_takes_the_same_detections(scene):
     other = {"threshold": 0.9, "opts": ["DATALOADER.NUM_WORKERS", "1"], "max_unreadable": 0.1}
     assert killed(scene, at_rename=2, **other)  # after the missing one: at the json
     assert left.items() < shards(scene).items()
+
+
+def test_the_same_labelling_twice_at_once(scene, whole):
+    """The second ends in a sentence and changes nothing; once the first has died, it goes on."""
+    interrupt(scene)
+    folder = folder_of(scene)
+    (folder / ".shard_5.npz.x1y2").write_text("what the first one is writing")
+    with locked(folder):
+        before = {path: path.stat().st_mtime_ns for path in [folder, *folder.iterdir()]}
+        for changes in ({}, {"batch_size": 2}):
+            with pytest.raises(UserError, match=f"--output: .*{folder} is in use by process"):
+                prepare(**{**scene, **changes})
+        assert {path: path.stat().st_mtime_ns for path in [folder, *folder.iterdir()]} == before
+    assert label(scene) == whole
+    assert not folder.exists()
 
 
 @pytest.mark.slow

@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -128,6 +131,11 @@ def test_two_launchers(environment, given, monkeypatch):
     [
         ({"num_machines": 2, "machine_rank": 2, "dist_url": "tcp://h:1"}, "--machine-rank is 2"),
         ({"num_machines": 2}, "--num-machines 2 needs --dist-url"),
+        ({"num_gpus": 2, "dist_url": "127.0.0.1:1"}, "--dist-url is 127.0.0.1:1, it must be tcp"),
+        ({"num_gpus": 2, "dist_url": "tcp://h"}, "--dist-url is tcp://h, it must be tcp://HOST"),
+        ({"num_gpus": 2, "dist_url": "tcp://:1"}, "--dist-url is tcp://:1, it must be tcp"),
+        ({"num_gpus": 2, "dist_url": "tcp://h:x"}, "--dist-url is tcp://h:x, it must be tcp"),
+        ({"num_gpus": 2, "dist_url": "tcp://h:70000"}, "--dist-url is tcp://h:70000, it must be"),
     ],
 )
 def test_machines(given, named):
@@ -215,6 +223,41 @@ def test_workers_that_never_start(job, rank):
     assert f"error: worker {rank} did not meet the other 1 at 127.0.0.1:" in err
 
 
+@pytest.fixture
+def port_in_use():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield str(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize("port", ["29500x", "0", "70000", "-1"])
+def test_port_that_is_none(job, port):
+    tasks = [{**task, "MASTER_PORT": port} for task in slurm_tasks()]
+    codes, _, err = job(environments=tasks)
+    assert codes == [2, 2] and "Traceback" not in err
+    assert f"'{port}': they must be a host's name and a port" in err
+
+
+def test_port_in_use(job, port_in_use):
+    codes, _, err = job(environments=[{**slurm_tasks()[0], "MASTER_PORT": port_in_use}], seconds=2)
+    assert codes == [2] and "Traceback" not in err
+    assert f"worker 0 did not meet the other 1 at 127.0.0.1:{port_in_use}" in err
+
+
+def test_host_that_cannot_be_reached(job):
+    task = {**slurm_tasks()[1], "MASTER_ADDR": "no-such-host.invalid"}
+    codes, _, err = job(environments=[task], seconds=2)
+    assert codes == [2] and "Traceback" not in err
+    assert "worker 1 did not meet the other 1 at no-such-host.invalid:" in err
+
+
+def test_ctrl_c_in_all_workers_of_a_launcher(job):
+    codes, _, err = job(fate="interrupted", everywhere=True)
+    assert set(codes) == {130} and "Traceback" not in err
+    assert err.count("interrupted: the same command goes on") == 1
+
+
 # --- started by torchrun and by Detectron2's launch ----------------------------------------------
 
 
@@ -253,3 +296,46 @@ def test_two_machines_and_a_killed_worker(job):
     assert sorted(met(lines)) == [[0, 2, 0, 1, 3], [1, 2, 0, 1, 3]]
     assert "error: worker 1 of 2: process 0 terminated with signal SIGKILL\n" in err
     assert "error: worker 0 of 2: RuntimeError: " in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", [0, 1])
+def test_launched_workers_that_do_not_meet(job, port_in_use, machine):
+    """The port of the first machine is in use, or nobody answers the second one."""
+    at = {0: f"tcp://127.0.0.1:{port_in_use}", 1: f"tcp://127.0.0.1:{free_port()}"}[machine]
+    arguments_ = arguments(num_gpus=1, num_machines=2, machine_rank=machine, dist_url=at)
+    codes, _, err = job(arguments_, environments=[{}], seconds=3)
+    assert codes == [2] and "Traceback" not in err
+    assert err.splitlines()[-1].startswith(f"error: the workers did not meet at {at}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fate", "signals", "code", "saved", "said"),
+    [
+        ("saves", [signal.SIGTERM], 75, 2, "with --resume goes on"),
+        ("saves", [signal.SIGINT], 75, 2, "with --resume goes on"),
+        ("saves", [signal.SIGINT] * 2, -signal.SIGINT, 0, "Ctrl-C again ends it at once"),
+        ("asleep", [signal.SIGINT], 130, 0, "interrupted: the same command goes on"),
+        ("begins", [signal.SIGINT], 130, 0, "interrupted: the same command goes on"),
+    ],
+)
+def test_signal_to_a_launched_job(fate, signals, code, saved, said):
+    """To all its processes, as a terminal and a scheduler send it."""
+    process = subprocess.Popen(
+        [sys.executable, str(WORKER), "--num-gpus", "2", "--fate", fate, "--everywhere"],
+        env={**os.environ, "PYTHONPATH": str(TRAIN_NET.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert len(met([process.stdout.readline() for _ in range(2)])) == 2
+    time.sleep(0.5)
+    for number in signals:
+        os.killpg(process.pid, number)
+        time.sleep(0.3)
+    out, err = process.communicate(timeout=60)  # until the workers have ended, too
+    assert process.returncode == code, err
+    assert out.count("saved") == saved
+    assert "Traceback" not in err and err.count(said) == 1

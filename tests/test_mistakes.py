@@ -19,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
+from processes import locked
 from sad.teacher import build_retinanet
 from toy import REPOSITORY, TRAIN_NET, loggers_restored, train_net
 
@@ -56,6 +57,11 @@ MISTAKES = {
         "train_net --config-file {toy}/teacher.pth", "config", "teacher.pth"),
     "config that is no yaml": (
         "train_net --config-file {wrong}/broken.yaml", "broken.yaml", "line 1"),
+    "Detectron2's LazyConfig": (
+        "train_net --config-file {wrong}/lazy.py OUTPUT_DIR {out}", "lazy.py", "a yaml is wanted"),
+    "config that holds no keys": (
+        "train_net --config-file {wrong}/empty.yaml OUTPUT_DIR {out}", "empty.yaml",
+        "holds no keys", "a yaml is wanted"),
     "unknown flag": (
         "train_net --config-file {toy}/SAD.yaml --evaluate", "--evaluate"),
     "flag after the KEY VALUE pairs": (
@@ -73,6 +79,15 @@ MISTAKES = {
         "--machine-rank is 2", "below --num-machines 2"),
     "two machines without an address": (
         TRAIN.replace("OUT", "--num-machines 2 OUT"), "--dist-url tcp://HOST:PORT"),
+    "address without tcp://": (
+        TRAIN.replace("OUT", "--num-gpus 2 --dist-url 127.0.0.1:29500 OUT"),
+        "--dist-url is 127.0.0.1:29500", "tcp://HOST:PORT"),
+    "address without a port": (
+        TRAIN.replace("OUT", "--num-machines 2 --dist-url tcp://node1 OUT"),
+        "--dist-url is tcp://node1", "tcp://HOST:PORT"),
+    "port that is none": (
+        TRAIN.replace("OUT", "--num-gpus 2 --dist-url tcp://node1:295000 OUT"),
+        "--dist-url is tcp://node1:295000", "tcp://HOST:PORT"),
     "--timeout nan": (
         TRAIN.replace("OUT", "--timeout nan OUT"), "--timeout", "from 0.01"),
 
@@ -181,6 +196,8 @@ MISTAKES = {
         "give the teacher's yaml"),
     "teacher's weights that do not exist": (
         TRAIN + "SAD.TEACHER.WEIGHTS absent.pth", "teacher.yaml with absent.pth", "do not exist"),
+    "LazyConfig for a teacher": (
+        TRAIN + "SAD.TEACHER.CONFIG_FILE {wrong}/lazy.py", "lazy.py", "a yaml is wanted"),
     "Faster R-CNN for a teacher": (
         TRAIN + "SAD.TEACHER.CONFIG_FILE {wrong}/faster_rcnn.yaml", "faster_rcnn.yaml describes a",
         "a RetinaNet is needed"),
@@ -289,6 +306,15 @@ MISTAKES = {
         "made by scripts/convert_weights.py"),
     "starting weights cut short": (
         TRAIN + "MODEL.WEIGHTS {wrong}/cut.pth", "MODEL.WEIGHTS", "cut.pth cannot be read"),
+    "torchvision's weights as they are": (
+        TRAIN + "MODEL.WEIGHTS {wrong}/resnet.pth", "MODEL.WEIGHTS", "resnet.pth",
+        "0 of the 36 tensors", "scripts/convert_weights.py"),
+    "weights of a wider network": (
+        TRAIN + "MODEL.WEIGHTS {toy}/teacher.pth", "MODEL.WEIGHTS", "teacher.pth",
+        "of the 36 tensors", "scripts/convert_weights.py"),
+    "folder of a training that is under way": (
+        "train_net --config-file {toy}/SAD.yaml OUTPUT_DIR {wrong}/busy", "OUTPUT_DIR",
+        "busy is in use by process", "name another folder"),
     "folder of another run": (
         "train_net --config-file {toy}/SAD.yaml OUTPUT_DIR {wrong}/run", "OUTPUT_DIR",
         "run holds a run (last_checkpoint): give --resume"),
@@ -311,6 +337,15 @@ MISTAKES = {
         "MODEL.RETINANET.NUM_CLASSES is 2", "must be 3"),
 
     # label_unlabeled.py
+    "labelling with a LazyConfig": (
+        LABEL.replace("{toy}/teacher.yaml", "{wrong}/lazy.py")
+        + "--weights {toy}/teacher.pth --threshold 0.5", "lazy.py", "a yaml is wanted"),
+    "labelling that is under way": (
+        LABEL_ALL.replace("{out}/targets.json", "{wrong}/busy.json"), "--output",
+        "busy_labelling is in use by process"),
+    "labelling at an address without a port": (
+        LABEL_ALL + "--num-gpus 2 --dist-url tcp://node1", "--dist-url is tcp://node1",
+        "tcp://HOST:PORT"),
     "labelling with weights that do not exist": (
         LABEL + "--weights absent.pth --threshold 0.5", "absent.pth", "do not exist"),
     "labelling with another network's weights": (
@@ -450,6 +485,8 @@ def wrong(toy, tmp_path_factory):
         "faster_rcnn.yaml": "MODEL: {META_ARCHITECTURE: GeneralizedRCNN}",
         "cut.json": json.dumps(toy.json("labeled.json"))[:500],
         "digits.json": "{",
+        "lazy.py": "model = dict(num_classes=2)",
+        "empty.yaml": "",
     }.items():
         (folder / name).write_text(text)
     content = toy.json("labeled.json")
@@ -481,7 +518,11 @@ def wrong(toy, tmp_path_factory):
     teacher = {"model": build_retinanet(toy.cfg("teacher.yaml")).state_dict()}
     torch.save(teacher, folder / "nameless.pth")
     (folder / "cut.pth").write_bytes((folder / "student.pth").read_bytes()[:1000])
-    return folder
+    torch.save({"layer1.0.conv1.weight": torch.zeros(3, 3)}, folder / "resnet.pth")
+    for name in ("busy", "busy_labelling"):
+        (folder / name).mkdir()
+    with locked(folder / "busy"), locked(folder / "busy_labelling"):
+        yield folder
 
 
 def test_the_table_covers_every_command():

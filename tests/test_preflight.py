@@ -59,12 +59,9 @@ def test_large_annotations_are_read_by_the_training_alone(toy, monkeypatch, read
     assert read == ["toy_labeled"]  # of the evaluation, which is smaller
 
 
-@pytest.mark.parametrize("file", ["last_checkpoint", "metrics.json"])
+@pytest.mark.parametrize("file", ["last_checkpoint", "model_0000009.pth", "model_final.pth"])
 def test_a_folder_with_a_run_is_for_resuming_and_evaluating(toy, tmp_path, file):
-    (tmp_path / file).write_text("")
-    if file == "metrics.json":  # opened at the start, and empty until there is something to write
-        train(toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path)))
-    (tmp_path / file).write_text("model_0000001.pth")
+    (tmp_path / file).write_text("model_0000009.pth")
     train(toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path)), resume=True)
     with pytest.raises(UserError, match=rf"holds a run \({file}\)"):
         train(toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path)))
@@ -72,10 +69,20 @@ def test_a_folder_with_a_run_is_for_resuming_and_evaluating(toy, tmp_path, file)
     check_evaluation(toy.cfg("teacher.yaml", *opts), resume=False)
 
 
-def test_a_folder_of_a_run_that_never_trained_is_free(toy, tmp_path):
-    (tmp_path / "config.yaml").write_text("")
-    (tmp_path / "log.txt").write_text("")
-    train(toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path)))
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_folder_of_a_run_that_died_before_its_first_checkpoint_is_free(toy, tmp_path, resume):
+    for name in ("config.yaml", "log.txt", "metrics.json"):
+        (tmp_path / name).write_text('{"iteration": 19}')
+    train(toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path)), resume=resume)
+
+
+def test_starting_weights_of_which_nothing_fits(toy, tmp_path):
+    torch.save({"layer1.0.conv1.weight": torch.zeros(3, 3)}, tmp_path / "resnet.pth")
+    cfg = toy.cfg("student.yaml", "MODEL.WEIGHTS", str(tmp_path / "resnet.pth"))
+    with pytest.raises(
+        UserError, match=r"MODEL\.WEIGHTS .*resnet\.pth.* 0 of the 36 .*convert_weig"
+    ):
+        train(cfg)
 
 
 def test_another_experiment_is_refused_before_the_runs_files_change(toy, tmp_path):

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from detectron2.utils.env import seed_all_rng
 from processes import run_workers
 from sad.checkpoint import SADCheckpointer
 from sad.errors import RESUME_EXIT_CODE, UserError
-from sad.resume import check_same_run, describe_run, rng_state, set_rng_state
+from sad.resume import Preemption, check_same_run, describe_run, rng_state, set_rng_state
 from sad.trainer import SADTrainer
 from toy import TRAIN_NET, run_train_net
 
@@ -31,12 +32,12 @@ PERIODS = ("SOLVER.MAX_ITER", 50, "SOLVER.CHECKPOINT_PERIOD", 7, "TEST.EVAL_PERI
 WALL_CLOCK = {"time", "data_time", "rank_data_time", "eta_seconds"}
 
 
-def train(cfg) -> None:
+def train(cfg, resume=True) -> None:
     """To the end, from wherever it was."""
     os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
     seed_all_rng(cfg.SEED)
     trainer = SADTrainer(cfg)
-    trainer.resume_or_load(resume=True)
+    trainer.resume_or_load(resume)
     trainer.train()
 
 
@@ -149,17 +150,29 @@ def test_killed_in_a_step_a_checkpoint_and_an_evaluation(toy, unbroken, tmp_path
     assert check_killed(toy, unbroken, tmp_path / "run", moments) >= 2
 
 
-def test_killed_before_the_first_checkpoint(toy, tmp_path):
-    """What it has written to metrics.json is written again, and so must go."""
+@pytest.mark.parametrize("resume", [True, False])
+def test_killed_before_the_first_checkpoint(toy, tmp_path, log, resume):
+    """What it has written to metrics.json is written again, and so is set aside."""
     output = tmp_path / "run"
     opts = ("SOLVER.MAX_ITER", 45, "SOLVER.CHECKPOINT_PERIOD", 1000, "DATASETS.TEST", ())
     cfg = toy.cfg("SAD.yaml", "OUTPUT_DIR", str(output), *opts)
     metrics = output / "metrics.json"
-    is_written = lambda _: metrics.exists() and metrics.stat().st_size > 0  # noqa: E731
-    assert kill(start(cfg), output, is_written, 60)
-    train(cfg)
+    kept = [output / f"metrics.json.{number}" for number in (1, 2)]
+    left = []
+    for before in ([], kept[:1]):
+
+        def is_written(_, before=before):
+            begun = metrics.exists() and metrics.stat().st_size > 0
+            return begun and all(path.exists() for path in before)
+
+        assert kill(start(cfg), output, is_written, 60)
+        left.append(metrics.read_text())
+    train(cfg, resume)
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert [line["iteration"] for line in lines] == [19, 39, 44]
+    assert [path.read_text() for path in kept] == left
+    assert any(str(kept[1]) in message for message in log)
+    assert len(list(output.glob("metrics.json*"))) == 3
 
 
 def test_trouble_in_an_evaluation_costs_no_iterations(toy, unbroken, tmp_path):
@@ -230,10 +243,11 @@ def test_killed_at_twenty_moments(toy, unbroken, tmp_path, workers):
     assert killed >= 10  # the others came after the end
 
 
-# --- SIGTERM ------------------------------------------------------------------------------------
+# --- SIGTERM and Ctrl-C -------------------------------------------------------------------------
 
 
-def test_preempted(toy, unbroken, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_preempted(toy, unbroken, tmp_path, number):
     """A checkpoint between the periods, an exit code of its own, and the same end."""
     output = tmp_path / "run"
     cfg = toy.cfg("SAD.yaml", "OUTPUT_DIR", str(output), *PERIODS)
@@ -242,7 +256,7 @@ def test_preempted(toy, unbroken, tmp_path):
         assert process.is_alive()
         time.sleep(0.001)
     before = (output / "last_checkpoint").read_text()
-    process.terminate()
+    os.kill(process.pid, number)
     process.join()
     assert process.exitcode == RESUME_EXIT_CODE
     name = (output / "last_checkpoint").read_text()
@@ -254,9 +268,34 @@ def test_preempted(toy, unbroken, tmp_path):
     assert_same(found, expected)
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_signals_while_they_are_heeded(nested, capfd):
+    """What comes after it is left as it was; a second Ctrl-C would end the process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    preemption = Preemption()
+    for number in before:
+        with preemption.heeded(), preemption.heeded() if nested else nullcontext():
+            os.kill(os.getpid(), number)
+            assert preemption.asked
+            ends = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+            assert ends == (number == signal.SIGINT)
+        assert {number: signal.getsignal(number) for number in before} == before
+    assert capfd.readouterr().err.count("Ctrl-C again") == 1
+
+
+def test_ctrl_c_that_a_shell_keeps_from_a_job():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Preemption().heeded():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("num_gpus", [1, 2])
-def test_preempted_by_a_scheduler(toy, tmp_path, num_gpus):
+def test_preempted_by_a_scheduler_or_a_terminal(toy, tmp_path, num_gpus, number):
     """Through the command, with the signal to every process: loader workers live on until told."""
     output = tmp_path / "run"
     command = [sys.executable, TRAIN_NET, "--config-file", toy.path("SAD.yaml"), "--resume",
@@ -268,10 +307,11 @@ def test_preempted_by_a_scheduler(toy, tmp_path, num_gpus):
     while not (output / "last_checkpoint").exists():
         assert process.poll() is None
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGTERM)
+    os.killpg(process.pid, number)
     _, stderr = process.communicate(timeout=100)
     assert process.returncode == RESUME_EXIT_CODE, stderr
-    assert "Traceback" not in stderr and "SIGTERM" in (output / "log.txt").read_text()
+    assert "Traceback" not in stderr and "SIGTERM or Ctrl-C" in (output / "log.txt").read_text()
+    assert stderr.splitlines()[-1].endswith("with --resume goes on from here")
     last = output / (output / "last_checkpoint").read_text()
     state = torch.load(last, weights_only=True)["trainer"]
     assert len(state["_trainer"]["workers"]) == num_gpus

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from processes import free_port
+from processes import free_port, locked
 from toy import REPOSITORY, TRAIN_NET, run_train_net
 
 LABEL_UNLABELED = REPOSITORY / "scripts" / "label_unlabeled.py"
@@ -261,6 +261,14 @@ def test_unreadable_images_end_in_one_sentence(toy, tmp_path, monkeypatch, capsy
     assert exit_.value.code == 2
     assert "MAX_UNREADABLE" in capsys.readouterr().err.splitlines()[-1]
     assert "Traceback" not in (tmp_path / "run" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("flags", [[], ["--resume"]])
+def test_folder_that_another_training_uses(refused, tmp_path, flags):
+    (tmp_path / "run").mkdir()
+    with locked(tmp_path / "run"):
+        assert "OUTPUT_DIR" in (sentence := refused("SAD.yaml", *flags)) and "in use" in sentence
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
 # --- through the shell --------------------------------------------------------------------------

@@ -10,9 +10,12 @@ import logging
 import os
 from datetime import timedelta
 
+import sad_command
+
 # Detectron2's focal loss is a TorchScript function: on CPU its compilation takes over a minute, and
-# its first call returns other gradient bits than later ones. torch reads this when it is imported.
-os.environ.setdefault("PYTORCH_JIT", "0")
+# its first call returns other gradient bits than later ones. On GPUs, where it is fused, it stays.
+# torch reads this when it is imported.
+os.environ.setdefault("PYTORCH_JIT", "1" if sad_command.sees_gpu() else "0")
 
 # First of all: where Detectron2 is missing, this says how to get it.
 from sad.errors import UserError, exit_on_user_error
@@ -31,7 +34,7 @@ from sad.classes import check_same_classes, class_order
 from sad.config import distills, get_sad_cfg
 from sad.config_checks import check_config
 from sad.datasets import ClassOrder, known_order, register_from_config
-from sad.files import make_folder
+from sad.files import lock_folder, make_folder
 from sad.preflight import check_evaluation, check_training
 from sad.resume import preemption
 from sad.teacher import build_teacher
@@ -59,6 +62,9 @@ def setup(args):
         check_training(cfg, args.resume, args.check_teacher)
     comm.synchronize()  # nobody writes before all have found nothing wrong
     make_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
+    if comm.is_main_process() and not args.eval_only:
+        lock_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
+    comm.synchronize()
     default_setup(cfg, args)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="sad")
     return cfg

@@ -11,12 +11,15 @@ from .errors import UserError
 from .files import atomic_write
 from .weights_file import UnreadableError, read_weights
 
+# Where a file has none, as Caffe2's, a frozen batch norm counts its own as found.
+BATCH_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
+
 
 class SADCheckpointer(DetectionCheckpointer):
     """DetectionCheckpointer that writes atomically and runs no code of what it loads.
 
     With `strict=True` any missing, unexpected or misshapen key is a UserError; fine-tuning from
-    ImageNet weights needs the default, which logs them.
+    ImageNet weights needs the default, which logs them, and wants half of the backbone's tensors.
     """
 
     def __init__(self, model, save_dir="", *, strict=False, keep=0, class_names=None, **kwargs):
@@ -135,6 +138,25 @@ class SADCheckpointer(DetectionCheckpointer):
         if self.strict and problems:
             raise UserError(f"the weights do not fit the model, keys: {'; '.join(problems)}")
         super()._log_incompatible_keys(incompatible)
+        self._count_backbone({*incompatible.missing_keys, *misshapen})
+
+    def _count_backbone(self, not_found: set[str]) -> None:
+        """Refuse weights that leave most of the backbone as it was; else log how many there are."""
+        names = [
+            key
+            for key in self.model.state_dict()
+            if key.startswith("backbone.") and not key.endswith(BATCH_STATISTICS)
+        ]
+        names = [key for key in names if ".bottom_up." in key] or names  # without the FPN
+        found = sum(key not in not_found for key in names)
+        if 2 * found < len(names):
+            raise UserError(
+                f"they hold {found} of the {len(names)} tensors of the model's backbone (by name "
+                "and shape): weights under other names, such as torchvision's, are converted with "
+                "scripts/convert_weights.py; MODEL.WEIGHTS '' starts from random ones"
+            )
+        if names:
+            self.logger.info(f"Found {found} of the {len(names)} tensors of the model's backbone")
 
 
 class BestWeights(SADCheckpointer):

@@ -131,6 +131,9 @@ def add_sad_config(cfg: CN) -> None:
     cfg.SAD.LOADER.RATIO = (1, 1)
 
 
+WANTED = "and a yaml is wanted: KEY: VALUE pairs, such as those in configs/"
+
+
 def get_sad_cfg(config_file: str = "", opts=()) -> CN:
     """Detectron2's defaults + this project's keys + a yaml + KEY VALUE pairs, not frozen.
 
@@ -145,6 +148,8 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
         if config_file:
             if not PathManager.isfile(config_file):
                 raise FileNotFoundError(errno.ENOENT, "", config_file)
+            if config_file.endswith(".py"):
+                raise UserError(f"it is Python (Detectron2's LazyConfig), {WANTED}")
             cfg.merge_from_file(config_file, allow_unsafe=False)
         where = "the options after the config file"
         _check_pairs(opts)
@@ -229,6 +234,8 @@ def _explain(error: Exception, cfg: CN) -> str:
         near = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
         return f"{error.filename} does not exist{did_you_mean(name, near)}"
     text = " ".join(str(error).split())
+    if re.search(r"has no attribute 'items'|is not iterable", text):
+        return f"it (or its _BASE_) holds no keys, {WANTED}"
     if unknown := re.search(r"Non-existent (?:config )?key: ([^\s'\"]+)", text):
         keys = dict(flat(cfg))
         sections = {key.rpartition(".")[0] for key in keys}

@@ -1,14 +1,22 @@
 """Writing files so that a reader never sees a half-written one; paths that others have written."""
 
+import fcntl
 import hashlib
+import logging
 import os
+import shutil
+import socket
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import urlparse
 
 from detectron2.utils.file_io import PathManager
 
 from .errors import UserError
+
+logger = logging.getLogger(__name__)
+
+LOCK = ".lock"
 
 
 def make_folder(path: str, name: str) -> None:
@@ -27,6 +35,45 @@ def make_folder(path: str, name: str) -> None:
         raise UserError(
             f"{name} {path} cannot be written to ({error.strerror}): name another folder"
         ) from error
+
+
+def lock_folder(folder: str, name: str) -> None:
+    """Keep a folder to this process until it ends, however it ends. Its children do not have it.
+
+    Args:
+        name: the key or flag that gives the folder.
+    Raises:
+        UserError: another process has it.
+    """
+    path = os.path.join(folder, LOCK)
+    descriptor = None  # stays open: the lock goes with the process, or with the descriptor
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.stat(path)
+    except (BlockingIOError, FileNotFoundError) as error:  # or its owner removes it at this moment
+        owner = os.pread(descriptor, 200, 0).decode(errors="replace") if descriptor else ""
+        raise UserError(
+            f"{name} {folder} is in use by {owner or 'another process'}: let that end, or name "
+            "another folder"
+        ) from error
+    except OSError as error:  # a network's file system may have no locks
+        logger.warning(f"{path} cannot be locked ({error.strerror}): let nobody else write there")
+        return
+    with suppress(OSError):  # a full disk
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+
+
+def remove_folder(folder: str) -> None:
+    """Delete a folder of files that this process has locked.
+
+    The lock goes last, and who then comes keeps the folder.
+    """
+    for name in os.listdir(folder):
+        if name != LOCK:
+            os.unlink(os.path.join(folder, name))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def sha256(path: str) -> str:

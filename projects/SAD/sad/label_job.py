@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -11,7 +10,7 @@ import numpy as np
 from .coco_json import CocoJson, Limits, count_instances, order_of
 from .config import get_sad_cfg
 from .errors import UserError
-from .files import make_folder, sha256
+from .files import make_folder, remove_folder, sha256
 from .image_table import ImageTable, list_folder, list_json
 from .images import allowed_unreadable
 from .label_resume import open_folder, record_job
@@ -178,7 +177,7 @@ def prepare(
         job.check_unreadable(unreadable)
     except UserError:
         if not goes_on:
-            shutil.rmtree(shards)
+            remove_folder(shards)
         raise
     for position, reason in unreadable.items():
         logger.warning(f"skipping {job.path(position)}: {reason}")

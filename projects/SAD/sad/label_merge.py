@@ -1,11 +1,11 @@
 """From the shards of detections to hard targets: threshold, json, report."""
 
 import logging
-import shutil
 
 import numpy as np
 
 from .errors import UserError
+from .files import remove_folder
 from .label_job import LabelingJob
 from .label_report import write_report
 from .pseudo_labels import SCORE_UNITS, calibrate_threshold, scores, write_hard_targets
@@ -80,4 +80,4 @@ def merge_shards(job: LabelingJob, cfg, num_shards: int) -> None:
         floor=floor,
         cap=cfg.TEST.DETECTIONS_PER_IMAGE,
     )
-    shutil.rmtree(job.shards)
+    remove_folder(job.shards)

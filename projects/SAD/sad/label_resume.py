@@ -18,7 +18,7 @@ import torchvision
 import yaml
 
 from .errors import UserError
-from .files import atomic_write
+from .files import LOCK, atomic_write, lock_folder
 from .image_table import ENTRIES
 from .shards import is_whole
 
@@ -28,14 +28,16 @@ FORMAT = 2  # of the shards; another one, and older shards are made again
 RECORD = "job.json"
 SHARD = re.compile(r"shard_\d+\.npz")
 LEFTOVER = re.compile(r"\.(shard_\d+\.npz|job\.json)\..*")  # of `atomic_write`, when killed
-OWN_FILES = re.compile(rf"images\.(jsonl|npy)|job\.json|{SHARD.pattern}|{LEFTOVER.pattern}")
+OWN_FILES = re.compile(
+    rf"images\.(jsonl|npy)|job\.json|{re.escape(LOCK)}|{SHARD.pattern}|{LEFTOVER.pattern}"
+)
 
 
 def open_folder(folder: str) -> None:
     """Make the folder of a job, or take over that of an interrupted one.
 
     Raises:
-        UserError: there are files in it that no job has written.
+        UserError: there are files in it that no job has written, or a job is at work in it.
     """
     os.makedirs(folder, exist_ok=True)
     foreign = [name for name in os.listdir(folder) if not OWN_FILES.fullmatch(name)]
@@ -44,6 +46,7 @@ def open_folder(folder: str) -> None:
             f"{folder}, where the processes' detections go, holds {foreign[0]}: move it away, "
             "or give another --output"
         )
+    lock_folder(folder, "--output: its folder")
     _remove(folder, LEFTOVER)
 
 

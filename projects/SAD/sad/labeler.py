@@ -27,6 +27,7 @@ from .label_job import LabelingJob
 from .label_merge import merge_shards
 from .label_resume import find_done
 from .pseudo_labels import DETECTION, SCORE_UNITS
+from .readers import reader_arguments
 from .shards import read_unreadable, write_shard
 from .teacher import load_retinanet
 
@@ -155,6 +156,7 @@ def label_shards(
             batch_sampler=batches,
             num_workers=cfg.DATALOADER.NUM_WORKERS,
             collate_fn=trivial_batch_collator,
+            **reader_arguments(cfg.DATALOADER.NUM_WORKERS),
         )
     )
     description = f"labelling (1 of {comm.get_world_size()} processes)"

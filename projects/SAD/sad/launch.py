@@ -10,15 +10,30 @@ import time
 import traceback
 from datetime import timedelta
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import torch
 import torch.distributed as dist
 from detectron2.engine import launch
 from detectron2.engine.launch import DEFAULT_TIMEOUT
 from detectron2.utils import comm
-from torch.multiprocessing import ProcessExitedException
+from torch.multiprocessing import (
+    ProcessExitedException,
+    ProcessRaisedException,
+    _prctl_pr_set_pdeathsig,
+)
 
-from .errors import EXIT_CODE, RESUME_EXIT_CODE, UserError
+from .errors import (
+    EXIT_CODE,
+    INTERRUPT_EXIT_CODE,
+    INTERRUPTED,
+    RESUME_EXIT_CODE,
+    UserError,
+    announce_stop,
+    heed_interrupt,
+    reason,
+)
+from .resume import preemption
 
 # What a launcher takes at most to notice that a worker has failed, and to stop the others.
 GRACE_SECONDS = 3
@@ -172,6 +187,11 @@ def _number(env, name: str) -> int:
 def _join(placement: Placement, timeout: timedelta) -> None:
     """Enter the process group, as Detectron2's launch lets its workers do."""
     launcher, rank, world_size, local_rank, local_size, address, port = placement
+    if re.search(r"[\s/]", address) or not (port.isdecimal() and 0 < int(port) < 2**16):
+        raise UserError(
+            f"MASTER_ADDR and MASTER_PORT, where the workers of {launcher} meet, are {address!r} "
+            f"and {port!r}: they must be a host's name and a port"
+        )
     os.environ.update(MASTER_ADDR=address, MASTER_PORT=port)
     if gpus := torch.cuda.device_count():
         if 1 < gpus < local_size:
@@ -183,11 +203,10 @@ def _join(placement: Placement, timeout: timedelta) -> None:
         dist.init_process_group(
             "nccl" if gpus else "gloo", rank=rank, world_size=world_size, timeout=timeout
         )
-    except dist.DistError as error:
+    except (RuntimeError, ValueError) as error:  # gloo's own are no DistErrors
         raise UserError(
             f"worker {rank} did not meet the other {world_size - 1} at {address}:{port}: has "
-            f"{launcher} started all of them, and is the port free? "
-            f"({' '.join(str(error).split())})"
+            f"{launcher} started all of them, and is the port free? ({reason(error)})"
         ) from error
     comm.create_local_process_group(local_size)
     comm.synchronize()
@@ -207,10 +226,13 @@ def _launch(main, args, timeout: timedelta) -> None:
             f"--num-machines {args.num_machines} needs --dist-url tcp://HOST:PORT, a free port of "
             "the machine of --machine-rank 0"
         )
+    if args.dist_url != "auto" and not _can_meet_at(args.dist_url):
+        raise UserError(f"--dist-url is {args.dist_url}, it must be tcp://HOST:PORT or auto")
     signal.signal(signal.SIGTERM, _pass_on)
+    heed_interrupt(_pass_on)
     try:
         launch(
-            _work,
+            _launched,
             args.num_gpus,
             num_machines=args.num_machines,
             machine_rank=args.machine_rank,
@@ -218,20 +240,50 @@ def _launch(main, args, timeout: timedelta) -> None:
             args=(main, args),
             timeout=timeout,
         )
-    except ProcessExitedException as error:
-        if error.exit_code in (EXIT_CODE, RESUME_EXIT_CODE):
-            sys.exit(error.exit_code)  # the worker has said its sentence
+    except (ProcessExitedException, ProcessRaisedException) as error:
+        exit_code = getattr(error, "exit_code", None)
+        if exit_code in (EXIT_CODE, RESUME_EXIT_CODE):
+            sys.exit(exit_code)  # the worker has said its sentence
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            raise KeyboardInterrupt from error  # which was passed on
+        if exit_code is None:  # nothing is raised in `_launched`, but before, where they meet
+            cause = str(error).strip().splitlines()[-1]
+            raise UserError(
+                f"the workers did not meet at {args.dist_url}: is the port free, and the host the "
+                f"machine of --machine-rank 0? ({cause[:200]})"
+            ) from error
         rank = args.machine_rank * args.num_gpus + error.error_index
         sys.exit(f"error: worker {rank} of {args.num_gpus * args.num_machines}: {error}")
 
 
-def _pass_on(signal_number, _) -> None:
+def _can_meet_at(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("file", "env") or bool(
+            parts.scheme == "tcp" and parts.hostname and parts.port
+        )
+    except ValueError:  # a port that is no number, or too high
+        return False
+
+
+def _pass_on(number, _) -> None:
     """To the workers, which may write a checkpoint before they end."""
     workers = multiprocessing.active_children()
     if not workers:
-        raise SystemExit(RESUME_EXIT_CODE)
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(RESUME_EXIT_CODE)
+    if number == signal.SIGINT:
+        signal.signal(number, signal.SIG_DFL)  # the next one ends this process, and so the workers
+        announce_stop()
     for worker in workers:
-        os.kill(worker.pid, signal_number)
+        worker.terminate()
+
+
+def _launched(main, args) -> None:
+    """`_work` in a process that `_launch` has started, and which lives no longer than that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's, which the parent passes on
+    _prctl_pr_set_pdeathsig(signal.SIGKILL)
+    if multiprocessing.parent_process().is_alive():
+        _work(main, args)
 
 
 def _work(main, args) -> None:
@@ -250,7 +302,10 @@ def _work(main, args) -> None:
         # launcher stops this one while it waits, so that what it reports is said once.
         if _lost_a_worker(error) or (isinstance(error, UserError) and rank > 0):
             time.sleep(GRACE_SECONDS)
-        exit_code = _report(error, rank)
+        if _lost_a_worker(error) and preemption.asked:
+            exit_code = RESUME_EXIT_CODE  # all were asked to end, and another one has
+        else:
+            exit_code = _report(error, rank)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -267,6 +322,10 @@ def _report(error: BaseException, rank: int) -> int:
     if isinstance(error, UserError):
         print(f"error: {error}", file=sys.stderr)
         return EXIT_CODE
+    if isinstance(error, KeyboardInterrupt):
+        if rank == 0:
+            print(INTERRUPTED, file=sys.stderr)
+        return INTERRUPT_EXIT_CODE
     if isinstance(error, SystemExit) and not isinstance(error.code, str):
         return error.code or 0
     traceback.print_exception(error)

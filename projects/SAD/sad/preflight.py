@@ -8,6 +8,7 @@ checked when it does.
 import logging
 import os
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from detectron2.data import MetadataCatalog
@@ -21,6 +22,7 @@ from .sad_retinanet import SADRetinaNet
 from .set_checks import check_classes, check_files, check_test_sets
 from .teacher import build_retinanet, build_teacher, fill
 from .trainer import derive_schedule
+from .weights_file import UnreadableError
 
 MADE_WEIGHTS = "; those below output/weights are made by scripts/convert_weights.py, see README.md"
 SMALL = 20e6  # bytes of annotations, about a second
@@ -80,13 +82,14 @@ def check_evaluation(cfg, resume: bool) -> None:
 def _check_folder(folder: str, resume: bool) -> None:
     if not folder:
         raise UserError("OUTPUT_DIR is empty: name a folder for the run")
-    for name in ("last_checkpoint", "metrics.json"):
-        path = os.path.join(folder, name)
-        if not resume and os.path.exists(path) and os.path.getsize(path):
-            raise UserError(
-                f"OUTPUT_DIR {folder} holds a run ({name}): give --resume to go on with it, or "
-                "name another OUTPUT_DIR"
-            )
+    # One that died before its first checkpoint is none to go on with, and not in the way.
+    for pattern in ("last_checkpoint", "model_[0-9]*.pth", "model_final.pth"):
+        for path in sorted(Path(folder).glob(pattern)):
+            if not resume:
+                raise UserError(
+                    f"OUTPUT_DIR {folder} holds a run ({path.name}): give --resume to go on with "
+                    "it, or name another OUTPUT_DIR"
+                )
 
 
 def _check_last_run(cfg) -> None:
@@ -108,7 +111,8 @@ def _check_weights(cfg, model, resume: bool, *, strict: bool) -> None:
     try:
         fill(model, cfg.MODEL.WEIGHTS, strict=strict)
     except UserError as error:
-        hint = "" if os.path.exists(cfg.MODEL.WEIGHTS) else MADE_WEIGHTS
+        absent = isinstance(error, UnreadableError) and not os.path.exists(cfg.MODEL.WEIGHTS)
+        hint = MADE_WEIGHTS if absent else ""
         raise UserError(f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS}: {error}{hint}") from error
 
 

@@ -12,6 +12,7 @@ import random
 import signal
 import threading
 from contextlib import contextmanager
+from itertools import count
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 
 from .config import distills, get_sad_cfg, training_settings
-from .errors import RESUME_EXIT_CODE, UserError
+from .errors import RESUME_EXIT_CODE, STOPPED, UserError, announce_stop, heed_interrupt
 from .files import sha256
 
 logger = logging.getLogger(__name__)
@@ -101,26 +102,37 @@ def check_same_run(before: dict, now: dict) -> None:
 
 
 class Preemption:
-    """SIGTERM asks for a checkpoint and an early end; it is noticed where nothing is lost."""
+    """SIGTERM and Ctrl-C ask for a checkpoint and an early end, noticed where nothing is lost."""
 
     def __init__(self):
         self.asked = False
+        self.heeding = False
 
     @contextmanager
     def heeded(self):
-        """While inside, SIGTERM does not end the process by itself."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # Python takes signals in the main thread alone
+        """While inside, SIGTERM and the first SIGINT do not end the process by themselves."""
+        # Python takes signals in the main thread alone.
+        if self.heeding or threading.current_thread() is not threading.main_thread():
+            yield
             return
-        before = signal.signal(signal.SIGTERM, self._ask)
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        signal.signal(signal.SIGTERM, self._ask)
+        heed_interrupt(self._ask)
+        self.asked, self.heeding = False, True
         try:
             yield
+            self.asked = False  # an error may come of it, see `sad.launch`
         finally:
-            signal.signal(signal.SIGTERM, before)
-            self.asked = False
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self.heeding = False
 
-    def _ask(self, *_):
+    def _ask(self, number, _):
         self.asked = True
+        if number == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)  # the next one ends the process, wherever it is
+            if comm.is_main_process():
+                announce_stop()
 
     def asked_of_any(self) -> bool:
         """Whether any worker was asked: all of them end at the same iteration."""
@@ -128,7 +140,8 @@ class Preemption:
 
     def leave_if_asked(self) -> None:
         """In an evaluation, before which a checkpoint was written."""
-        if self.asked:
+        if self.heeding and self.asked:
+            logger.warning(STOPPED)
             raise SystemExit(RESUME_EXIT_CODE)
 
 
@@ -154,7 +167,7 @@ class Checkpointer(hooks.PeriodicCheckpointer):
             self.checkpointer.save(name, iteration=self.trainer.iter)
         if asked:
             comm.synchronize()  # the first worker to leave ends the job
-            logger.warning("Stopped by SIGTERM after a checkpoint; --resume goes on from there")
+            logger.warning(STOPPED)
             raise SystemExit(RESUME_EXIT_CODE)
 
 
@@ -166,6 +179,17 @@ class BestCheckpointer(hooks.BestCheckpointer):
 
     def load_state_dict(self, state):
         self.best_metric, self.best_iter = state["best_metric"], state["best_iter"]
+
+
+def set_aside_metrics(folder: str) -> None:
+    """Keep the metrics of a run that died before its first checkpoint out of the next one's."""
+    path = os.path.join(folder, "metrics.json")
+    begun = os.path.exists(path) and os.path.getsize(path) > 0
+    if not begun or os.path.exists(os.path.join(folder, "last_checkpoint")):
+        return
+    kept = next(name for n in count(1) if not os.path.exists(name := f"{path}.{n}"))
+    os.rename(path, kept)
+    logger.warning(f"A run died here before its first checkpoint: its metrics are now in {kept}")
 
 
 class MetricsHistory(HookBase):

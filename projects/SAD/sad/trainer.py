@@ -25,6 +25,7 @@ from .resume import (
     check_same_run,
     describe_run,
     preemption,
+    set_aside_metrics,
 )
 from .sad_retinanet import SADRetinaNet
 from .set_checks import check_test_sets
@@ -152,7 +153,10 @@ class SADTrainer(DefaultTrainer):
 
     def build_hooks(self):
         """Detectron2's, with the checkpoint on every worker, and the best weights."""
-        cfg, default = self.cfg, super().build_hooks()
+        cfg = self.cfg
+        if comm.is_main_process():
+            set_aside_metrics(cfg.OUTPUT_DIR)
+        default = super().build_hooks()
         first, evaluation, writer = [], None, None
         for hook in default:
             if isinstance(hook, hooks.EvalHook):
