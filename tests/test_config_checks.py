@@ -63,7 +63,7 @@ def test_every_rule_holds_for_the_default_and_refuses_something():
     values = dict(flat(get_sad_cfg("", SAD_YAML)))
     for key, rule in RULES.items():
         assert rule.holds(values[key]), key
-        wrong = [-1, -1.0, (-1,), ((-1,),), (2, 1), 0, 1, "x", ("x",), 2**40]
+        wrong = [-1, -1.0, (-1,), ((-1,),), (2, 1), 0, 1, "x", ("x",), 2**40, True]
         alike = [x for x in wrong if type(x) is type(values[key])]
         alike += [list(x) for x in wrong if isinstance(x, tuple) and isinstance(values[key], list)]
         assert any(_refused(key, x) for x in alike), key

@@ -115,6 +115,11 @@ MISTAKES = {
     "learning rate that drops at iterations instead of shares": (
         TRAIN + "SOLVER.LR_DROPS (60000,80000)", "SOLVER.LR_DROPS is (60000, 80000)",
         "shares of MAX_ITER"),
+    "drops of the learning rate given twice": (
+        TRAIN + "SOLVER.STEPS (6,8) SOLVER.LR_DROPS (0.6,0.8)", "SOLVER.STEPS is (6, 8)",
+        "SOLVER.LR_DROPS is (0.6, 0.8)", "give one, and () for the other"),
+    "drop of the learning rate before the start": (
+        TRAIN + "SOLVER.STEPS (0,8)", "SOLVER.STEPS is (0, 8)", "above 0"),
     "unknown schedule, the nearest is named": (
         TRAIN + "SOLVER.LR_SCHEDULER_NAME CosineLR", "SOLVER.LR_SCHEDULER_NAME is 'CosineLR'",
         "did you mean WarmupCosineLR?"),

@@ -105,13 +105,55 @@ def test_learning_rate_of_every_iteration(run):
 
 
 def test_drops_are_derived_from_max_iter(toy):
-    cfg = toy.cfg("student.yaml", "SOLVER.MAX_ITER", 90000, "SOLVER.STEPS", (1, 2))
+    cfg = toy.cfg("student.yaml", "SOLVER.MAX_ITER", 90000)
     assert derive_schedule(cfg, 1).SOLVER.STEPS == (63000, 81000)
     cfg = toy.cfg("student.yaml", "SOLVER.MAX_ITER", 90000, "SOLVER.LR_DROPS", (2 / 3, 8 / 9))
     assert derive_schedule(cfg, 1).SOLVER.STEPS == (60000, 80000)
-    cfg = toy.cfg("student.yaml", "SOLVER.LR_DROPS", (), "SOLVER.STEPS", (3, 5))
-    assert derive_schedule(cfg, 1).SOLVER.STEPS == (3, 5)
-    assert cfg.SOLVER.STEPS == (3, 5) and cfg.is_frozen()
+    assert cfg.SOLVER.STEPS == () and cfg.is_frozen()
+
+
+@pytest.mark.parametrize("drops", [(), ("SOLVER.LR_DROPS", ())])
+@pytest.mark.parametrize("steps", [(3, 5), (6,), ()])
+def test_steps_that_are_given_are_taken(toy, tmp_path, drops, steps):
+    """Also from the config.yaml of a run, in which every key is given."""
+    cfg = toy.cfg("student.yaml", *drops, "SOLVER.STEPS", steps)
+    assert derive_schedule(cfg, 1).SOLVER.STEPS == steps
+    again = tmp_path / "config.yaml"
+    again.write_text(cfg.dump())
+    assert derive_schedule(toy.cfg(str(again)), 1).SOLVER.STEPS == steps
+
+
+def test_a_dumped_config_drops_where_its_run_did(toy, tmp_path):
+    again = tmp_path / "config.yaml"
+    for drops, steps in (((), (7, 9)), (("SOLVER.LR_DROPS", (0.5,)), (5,))):
+        again.write_text(toy.cfg("student.yaml", *drops).dump())
+        assert derive_schedule(toy.cfg(str(again)), 1).SOLVER.STEPS == steps
+        longer = toy.cfg(str(again), "SOLVER.MAX_ITER", 100)
+        assert derive_schedule(longer, 1).SOLVER.STEPS == tuple(10 * step for step in steps)
+
+
+def test_steps_of_detectron2s_default_are_steps_that_are_given(toy):
+    cfg = toy.cfg("student.yaml", "SOLVER.MAX_ITER", 40000, "SOLVER.STEPS", (30000,))
+    assert derive_schedule(cfg, 1).SOLVER.STEPS == (30000,)
+
+
+def test_steps_and_shares_are_not_both_taken(toy):
+    cfg = toy.cfg("student.yaml", "SOLVER.STEPS", (3, 5), "SOLVER.LR_DROPS", (0.7, 0.9))
+    with pytest.raises(UserError, match=r"STEPS is \(3, 5\) and .*LR_DROPS is \(0\.7, 0\.9\)"):
+        derive_schedule(cfg, 1)
+
+
+def test_steps_are_scaled_to_the_workers(toy):
+    opts = ("SOLVER.REFERENCE_WORLD_SIZE", 8, "SOLVER.IMS_PER_BATCH", 16, "SOLVER.MAX_ITER", 1000)
+    cfg = toy.cfg("student.yaml", *opts, "SOLVER.STEPS", (500, 800))
+    assert derive_schedule(cfg, 2).SOLVER.STEPS == (2000, 3200)
+
+
+def test_steps_beyond_the_end_are_left_out_and_said(toy, log):
+    cfg = derive_schedule(toy.cfg("student.yaml", "SOLVER.STEPS", (5, 10, 60000)), 1)
+    assert cfg.SOLVER.STEPS == (5,)
+    assert any("[10, 60000] are left out" in message for message in log)
+    SADTrainer.build_lr_scheduler(cfg, torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.1))
 
 
 def test_drops_come_after_the_scaling_to_the_workers(toy):

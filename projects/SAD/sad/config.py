@@ -42,8 +42,10 @@ def add_sad_config(cfg: CN) -> None:
     # step does not depend on how the batch is split. "global" needs SADRetinaNet.
     cfg.SOLVER.LOSS_NORMALIZERS = "local"
     # Learning rate drops by SOLVER.GAMMA at these shares of MAX_ITER (section 4: 70 % and 90 %;
-    # the released yaml: 2/3 and 8/9). SOLVER.STEPS is derived from it. () leaves STEPS as given.
+    # the released yaml: 2/3 and 8/9), or at the iterations STEPS, which take the place of the
+    # default shares. Giving both is refused; where both are () the rate never drops.
     cfg.SOLVER.LR_DROPS = (0.7, 0.9)
+    cfg.SOLVER.STEPS = ()
     # Clip the gradient norm of the whole model at this value; 0 switches it off. Detectron2's
     # SOLVER.CLIP_GRADIENTS clips each parameter by itself.
     cfg.SOLVER.CLIP_FULL_MODEL_NORM = 0.0
@@ -135,12 +137,14 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
     cfg = get_cfg()
     add_sad_config(cfg)
     opts = list(opts)
+    given = set(opts[::2])
     where = f"config {config_file}"
     try:
         if config_file:
             if not PathManager.isfile(config_file):
                 raise FileNotFoundError(errno.ENOENT, "", config_file)
             cfg.merge_from_file(config_file, allow_unsafe=False)
+            given.update(key for key, _ in flat(CN.load_yaml_with_base(config_file)))
         where = "the options after the config file"
         _check_pairs(opts)
         cfg.merge_from_list(opts)
@@ -152,6 +156,9 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
         ) from error
     except Exception as error:  # yacs, yaml and Detectron2 raise anything
         raise UserError(f"{where}: {_explain(error, cfg)}") from error
+    if "SOLVER.STEPS" in given and "SOLVER.LR_DROPS" not in given:
+        # Steps that are given take the default's place, also where this is dumped and read again.
+        cfg.SOLVER.LR_DROPS = ()
     return cfg
 
 

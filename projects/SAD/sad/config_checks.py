@@ -100,8 +100,8 @@ RULES = {
         "rising shares of MAX_ITER, between 0 and 1",
     ),
     "SOLVER.STEPS": Rule(
-        lambda x: all(type(y) is int for y in x) and list(x) == sorted(set(x)),
-        "rising iterations",
+        lambda x: all(type(y) is int and y > 0 for y in x) and list(x) == sorted(set(x)),
+        "rising iterations, above 0",
     ),
     "SOLVER.GAMMA": above(0),
     "SOLVER.MOMENTUM": Rule(lambda x: 0 <= x < 1, "at least 0 and below 1"),
