@@ -440,6 +440,34 @@ def test_resumed_run_is_the_unbroken_run(run, toy, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("keys", "rates"),
+    [
+        ({"BASE_LR": 0.01}, {"base_lr": 0.01}),
+        ({"WARMUP_ITERS": 12}, {"warmup_iters": 12}),
+        ({"BASE_LR": 0.01, "WARMUP_ITERS": 12}, {"base_lr": 0.01, "warmup_iters": 12}),
+        ({"MAX_ITER": 14}, {"max_iter": 14}),
+    ],
+)
+def test_a_resumed_run_has_the_learning_rates_of_its_own_config(run, toy, tmp_path, keys, rates):
+    """From its first iteration on, although the checkpoint brings optimizer and schedule."""
+    opts = [x for key, value in keys.items() for x in (f"SOLVER.{key}", value)]
+    trainer, recorder = resumed_from(run, toy, tmp_path / "resumed", *opts)
+    rates = {"base_lr": 0.02, "max_iter": 20, "warmup_iters": 6, **rates}
+    assert recorder.iterations == list(range(10, rates["max_iter"]))
+    expected = [reference.learning_rate(i, **rates) for i in recorder.iterations]
+    found = [rate for rates in recorder.learning_rates for rate in rates]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    np.testing.assert_allclose(history(trainer, "lr")[-len(found) :], expected, rtol=1e-9)
+
+
+def test_a_resumed_run_clips_as_its_own_config_says(run, toy, tmp_path):
+    opts = ("SOLVER.CLIP_FULL_MODEL_NORM", 0.001)
+    _, recorder = resumed_from(run, toy, tmp_path / "resumed", *opts)
+    norm = torch.stack([gradient.norm() for gradient in recorder.gradients]).norm().item()
+    assert norm == pytest.approx(0.001, rel=1e-3)
+
+
 def test_resumed_run_without_a_seed_of_its_own(toy, tmp_path):
     """SEED -1, Detectron2's default, draws a seed; the resumed run goes on with that one."""
     opts = (*TEN, "SEED", -1, "SOLVER.CHECKPOINT_PERIOD", 5, "DATASETS.TEST", ())
@@ -544,6 +572,11 @@ def test_what_is_no_number_stops_the_run_before_the_step(toy, tmp_path, value, n
     changed = [key for key, x in poison.before.items() if not torch.equal(x, after[key])]
     assert changed == (["head.cls_score.bias"] if value == "loss" else [])
     assert (tmp_path / "run" / "last_checkpoint").read_text() == "model_0000002.pth"
+    # As the sentence says.
+    opts += ("SOLVER.BASE_LR", 0.01, "SOLVER.CLIP_FULL_MODEL_NORM", 0.5)
+    _, recorder = train(toy, tmp_path / "run", "SAD.yaml", *opts, resume=True)
+    assert recorder.iterations == list(range(3, 10))
+    assert recorder.learning_rates[0] == {0.01}
 
 
 # --- images that cannot be read -----------------------------------------------------------------
@@ -578,6 +611,16 @@ def test_too_many_unreadable_images_stop_the_run(toy, tmp_path, damaged):
     with pytest.raises(UserError, match=r"MAX_UNREADABLE 0\.02; for example .*00000[123]\.png"):
         train(toy, tmp_path / "run", "student.yaml", *opts)
     assert not (tmp_path / "run" / "model_final.pth").exists()
+
+
+def test_a_run_that_stopped_for_unreadable_images_goes_on_with_another_limit(
+    toy, tmp_path, damaged
+):
+    opts = (*damaged(1, 2), *TEN, "SOLVER.CHECKPOINT_PERIOD", 1, "DATALOADER.MAX_UNREADABLE")
+    with pytest.raises(UserError, match="MAX_UNREADABLE"):
+        train(toy, tmp_path / "run", "student.yaml", *opts, 0.01)
+    _, recorder = train(toy, tmp_path / "run", "student.yaml", *opts, 0.5, resume=True)
+    assert recorder.iterations[-1] == 9
 
 
 def test_only_unreadable_images_stop_the_run(toy, tmp_path, damaged):

@@ -193,17 +193,19 @@ NOT_SETTINGS = (
 )
 
 
-def training_settings(cfg) -> dict:
-    """Every key that training depends on and that has not its default: {"SOLVER.BASE_LR": 0.2}."""
-    defaults, own = (
-        {key: list(x) if isinstance(x, tuple) else x for key, x in flat(config)}
-        for config in (get_sad_cfg(), cfg)
-    )
+def settings(cfg) -> dict:
+    """The value of every key that training may depend on: {"SOLVER.BASE_LR": 0.2}."""
     return {
-        key: value
-        for key, value in own.items()
-        if not key.startswith(NOT_SETTINGS) and defaults.get(key) != value
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in flat(cfg)
+        if not key.startswith(NOT_SETTINGS)
     }
+
+
+def training_settings(cfg) -> dict:
+    """Those of `settings` that have not their default."""
+    defaults = settings(get_sad_cfg())
+    return {key: value for key, value in settings(cfg).items() if defaults.get(key) != value}
 
 
 def _check_pairs(opts: list) -> None:

@@ -187,17 +187,23 @@ class SADTrainer(DefaultTrainer):
         return [*first, self.history, checkpoint, *self.after_checkpoint]
 
     def resume_or_load(self, resume=True):
-        """As DefaultTrainer's; the loader goes on at the sample where the run stopped.
+        """As DefaultTrainer's; the loader goes on at the sample where the run stopped, and the
+        learning rate is that of this config at this iteration.
 
         Raises:
             UserError: it has been trained for longer than SOLVER.MAX_ITER.
         """
+        base_lrs = self.scheduler.base_lrs  # a checkpoint brings those of its own config
         super().resume_or_load(resume)
         if self.start_iter > self.max_iter:
             raise UserError(
                 f"SOLVER.MAX_ITER is {self.max_iter}, the run in {self.cfg.OUTPUT_DIR} has been "
                 f"trained for {self.start_iter} iterations: evaluate it with --eval-only"
             )
+        self.scheduler.base_lrs = base_lrs
+        rates = zip(self.optimizer.param_groups, base_lrs, self.scheduler.get_lr(), strict=True)
+        for group, base, rate in rates:
+            group.update(initial_lr=base, lr=rate)
         self.history.resumed = resume
         self.data_loader.batch_sampler.start = self.start_iter
 
