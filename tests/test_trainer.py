@@ -207,7 +207,8 @@ def test_soft_targets_are_stated_where_there_are_any(toy, opts):
     cfg = toy.cfg("SAD.yaml" if opts else "student.yaml", *opts)
     assert "targets hard on labelled and hard on unlabelled" in describe_start(cfg, 6, 6, 1)
     if opts:
-        cfg = toy.cfg("SAD.yaml", *opts, "SAD.TARGETS.UNLABELED", "('soft',)")
+        opts += ("SAD.TARGETS.UNLABELED", "('soft',)")
+        cfg = toy.cfg("SAD.yaml", *opts, checked=False)
         assert "hard on labelled and none on unlabelled" in describe_start(cfg, 6, 6, 1)
 
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import functools
+import logging
 import math
 import os
 import re
@@ -13,6 +15,9 @@ from detectron2.utils.file_io import PathManager
 from yaml.constructor import ConstructorError
 
 from .errors import UserError, did_you_mean
+from .losses import DISTILLATION_LOSSES, options_of
+
+logger = logging.getLogger(__name__)
 
 
 def add_sad_config(cfg: CN) -> None:
@@ -131,6 +136,9 @@ def add_sad_config(cfg: CN) -> None:
 def get_sad_cfg(config_file: str = "", opts=()) -> CN:
     """Detectron2's defaults + this project's keys + a yaml + KEY VALUE pairs, not frozen.
 
+    A pair may leave a key of the yaml without a say, as SAD.DISTILL.LOSS kl does with GAMMA: such
+    a key goes back to its default, with a warning. Without such a pair `check_config` refuses it.
+
     Raises:
         UserError: the yaml is missing, unsafe or malformed, or a key or value does not fit.
     """
@@ -145,6 +153,7 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
                 raise FileNotFoundError(errno.ENOENT, "", config_file)
             cfg.merge_from_file(config_file, allow_unsafe=False)
             given.update(key for key, _ in flat(CN.load_yaml_with_base(config_file)))
+        idle_in_yaml = idle_keys(cfg)
         where = "the options after the config file"
         _check_pairs(opts)
         cfg.merge_from_list(opts)
@@ -159,7 +168,47 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
     if "SOLVER.STEPS" in given and "SOLVER.LR_DROPS" not in given:
         # Steps that are given take the default's place, also where this is dumped and read again.
         cfg.SOLVER.LR_DROPS = ()
+    for key, beside in idle_keys(cfg).items():
+        if key not in idle_in_yaml and key not in opts[::2]:
+            logger.warning(f"{key} of {config_file} is left out: it has no say beside {beside}")
+            cfg.merge_from_list([key, defaults()[key]])
     return cfg
+
+
+@functools.cache
+def defaults() -> dict:
+    """Every key's default: {"SAD.DISTILL.LOSS": "adl"}."""
+    cfg = get_cfg()
+    add_sad_config(cfg)
+    return dict(flat(cfg))
+
+
+def idle_keys(cfg) -> dict[str, str]:
+    """Keys that are set but not read, and why: {"SAD.DISTILL.GAMMA": "SAD.DISTILL.LOSS kl"}.
+
+    SAD.DISTILL.LOSS none makes none of them idle: it switches off what may be switched on again.
+    """
+    distill, loss = cfg.SAD.DISTILL, cfg.SAD.DISTILL.LOSS
+    if cfg.MODEL.META_ARCHITECTURE != "SADRetinaNet":
+        return {}
+    idle = {}
+    if cfg.SAD.LOADER.MIX != "ratio":
+        idle["SAD.LOADER.RATIO"] = f"SAD.LOADER.MIX {cfg.SAD.LOADER.MIX}"
+    if loss in DISTILLATION_LOSSES or loss == "feature_l2":
+        if distill.FORM == "kl":
+            idle["SAD.DISTILL.ALPHA"] = "SAD.DISTILL.FORM kl"
+        if distill.NORMALIZER != "teacher_power":
+            idle["SAD.DISTILL.NORMALIZER_POWER"] = f"SAD.DISTILL.NORMALIZER {distill.NORMALIZER}"
+        if not distill.ONE_PASS:
+            idle["SAD.DISTILL.COMPILE"] = "SAD.DISTILL.ONE_PASS False"
+        unread = {"GAMMA", "BETA", "FORM", "ALPHA"}
+        if loss == "feature_l2":
+            unread |= {"NORMALIZER", "NORMALIZER_POWER", "COMPILE"}
+        else:
+            unread -= {option.upper() for option in options_of(loss)}
+        idle |= {f"SAD.DISTILL.{key}": f"SAD.DISTILL.LOSS {loss}" for key in sorted(unread)}
+    values = dict(flat(cfg))
+    return {key: beside for key, beside in idle.items() if values[key] != defaults()[key]}
 
 
 def distills(cfg) -> bool:
@@ -204,8 +253,8 @@ def settings(cfg) -> dict:
 
 def training_settings(cfg) -> dict:
     """Those of `settings` that have not their default."""
-    defaults = settings(get_sad_cfg())
-    return {key: value for key, value in settings(cfg).items() if defaults.get(key) != value}
+    default = settings(get_sad_cfg())
+    return {key: value for key, value in settings(cfg).items() if default.get(key) != value}
 
 
 def _check_pairs(opts: list) -> None:
