@@ -75,7 +75,8 @@ def test_detectron2_defaults_are_left_alone():
     stock = get_cfg()
     cfg = get_sad_cfg()
     assert leaves(cfg) - leaves(stock) == new_keys()
-    for key in leaves(stock):
+    assert cfg.SOLVER.STEPS == ()  # as SOLVER.LR_DROPS says when the rate drops
+    for key in leaves(stock) - {"SOLVER.STEPS"}:
         ours, theirs = cfg, stock
         for part in key.split("."):
             ours, theirs = ours[part], theirs[part]
@@ -122,6 +123,42 @@ def test_options_win_over_the_yaml(toy):
     assert cfg.SAD.DISTILL.LOSS == "kl"
     assert cfg.SAD.LOADER.RATIO == (1, 4)
     assert not cfg.is_frozen()
+
+
+def test_what_an_option_leaves_without_a_say_goes_back_to_its_default(toy, tmp_path, log):
+    """So that one option tries another loss, and the run's config.yaml is taken as well."""
+    path = tmp_path / "SAD.yaml"
+    path.write_text(
+        f"_BASE_: {toy.path('SAD.yaml')}\n"
+        "SAD: {DISTILL: {BETA: 0.5, GAMMA: 1.0, WEIGHT: 2.0},\n"
+        "      LOADER: {MIX: ratio, RATIO: [1, 3]}}\n"
+    )
+    check_config(get_sad_cfg(str(path)))
+    assert log == []
+    cfg = get_sad_cfg(str(path), ["SAD.DISTILL.LOSS", "fdl", "SAD.LOADER.MIX", "union"])
+    distill = cfg.SAD.DISTILL
+    assert (distill.LOSS, distill.BETA, distill.GAMMA, distill.WEIGHT) == ("fdl", 1.5, 1.0, 2.0)
+    assert cfg.SAD.LOADER.RATIO == (1, 1)
+    named = [key for message in log for key in re.findall(r"^\S+", message)]
+    assert sorted(named) == ["SAD.DISTILL.BETA", "SAD.LOADER.RATIO"]
+    (tmp_path / "config.yaml").write_text(cfg.dump())
+    check_config(get_sad_cfg(str(tmp_path / "config.yaml")))
+    off = get_sad_cfg(str(path), ["SAD.DISTILL.LOSS", "none"]).SAD.DISTILL
+    assert (off.LOSS, off.BETA, off.GAMMA) == ("none", 0.5, 1.0)
+
+
+def test_what_is_without_a_say_in_the_yaml_or_among_the_options_stays(toy, tmp_path):
+    path = tmp_path / "SAD.yaml"
+    distill = "SAD: {DISTILL: {LOSS: kl, GAMMA: 1.0}}"
+    path.write_text(f"_BASE_: {toy.path('SAD.yaml')}\n{distill}\n")
+    opts = ["SAD.DISTILL.LOSS", "kl", "SAD.DISTILL.GAMMA", "1.0"]
+    for cfg in (
+        get_sad_cfg(str(path)),
+        get_sad_cfg(str(path), opts[:2]),
+        get_sad_cfg(toy.path("SAD.yaml"), opts),
+    ):
+        with pytest.raises(UserError, match=r"SAD\.DISTILL\.GAMMA is 1\.0"):
+            check_config(cfg)
 
 
 REFUSED = {

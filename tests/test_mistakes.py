@@ -136,6 +136,11 @@ MISTAKES = {
     "learning rate that drops at iterations instead of shares": (
         TRAIN + "SOLVER.LR_DROPS (60000,80000)", "SOLVER.LR_DROPS is (60000, 80000)",
         "shares of MAX_ITER"),
+    "drops of the learning rate given twice": (
+        TRAIN + "SOLVER.STEPS (6,8) SOLVER.LR_DROPS (0.6,0.8)", "SOLVER.STEPS is (6, 8)",
+        "SOLVER.LR_DROPS is (0.6, 0.8)", "give one, and () for the other"),
+    "drop of the learning rate before the start": (
+        TRAIN + "SOLVER.STEPS (0,8)", "SOLVER.STEPS is (0, 8)", "above 0"),
     "unknown schedule, the nearest is named": (
         TRAIN + "SOLVER.LR_SCHEDULER_NAME CosineLR", "SOLVER.LR_SCHEDULER_NAME is 'CosineLR'",
         "did you mean WarmupCosineLR?"),
@@ -167,6 +172,31 @@ MISTAKES = {
         "did you mean soft?"),
     "mix ratio of 0 to 0": (
         TRAIN + "SAD.LOADER.RATIO (0,0)", "SAD.LOADER.RATIO is (0, 0)", "two counts of images"),
+    "mix ratio that leaves out the unlabelled images": (
+        TRAIN + "SAD.LOADER.MIX ratio SAD.LOADER.RATIO (1,0)", "SAD.LOADER.RATIO is (1, 0)",
+        "each above 0"),
+    "mix ratio for another mix": (
+        TRAIN + "SAD.LOADER.RATIO (1,3)", "SAD.LOADER.RATIO is (1, 3)", "SAD.LOADER.MIX alternate"),
+    "gamma for a loss without one": (
+        TRAIN + "SAD.DISTILL.LOSS kl SAD.DISTILL.GAMMA 1.0", "SAD.DISTILL.GAMMA is 1.0",
+        "no say beside SAD.DISTILL.LOSS kl", "default 2.0"),
+    "normaliser for feature maps": (
+        TRAIN + "SAD.DISTILL.LOSS feature_l2 SAD.DISTILL.NORMALIZER elements",
+        "SAD.DISTILL.NORMALIZER is elements", "no say beside SAD.DISTILL.LOSS feature_l2"),
+    "compiling what is not done": (
+        TRAIN + "SAD.DISTILL.COMPILE True SAD.DISTILL.ONE_PASS False",
+        "SAD.DISTILL.COMPILE is True", "no say beside SAD.DISTILL.ONE_PASS False"),
+    "teacher that nothing is learnt from": (
+        TRAIN + """SAD.TARGETS.LABELED "('hard',)" SAD.TARGETS.UNLABELED "('hard',)" """,
+        "SAD.DISTILL.LOSS adl learns from soft targets", "SAD.TARGETS.LABELED", "add 'soft'"),
+    "unlabelled images that nothing is learnt from": (
+        TRAIN + """SAD.DISTILL.LOSS none SAD.TARGETS.UNLABELED "('soft',)" """,
+        "SAD.TARGETS.UNLABELED is ('soft',)", "SAD.DISTILL.LOSS none", "add 'hard'"),
+    "no targets at all": (
+        TRAIN + "SAD.TARGETS.LABELED () SAD.TARGETS.UNLABELED ()", "SAD.TARGETS.LABELED is ()",
+        "add 'hard'"),
+    "distillation of weight 0": (
+        TRAIN + "SAD.DISTILL.WEIGHT 0.0", "SAD.DISTILL.WEIGHT is 0", "SAD.DISTILL.LOSS none"),
     "GPU where there is none": (
         TRAIN + "MODEL.DEVICE cuda:99", "MODEL.DEVICE is cuda:99", "GPUs: give"),
     "device that torch does not know": (

@@ -92,10 +92,10 @@ def test_another_experiment_is_refused_before_the_runs_files_change(toy, tmp_pat
     trainer.resume_or_load(resume=False)
     trainer.train()
     train(cfg, resume=True)
-    with pytest.raises(UserError, match="SOLVER.BASE_LR 0.02 before, 0.5 now"):
-        train(toy.cfg("student.yaml", *opts, "SOLVER.BASE_LR", 0.5), resume=True)
+    with pytest.raises(UserError, match="SOLVER.WEIGHT_DECAY 0.0001 before, 0.5 now"):
+        train(toy.cfg("student.yaml", *opts, "SOLVER.WEIGHT_DECAY", 0.5), resume=True)
     (tmp_path / "model_final.pth").write_bytes(b"broken")  # is the trainer's to deal with
-    train(toy.cfg("student.yaml", *opts, "SOLVER.BASE_LR", 0.5), resume=True)
+    train(toy.cfg("student.yaml", *opts, "SOLVER.WEIGHT_DECAY", 0.5), resume=True)
 
 
 def test_starting_weights_do_not_count_once_there_is_a_checkpoint(toy, tmp_path):

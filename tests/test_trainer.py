@@ -105,13 +105,55 @@ def test_learning_rate_of_every_iteration(run):
 
 
 def test_drops_are_derived_from_max_iter(toy):
-    cfg = toy.cfg("student.yaml", "SOLVER.MAX_ITER", 90000, "SOLVER.STEPS", (1, 2))
+    cfg = toy.cfg("student.yaml", "SOLVER.MAX_ITER", 90000)
     assert derive_schedule(cfg, 1).SOLVER.STEPS == (63000, 81000)
     cfg = toy.cfg("student.yaml", "SOLVER.MAX_ITER", 90000, "SOLVER.LR_DROPS", (2 / 3, 8 / 9))
     assert derive_schedule(cfg, 1).SOLVER.STEPS == (60000, 80000)
-    cfg = toy.cfg("student.yaml", "SOLVER.LR_DROPS", (), "SOLVER.STEPS", (3, 5))
-    assert derive_schedule(cfg, 1).SOLVER.STEPS == (3, 5)
-    assert cfg.SOLVER.STEPS == (3, 5) and cfg.is_frozen()
+    assert cfg.SOLVER.STEPS == () and cfg.is_frozen()
+
+
+@pytest.mark.parametrize("drops", [(), ("SOLVER.LR_DROPS", ())])
+@pytest.mark.parametrize("steps", [(3, 5), (6,), ()])
+def test_steps_that_are_given_are_taken(toy, tmp_path, drops, steps):
+    """Also from the config.yaml of a run, in which every key is given."""
+    cfg = toy.cfg("student.yaml", *drops, "SOLVER.STEPS", steps)
+    assert derive_schedule(cfg, 1).SOLVER.STEPS == steps
+    again = tmp_path / "config.yaml"
+    again.write_text(cfg.dump())
+    assert derive_schedule(toy.cfg(str(again)), 1).SOLVER.STEPS == steps
+
+
+def test_a_dumped_config_drops_where_its_run_did(toy, tmp_path):
+    again = tmp_path / "config.yaml"
+    for drops, steps in (((), (7, 9)), (("SOLVER.LR_DROPS", (0.5,)), (5,))):
+        again.write_text(toy.cfg("student.yaml", *drops).dump())
+        assert derive_schedule(toy.cfg(str(again)), 1).SOLVER.STEPS == steps
+        longer = toy.cfg(str(again), "SOLVER.MAX_ITER", 100)
+        assert derive_schedule(longer, 1).SOLVER.STEPS == tuple(10 * step for step in steps)
+
+
+def test_steps_of_detectron2s_default_are_steps_that_are_given(toy):
+    cfg = toy.cfg("student.yaml", "SOLVER.MAX_ITER", 40000, "SOLVER.STEPS", (30000,))
+    assert derive_schedule(cfg, 1).SOLVER.STEPS == (30000,)
+
+
+def test_steps_and_shares_are_not_both_taken(toy):
+    cfg = toy.cfg("student.yaml", "SOLVER.STEPS", (3, 5), "SOLVER.LR_DROPS", (0.7, 0.9))
+    with pytest.raises(UserError, match=r"STEPS is \(3, 5\) and .*LR_DROPS is \(0\.7, 0\.9\)"):
+        derive_schedule(cfg, 1)
+
+
+def test_steps_are_scaled_to_the_workers(toy):
+    opts = ("SOLVER.REFERENCE_WORLD_SIZE", 8, "SOLVER.IMS_PER_BATCH", 16, "SOLVER.MAX_ITER", 1000)
+    cfg = toy.cfg("student.yaml", *opts, "SOLVER.STEPS", (500, 800))
+    assert derive_schedule(cfg, 2).SOLVER.STEPS == (2000, 3200)
+
+
+def test_steps_beyond_the_end_are_left_out_and_said(toy, log):
+    cfg = derive_schedule(toy.cfg("student.yaml", "SOLVER.STEPS", (5, 10, 60000)), 1)
+    assert cfg.SOLVER.STEPS == (5,)
+    assert any("[10, 60000] are left out" in message for message in log)
+    SADTrainer.build_lr_scheduler(cfg, torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.1))
 
 
 def test_drops_come_after_the_scaling_to_the_workers(toy):
@@ -165,7 +207,8 @@ def test_soft_targets_are_stated_where_there_are_any(toy, opts):
     cfg = toy.cfg("SAD.yaml" if opts else "student.yaml", *opts)
     assert "targets hard on labelled and hard on unlabelled" in describe_start(cfg, 6, 6, 1)
     if opts:
-        cfg = toy.cfg("SAD.yaml", *opts, "SAD.TARGETS.UNLABELED", "('soft',)")
+        opts += ("SAD.TARGETS.UNLABELED", "('soft',)")
+        cfg = toy.cfg("SAD.yaml", *opts, checked=False)
         assert "hard on labelled and none on unlabelled" in describe_start(cfg, 6, 6, 1)
 
 
@@ -398,6 +441,34 @@ def test_resumed_run_is_the_unbroken_run(run, toy, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("keys", "rates"),
+    [
+        ({"BASE_LR": 0.01}, {"base_lr": 0.01}),
+        ({"WARMUP_ITERS": 12}, {"warmup_iters": 12}),
+        ({"BASE_LR": 0.01, "WARMUP_ITERS": 12}, {"base_lr": 0.01, "warmup_iters": 12}),
+        ({"MAX_ITER": 14}, {"max_iter": 14}),
+    ],
+)
+def test_a_resumed_run_has_the_learning_rates_of_its_own_config(run, toy, tmp_path, keys, rates):
+    """From its first iteration on, although the checkpoint brings optimizer and schedule."""
+    opts = [x for key, value in keys.items() for x in (f"SOLVER.{key}", value)]
+    trainer, recorder = resumed_from(run, toy, tmp_path / "resumed", *opts)
+    rates = {"base_lr": 0.02, "max_iter": 20, "warmup_iters": 6, **rates}
+    assert recorder.iterations == list(range(10, rates["max_iter"]))
+    expected = [reference.learning_rate(i, **rates) for i in recorder.iterations]
+    found = [rate for rates in recorder.learning_rates for rate in rates]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    np.testing.assert_allclose(history(trainer, "lr")[-len(found) :], expected, rtol=1e-9)
+
+
+def test_a_resumed_run_clips_as_its_own_config_says(run, toy, tmp_path):
+    opts = ("SOLVER.CLIP_FULL_MODEL_NORM", 0.001)
+    _, recorder = resumed_from(run, toy, tmp_path / "resumed", *opts)
+    norm = torch.stack([gradient.norm() for gradient in recorder.gradients]).norm().item()
+    assert norm == pytest.approx(0.001, rel=1e-3)
+
+
 def test_resumed_run_without_a_seed_of_its_own(toy, tmp_path):
     """SEED -1, Detectron2's default, draws a seed; the resumed run goes on with that one."""
     opts = (*TEN, "SEED", -1, "SOLVER.CHECKPOINT_PERIOD", 5, "DATASETS.TEST", ())
@@ -502,6 +573,11 @@ def test_what_is_no_number_stops_the_run_before_the_step(toy, tmp_path, value, n
     changed = [key for key, x in poison.before.items() if not torch.equal(x, after[key])]
     assert changed == (["head.cls_score.bias"] if value == "loss" else [])
     assert (tmp_path / "run" / "last_checkpoint").read_text() == "model_0000002.pth"
+    # As the sentence says.
+    opts += ("SOLVER.BASE_LR", 0.01, "SOLVER.CLIP_FULL_MODEL_NORM", 0.5)
+    _, recorder = train(toy, tmp_path / "run", "SAD.yaml", *opts, resume=True)
+    assert recorder.iterations == list(range(3, 10))
+    assert recorder.learning_rates[0] == {0.01}
 
 
 # --- images that cannot be read -----------------------------------------------------------------
@@ -536,6 +612,16 @@ def test_too_many_unreadable_images_stop_the_run(toy, tmp_path, damaged):
     with pytest.raises(UserError, match=r"MAX_UNREADABLE 0 allows; for .*00000[123]\.png"):
         train(toy, tmp_path / "run", "student.yaml", *opts)
     assert not (tmp_path / "run" / "model_final.pth").exists()
+
+
+def test_a_run_that_stopped_for_unreadable_images_goes_on_with_another_limit(
+    toy, tmp_path, damaged
+):
+    opts = (*damaged(1, 2), *TEN, "SOLVER.CHECKPOINT_PERIOD", 1, "DATALOADER.MAX_UNREADABLE")
+    with pytest.raises(UserError, match="MAX_UNREADABLE"):
+        train(toy, tmp_path / "run", "student.yaml", *opts, 0.01)
+    _, recorder = train(toy, tmp_path / "run", "student.yaml", *opts, 0.5, resume=True)
+    assert recorder.iterations[-1] == 9
 
 
 def test_only_unreadable_images_stop_the_run(toy, tmp_path, damaged):

@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import functools
+import logging
 import math
 import os
 import re
@@ -14,6 +16,9 @@ from yaml.constructor import ConstructorError
 
 from .errors import UserError, did_you_mean
 from .images import MAX_PIXELS
+from .losses import DISTILLATION_LOSSES, options_of
+
+logger = logging.getLogger(__name__)
 
 
 def add_sad_config(cfg: CN) -> None:
@@ -43,8 +48,10 @@ def add_sad_config(cfg: CN) -> None:
     # step does not depend on how the batch is split. "global" needs SADRetinaNet.
     cfg.SOLVER.LOSS_NORMALIZERS = "local"
     # Learning rate drops by SOLVER.GAMMA at these shares of MAX_ITER (section 4: 70 % and 90 %;
-    # the released yaml: 2/3 and 8/9). SOLVER.STEPS is derived from it. () leaves STEPS as given.
+    # the released yaml: 2/3 and 8/9), or at the iterations STEPS, which take the place of the
+    # default shares. Giving both is refused; where both are () the rate never drops.
     cfg.SOLVER.LR_DROPS = (0.7, 0.9)
+    cfg.SOLVER.STEPS = ()
     # Clip the gradient norm of the whole model at this value; 0 switches it off. Detectron2's
     # SOLVER.CLIP_GRADIENTS clips each parameter by itself.
     cfg.SOLVER.CLIP_FULL_MODEL_NORM = 0.0
@@ -137,12 +144,16 @@ WANTED = "and a yaml is wanted: KEY: VALUE pairs, such as those in configs/"
 def get_sad_cfg(config_file: str = "", opts=()) -> CN:
     """Detectron2's defaults + this project's keys + a yaml + KEY VALUE pairs, not frozen.
 
+    A pair may leave a key of the yaml without a say, as SAD.DISTILL.LOSS kl does with GAMMA: such
+    a key goes back to its default, with a warning. Without such a pair `check_config` refuses it.
+
     Raises:
         UserError: the yaml is missing, unsafe or malformed, or a key or value does not fit.
     """
     cfg = get_cfg()
     add_sad_config(cfg)
     opts = list(opts)
+    given = set(opts[::2])
     where = f"config {config_file}"
     try:
         if config_file:
@@ -151,6 +162,8 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
             if config_file.endswith(".py"):
                 raise UserError(f"it is Python (Detectron2's LazyConfig), {WANTED}")
             cfg.merge_from_file(config_file, allow_unsafe=False)
+            given.update(key for key, _ in flat(CN.load_yaml_with_base(config_file)))
+        idle_in_yaml = idle_keys(cfg)
         where = "the options after the config file"
         _check_pairs(opts)
         cfg.merge_from_list(opts)
@@ -162,7 +175,50 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
         ) from error
     except Exception as error:  # yacs, yaml and Detectron2 raise anything
         raise UserError(f"{where}: {_explain(error, cfg)}") from error
+    if "SOLVER.STEPS" in given and "SOLVER.LR_DROPS" not in given:
+        # Steps that are given take the default's place, also where this is dumped and read again.
+        cfg.SOLVER.LR_DROPS = ()
+    for key, beside in idle_keys(cfg).items():
+        if key not in idle_in_yaml and key not in opts[::2]:
+            logger.warning(f"{key} of {config_file} is left out: it has no say beside {beside}")
+            cfg.merge_from_list([key, defaults()[key]])
     return cfg
+
+
+@functools.cache
+def defaults() -> dict:
+    """Every key's default: {"SAD.DISTILL.LOSS": "adl"}."""
+    cfg = get_cfg()
+    add_sad_config(cfg)
+    return dict(flat(cfg))
+
+
+def idle_keys(cfg) -> dict[str, str]:
+    """Keys that are set but not read, and why: {"SAD.DISTILL.GAMMA": "SAD.DISTILL.LOSS kl"}.
+
+    SAD.DISTILL.LOSS none makes none of them idle: it switches off what may be switched on again.
+    """
+    distill, loss = cfg.SAD.DISTILL, cfg.SAD.DISTILL.LOSS
+    if cfg.MODEL.META_ARCHITECTURE != "SADRetinaNet":
+        return {}
+    idle = {}
+    if cfg.SAD.LOADER.MIX != "ratio":
+        idle["SAD.LOADER.RATIO"] = f"SAD.LOADER.MIX {cfg.SAD.LOADER.MIX}"
+    if loss in DISTILLATION_LOSSES or loss == "feature_l2":
+        if distill.FORM == "kl":
+            idle["SAD.DISTILL.ALPHA"] = "SAD.DISTILL.FORM kl"
+        if distill.NORMALIZER != "teacher_power":
+            idle["SAD.DISTILL.NORMALIZER_POWER"] = f"SAD.DISTILL.NORMALIZER {distill.NORMALIZER}"
+        if not distill.ONE_PASS:
+            idle["SAD.DISTILL.COMPILE"] = "SAD.DISTILL.ONE_PASS False"
+        unread = {"GAMMA", "BETA", "FORM", "ALPHA"}
+        if loss == "feature_l2":
+            unread |= {"NORMALIZER", "NORMALIZER_POWER", "COMPILE"}
+        else:
+            unread -= {option.upper() for option in options_of(loss)}
+        idle |= {f"SAD.DISTILL.{key}": f"SAD.DISTILL.LOSS {loss}" for key in sorted(unread)}
+    values = dict(flat(cfg))
+    return {key: beside for key, beside in idle.items() if values[key] != defaults()[key]}
 
 
 def distills(cfg) -> bool:
@@ -196,17 +252,19 @@ NOT_SETTINGS = (
 )
 
 
-def training_settings(cfg) -> dict:
-    """Every key that training depends on and that has not its default: {"SOLVER.BASE_LR": 0.2}."""
-    defaults, own = (
-        {key: list(x) if isinstance(x, tuple) else x for key, x in flat(config)}
-        for config in (get_sad_cfg(), cfg)
-    )
+def settings(cfg) -> dict:
+    """The value of every key that training may depend on: {"SOLVER.BASE_LR": 0.2}."""
     return {
-        key: value
-        for key, value in own.items()
-        if not key.startswith(NOT_SETTINGS) and defaults.get(key) != value
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in flat(cfg)
+        if not key.startswith(NOT_SETTINGS)
     }
+
+
+def training_settings(cfg) -> dict:
+    """Those of `settings` that have not their default."""
+    default = settings(get_sad_cfg())
+    return {key: value for key, value in settings(cfg).items() if default.get(key) != value}
 
 
 def _check_pairs(opts: list) -> None:

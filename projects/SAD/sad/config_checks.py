@@ -1,5 +1,6 @@
 """Values that would only fail, or silently mislead, once training has begun: one line per key."""
 
+import logging
 import math
 import re
 from collections.abc import Callable
@@ -7,12 +8,13 @@ from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
-from detectron2.config import get_cfg
 from detectron2.modeling import BACKBONE_REGISTRY
 
-from .config import add_sad_config, flat
+from .config import defaults, flat, idle_keys
 from .errors import UserError, did_you_mean
 from .losses import DISTILLATION_LOSSES, FORMS
+
+logger = logging.getLogger(__name__)
 
 
 class Rule(NamedTuple):
@@ -101,8 +103,8 @@ RULES = {
         "rising shares of MAX_ITER, between 0 and 1",
     ),
     "SOLVER.STEPS": Rule(
-        lambda x: all(type(y) is int for y in x) and list(x) == sorted(set(x)),
-        "rising iterations",
+        lambda x: all(type(y) is int and y > 0 for y in x) and list(x) == sorted(set(x)),
+        "rising iterations, above 0",
     ),
     "SOLVER.GAMMA": above(0),
     "SOLVER.MOMENTUM": Rule(lambda x: 0 <= x < 1, "at least 0 and below 1"),
@@ -135,8 +137,8 @@ RULES = {
     "SAD.TARGETS.UNLABELED": each(one_of("hard", "soft"), least=0),
     "SAD.LOADER.MIX": one_of("alternate", "union", "ratio"),
     "SAD.LOADER.RATIO": Rule(
-        lambda x: len(x) == 2 and sum(x) > 0 and all(type(y) is int and y >= 0 for y in x),
-        "two counts of images, of which one may be 0",
+        lambda x: len(x) == 2 and all(type(y) is int and y > 0 for y in x),
+        "two counts of images, each above 0",
     ),
 }
 
@@ -158,12 +160,10 @@ def check_config(cfg) -> None:
 
 def _check_filled_in(values: dict) -> None:
     """yacs lets None stand for anything, and yaml knows .nan and .inf."""
-    defaults = get_cfg()
-    add_sad_config(defaults)
-    defaults = dict(flat(defaults))
     for key, value in values.items():
-        if value is None and defaults.get(key) is not None:
-            raise UserError(f"{key} is empty, it must have a value such as {defaults[key]!r}")
+        default = defaults().get(key)
+        if value is None and default is not None:
+            raise UserError(f"{key} is empty, it must have a value such as {default!r}")
         # The largest of the gradient's values is a norm, too.
         endless = key != "SOLVER.CLIP_GRADIENTS.NORM_TYPE"
         if any(math.isnan(x) or (endless and math.isinf(x)) for x in _floats(value)):
@@ -239,16 +239,64 @@ def _check_student(cfg) -> None:
             "SOLVER.LOSS_NORMALIZERS global needs MODEL.META_ARCHITECTURE SADRetinaNet, with "
             "SAD.DISTILL.LOSS none for a student alone"
         )
-    soft_only = [
-        "soft" in targets and "hard" not in targets for targets in cfg.SAD.TARGETS.values()
-    ]
-    if cfg.SAD.DISTILL.LOSS == "fdl" and any(soft_only):
+    if cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet":
+        _check_targets(cfg)
+        for key, beside in idle_keys(cfg).items():
+            raise UserError(
+                f"{key} is {dict(flat(cfg))[key]}, but has no say beside {beside}: leave one of "
+                f"them out, or give {key} its default {defaults()[key]}"
+            )
+    else:
+        _warn_of_no_teacher(cfg)
+
+
+def _check_targets(cfg) -> None:
+    """That every image that is used has something to learn from, and the teacher to teach."""
+    loss, sad = cfg.SAD.DISTILL.LOSS, cfg.SAD
+    used = {"SAD.TARGETS.LABELED": sad.TARGETS.LABELED}
+    if cfg.DATASETS.UNLABELED:
+        used["SAD.TARGETS.UNLABELED"] = sad.TARGETS.UNLABELED
+    for key, targets in used.items():
+        if not targets or (loss == "none" and "hard" not in targets):
+            raise UserError(
+                f"{key} is {targets}, of which nothing is learnt with SAD.DISTILL.LOSS {loss}: add "
+                "'hard', or leave the images out of DATASETS"
+            )
+    if loss == "none":
+        return
+    if not any("soft" in targets for targets in used.values()):
         raise UserError(
-            "SAD.DISTILL.LOSS fdl weights by hard targets, but SAD.TARGETS has images with soft "
-            "targets alone: use another loss"
+            f"SAD.DISTILL.LOSS {loss} learns from soft targets, but {' and '.join(used)} ask for "
+            "none: add 'soft', or switch distillation off with SAD.DISTILL.LOSS none"
         )
-    if cfg.SAD.DISTILL.NORMALIZER == "foreground" and any(soft_only):
+    if sad.DISTILL.WEIGHT == 0:
         raise UserError(
-            "SAD.DISTILL.NORMALIZER foreground counts hard targets, but SAD.TARGETS has images "
-            "with soft targets alone: use teacher_power"
+            "SAD.DISTILL.WEIGHT is 0, so the teacher works for nothing: switch distillation off "
+            "with SAD.DISTILL.LOSS none"
+        )
+    if any("hard" not in targets for targets in used.values()):
+        if loss == "fdl":
+            raise UserError(
+                "SAD.DISTILL.LOSS fdl weights by hard targets, but SAD.TARGETS has images with "
+                "soft targets alone: use another loss"
+            )
+        if sad.DISTILL.NORMALIZER == "foreground":
+            raise UserError(
+                "SAD.DISTILL.NORMALIZER foreground counts hard targets, but SAD.TARGETS has images "
+                "with soft targets alone: use teacher_power"
+            )
+
+
+def _warn_of_no_teacher(cfg) -> None:
+    """A yaml of SAD may serve for the plain student; its teacher may be forgotten, too."""
+    read = ("SAD.TEACHER.PRECISION", "SAD.TEACHER.CLASS_NAMES")  # by labelling
+    idle = [
+        key
+        for key, value in flat(cfg)
+        if key.startswith("SAD.") and value != defaults()[key] and key not in read
+    ]
+    if idle:
+        logger.warning(
+            f"MODEL.META_ARCHITECTURE RetinaNet trains without a teacher: {', '.join(idle)} "
+            "have no say in it; SADRetinaNet would read them"
         )

@@ -9,6 +9,8 @@ stay finite for any logits in [-100, 100], and send no gradient to the teacher.
 SAD.DISTILL.LOSS names a function of DISTILLATION_LOSSES, at the end of this file.
 """
 
+import inspect
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -131,17 +133,28 @@ def foreground_count(gt_labels: Tensor, num_classes: int) -> Tensor:
     return ((gt_labels >= 0) & (gt_labels < num_classes)).sum()
 
 
+def _adl(student_logits, teacher_logits, labels, *, gamma, beta, form, alpha):
+    options = {"gamma": gamma, "beta": beta, "form": form, "alpha": alpha}
+    return adaptive_distillation_loss(student_logits, teacher_logits, **options)
+
+
 def _fdl(student_logits, teacher_logits, labels, *, gamma, **_):
     positive = F.one_hot(labels, student_logits.shape[-1] + 1)[..., :-1].bool()
     return focal_distillation_loss(student_logits, teacher_logits, positive, gamma=gamma)
 
 
 # SAD.DISTILL.LOSS names one of these: a function of the logits (M, K), the hard labels of the
-# anchors (M,), K for background, and the keywords gamma, beta, form and alpha, of which each uses
+# anchors (M,), K for background, and the keywords gamma, beta, form and alpha, of which each names
 # what it needs. It returns the loss of each element, (M, K).
 DISTILLATION_LOSSES = {
-    "adl": lambda x, z, labels, **options: adaptive_distillation_loss(x, z, **options),
+    "adl": _adl,
     "kl": lambda x, z, labels, **options: kl_divergence(x, z),
     "fdl": _fdl,
     "l2": lambda x, z, labels, **options: logit_l2_loss(x, z),
 }
+
+
+def options_of(name: str) -> set[str]:
+    """The keywords that a loss of DISTILLATION_LOSSES names: {"gamma"}."""
+    parameters = inspect.signature(DISTILLATION_LOSSES[name]).parameters.values()
+    return {x.name for x in parameters if x.kind is inspect.Parameter.KEYWORD_ONLY}

@@ -9,6 +9,7 @@ to do in its iteration (evaluation, metrics), which a resumed run therefore does
 import logging
 import os
 import random
+import re
 import signal
 import threading
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 
-from .config import distills, get_sad_cfg, training_settings
+from .config import distills, get_sad_cfg, settings
 from .errors import RESUME_EXIT_CODE, STOPPED, UserError, announce_stop, heed_interrupt
 from .files import sha256
 
@@ -54,28 +55,56 @@ def set_rng_state(state: dict) -> None:
 
 def describe_run(cfg) -> dict:
     """All that tells one experiment from another: {key or what it is: value}."""
-    described = {**training_settings(cfg), NUMBER_OF_WORKERS: comm.get_world_size()}
+    described = {**_settings(cfg), NUMBER_OF_WORKERS: comm.get_world_size()}
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED):
         if json_file := MetadataCatalog.get(name).get("json_file"):
             described[f"the sha256 of {name}'s annotations"] = sha256(json_file)
     if distills(cfg):
         teacher = cfg.SAD.TEACHER
         described["the sha256 of SAD.TEACHER.WEIGHTS"] = sha256(teacher.WEIGHTS)
-        settings = training_settings(get_sad_cfg(teacher.CONFIG_FILE))
-        for key in settings:
+        for key, value in _settings(get_sad_cfg(teacher.CONFIG_FILE)).items():
             if key.startswith(("MODEL.", "INPUT.FORMAT")) and key != "MODEL.WEIGHTS":
-                described[f"the teacher's {key}"] = settings[key]
+                described[OF_TEACHER + key] = value
     return described
 
 
-NUMBER_OF_WORKERS = "number of workers"
-# A run may be made longer, measured otherwise, or go on elsewhere.
-MAY_CHANGE = (
-    *("SOLVER.MAX_ITER", "SOLVER.STEPS", "SOLVER.LR_DROPS", "MODEL.WEIGHTS"),
-    *("SOLVER.ACCUMULATION_STEPS", NUMBER_OF_WORKERS),
-    *("SAD.DISTILL.ONE_PASS", "SAD.DISTILL.COMPILE", "MODEL.CHANNELS_LAST"),
-    *("DATASETS.TEST", "TEST.DETECTIONS_PER_IMAGE", "TEST.EXPECTED_RESULTS"),
+# Detectron2 has them for other models, and for its own data loader.
+OF_OTHER_MODELS = (
+    *("MODEL.RPN", "MODEL.PROPOSAL_GENERATOR", "MODEL.ROI_", "MODEL.SEM_SEG_HEAD"),
+    *("MODEL.PANOPTIC_FPN", "DATASETS.PROPOSAL_FILES", "DATASETS.PRECOMPUTED_PROPOSAL"),
+    *("INPUT.MASK_FORMAT", "DATALOADER.SAMPLER_TRAIN", "DATALOADER.REPEAT_THRESHOLD", "GLOBAL."),
 )
+
+
+def _settings(cfg) -> dict:
+    return {k: value for k, value in settings(cfg).items() if not k.startswith(OF_OTHER_MODELS)}
+
+
+NUMBER_OF_WORKERS = "number of workers"
+OF_TEACHER = "the teacher's "
+MAY_CHANGE = (
+    # A run may be made longer, and go on elsewhere.
+    *("SOLVER.MAX_ITER", "SOLVER.STEPS", "MODEL.WEIGHTS"),
+    *("SOLVER.ACCUMULATION_STEPS", "SOLVER.REFERENCE_WORLD_SIZE", NUMBER_OF_WORKERS),
+    *("SAD.DISTILL.ONE_PASS", "SAD.DISTILL.COMPILE", "MODEL.CHANNELS_LAST", "CUDNN_BENCHMARK"),
+    # What a run that stops advises, and where it stops.
+    *("SOLVER.BASE_LR", "SOLVER.WARMUP_ITERS", "SOLVER.CLIP_FULL_MODEL_NORM"),
+    *("DATALOADER.MAX_UNREADABLE", "DATASETS.MAX_BOXES"),
+    # What is only looked at.
+    *("VIS_PERIOD", "SAD.TEACHER.CLASS_NAMES"),
+)
+
+
+def may_change(key: str) -> bool:
+    """Whether a run may go on with another value of a key of `describe_run`.
+
+    It may where the weights do not depend on the value, or where the user is told to change it:
+    `MAY_CHANGE`, and every key that has TEST in its name, except that TEST.PRECISE_BN counts the
+    checkpoint's batch-norm statistics.
+    """
+    key = key.removeprefix(OF_TEACHER)
+    measures = "TEST" in re.split(r"[._]", key) and not key.startswith("TEST.PRECISE_BN")
+    return measures or key.startswith(MAY_CHANGE)
 
 
 def check_same_run(before: dict, now: dict) -> None:
@@ -87,11 +116,11 @@ def check_same_run(before: dict, now: dict) -> None:
         UserError: naming what differs, and both values.
     """
     changes = {
-        key: (before.get(key), now.get(key))
+        key: (before.get(key, "nothing"), now.get(key, "nothing"))
         for key in sorted({*before, *now})
         if before.get(key) != now.get(key)
     }
-    for key in [key for key in changes if key.startswith(MAY_CHANGE)]:
+    for key in filter(may_change, list(changes)):
         logger.warning("Going on with another %s: %s before, %s now", key, *changes.pop(key))
     if changes:
         named = "; ".join(f"{key} {old} before, {new} now" for key, (old, new) in changes.items())

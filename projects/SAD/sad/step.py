@@ -105,8 +105,9 @@ class SADStep(SimpleTrainer):
         rate = max(group["lr"] for group in self.optimizer.param_groups)
         raise UserError(
             f"{name} is {value} at iteration {self.iter}, learning rate {rate:g}, image ids "
-            f"{images}: the checkpoints written before are good; try a lower SOLVER.BASE_LR, a "
-            "longer SOLVER.WARMUP_ITERS, or SOLVER.CLIP_FULL_MODEL_NORM"
+            f"{images}: the checkpoints written before are good; go on from them with --resume "
+            "and a lower SOLVER.BASE_LR, a longer SOLVER.WARMUP_ITERS, or "
+            "SOLVER.CLIP_FULL_MODEL_NORM"
         )
 
     @property

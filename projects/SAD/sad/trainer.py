@@ -36,14 +36,20 @@ logger = logging.getLogger(__name__)
 
 
 def derive_schedule(cfg, world_size: int):
-    """A copy of the config scaled to the workers, with SOLVER.STEPS from SOLVER.LR_DROPS.
+    """A copy of the config scaled to the workers, with SOLVER.LR_DROPS turned into SOLVER.STEPS.
 
-    The drops are shares of MAX_ITER after Detectron2's REFERENCE_WORLD_SIZE scaling.
+    The drops are shares of MAX_ITER after Detectron2's REFERENCE_WORLD_SIZE scaling, which scales
+    STEPS that were given.
 
     Raises:
-        UserError: the batch cannot be scaled.
+        UserError: the batch cannot be scaled, or both STEPS and LR_DROPS are given.
     """
     solver = cfg.SOLVER
+    if solver.STEPS and solver.LR_DROPS:
+        raise UserError(
+            f"SOLVER.STEPS is {solver.STEPS} and SOLVER.LR_DROPS is {solver.LR_DROPS}, which both "
+            "say when the learning rate drops: give one, and () for the other"
+        )
     if solver.REFERENCE_WORLD_SIZE and solver.IMS_PER_BATCH % solver.REFERENCE_WORLD_SIZE:
         raise UserError(
             f"SOLVER.IMS_PER_BATCH is {solver.IMS_PER_BATCH}, it must be a multiple of "
@@ -55,12 +61,15 @@ def derive_schedule(cfg, world_size: int):
     distill = cfg.SAD.DISTILL
     distill.WARMUP_ITERS = round(distill.WARMUP_ITERS * cfg.SOLVER.MAX_ITER / max(1, max_iter))
     cfg.SOLVER.CHECKPOINT_PERIOD = max(1, cfg.SOLVER.CHECKPOINT_PERIOD)  # scaled to 0, perhaps
-    if cfg.SOLVER.LR_DROPS:
-        steps = {round(share * cfg.SOLVER.MAX_ITER) for share in cfg.SOLVER.LR_DROPS}
-        # The last iterations of very short runs fall together.
-        cfg.SOLVER.STEPS = tuple(sorted(step for step in steps if 0 < step < cfg.SOLVER.MAX_ITER))
-        if cfg.SOLVER.MAX_ITER <= len(cfg.SOLVER.STEPS):
-            cfg.SOLVER.STEPS = ()
+    solver = cfg.SOLVER
+    late = [step for step in solver.STEPS if step >= solver.MAX_ITER]
+    if late:
+        logger.warning(f"SOLVER.STEPS {late} are left out, SOLVER.MAX_ITER is {solver.MAX_ITER}")
+    wanted = [round(share * solver.MAX_ITER) for share in solver.LR_DROPS] or solver.STEPS
+    # Steps fall together in very short runs, and Detectron2 takes fewer of them than iterations.
+    steps = tuple(sorted({step for step in wanted if 0 < step < solver.MAX_ITER}))
+    solver.STEPS = steps if len(steps) < solver.MAX_ITER else ()
+    solver.LR_DROPS = ()
     cfg.freeze()
     return cfg
 
@@ -73,6 +82,8 @@ def describe_start(cfg, num_labeled: int, num_unlabeled: int, world_size: int) -
         for names in (cfg.SAD.TARGETS.LABELED, cfg.SAD.TARGETS.UNLABELED)
     )
     steps = solver.ACCUMULATION_STEPS
+    by_steps = solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR"
+    drops = f"times {solver.GAMMA:g} at {solver.STEPS}" if by_steps else solver.LR_SCHEDULER_NAME
     everything = num_labeled + num_unlabeled
     share = {
         "alternate": (1 + num_labeled / everything) / 2,
@@ -86,7 +97,7 @@ def describe_start(cfg, num_labeled: int, num_unlabeled: int, world_size: int) -
         f"{num_unlabeled} unlabelled images: {share:.0%} of the images seen are labelled, targets "
         f"{labeled} on labelled and {unlabeled} on unlabelled; "
         f"learning rate {solver.BASE_LR:g} over {solver.MAX_ITER} iterations, warm-up "
-        f"{solver.WARMUP_ITERS}, times {solver.GAMMA:g} at {solver.STEPS}"
+        f"{solver.WARMUP_ITERS}, {drops}"
     )
 
 
@@ -180,17 +191,23 @@ class SADTrainer(DefaultTrainer):
         return [*first, self.history, checkpoint, *self.after_checkpoint]
 
     def resume_or_load(self, resume=True):
-        """As DefaultTrainer's; the loader goes on at the sample where the run stopped.
+        """As DefaultTrainer's; the loader goes on at the sample where the run stopped, and the
+        learning rate is that of this config at this iteration.
 
         Raises:
             UserError: it has been trained for longer than SOLVER.MAX_ITER.
         """
+        base_lrs = self.scheduler.base_lrs  # a checkpoint brings those of its own config
         super().resume_or_load(resume)
         if self.start_iter > self.max_iter:
             raise UserError(
                 f"SOLVER.MAX_ITER is {self.max_iter}, the run in {self.cfg.OUTPUT_DIR} has been "
                 f"trained for {self.start_iter} iterations: evaluate it with --eval-only"
             )
+        self.scheduler.base_lrs = base_lrs
+        rates = zip(self.optimizer.param_groups, base_lrs, self.scheduler.get_lr(), strict=True)
+        for group, base, rate in rates:
+            group.update(initial_lr=base, lr=rate)
         self.history.resumed = resume
         self.data_loader.batch_sampler.start = self.start_iter
 
