@@ -42,7 +42,7 @@ def train(cfg, output, dtype):
     lacks_hard, synchronised = [], []  # of each forward of this worker
 
     def record(model, inputs):
-        lacks_hard.append(not any(item["hard_targets"] for item in inputs[0]))
+        lacks_hard.append(not inputs[0].hard)
         synchronised.append(getattr(model, "require_backward_grad_sync", True))
 
     trainer.model.register_forward_pre_hook(record)

@@ -142,19 +142,19 @@ class SADRetinaNet(RetinaNet):
             self.teacher._apply(fn, *args, **kwargs)
         return super()._apply(fn, *args, **kwargs)
 
-    def forward(self, batched_inputs: list[dict], prepared: PreparedBatch | None = None):
+    def forward(self, batch: list[dict] | PreparedBatch):
         """As RetinaNet.forward; in training each dict also has `hard_targets` and `soft_targets`.
 
         Args:
-            prepared: what `prepare` made of this batch; None for a batch that is a whole step.
+            batch: in training also what `prepare` made of it, which DistributedDataParallel does
+                not move to the device again; a list is a whole step.
         Returns:
             in training {"loss_cls", "loss_box_reg"} and, unless distillation is off,
             "loss_distill"; else the detections of each image.
         """
         if not self.training:
-            return super().forward(batched_inputs)
-        if prepared is None:
-            (prepared,) = self.prepare([batched_inputs])
+            return super().forward(batch)
+        prepared = batch if isinstance(batch, PreparedBatch) else next(self.prepare([batch]))
         features = self.backbone(prepared.images.tensor)
         features = [features[name] for name in self.head_in_features]
         logits, deltas = self._transpose_dense_predictions(
