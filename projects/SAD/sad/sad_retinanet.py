@@ -197,7 +197,8 @@ class SADRetinaNet(RetinaNet):
         if world_size > 1:
             torch.distributed.all_reduce(sums)
         hard_images, foreground, distillation = sums.tolist()
-        detection_normalizer = self._update_mean(hard_images, foreground) / world_size
+        forwards = world_size * len(step)
+        detection_normalizer = self._update_mean(hard_images, foreground, forwards) / world_size
         for batch in step:
             batch.detection_normalizer = detection_normalizer
             batch.distillation_normalizer = max(distillation, 1) / world_size
@@ -259,13 +260,13 @@ class SADRetinaNet(RetinaNet):
             return foreground_count(labels, self.num_classes)
         return (labels >= 0).sum() * self.num_classes
 
-    def _update_mean(self, hard_images: float, foreground: float) -> float:
-        """Detectron2's focal normaliser, the moving mean of the foreground anchors. Images without
-        hard targets do not move it.
+    def _update_mean(self, hard_images: float, foreground: float, forwards: int = 1) -> float:
+        """Detectron2's focal normaliser, the moving mean of the foreground anchors of so many
+        forwards, which begins at 100 for each. Images without hard targets do not move it.
         """
         if hard_images:
-            super()._ema_update("loss_normalizer", max(foreground, 1), 100)
-        return getattr(self, "loss_normalizer", 100)
+            super()._ema_update("loss_normalizer", max(foreground, 1), 100 * forwards)
+        return getattr(self, "loss_normalizer", 100 * forwards)
 
     def _ema_update(self, *_, **__):
         # Where RetinaNet.losses asks what to divide by, which `prepare` has found already.
