@@ -34,15 +34,17 @@ def squares(tmp_path_factory):
         return toy_problem.build(tmp_path_factory.mktemp("squares"))
 
 
-def train(cfg, output, dtype):
+def train(cfg, output, dtype, mean):
     """Train a few steps in every worker; the first writes the weights and the logged losses."""
     torch.set_default_dtype(dtype)
     torch.manual_seed(0)  # the command line seeds through default_setup
     trainer = SADTrainer(cfg)
+    if mean:
+        trainer._trainer.student.loss_normalizer = mean
     lacks_hard, synchronised = [], []  # of each forward of this worker
 
     def record(model, inputs):
-        lacks_hard.append(not any(item["hard_targets"] for item in inputs[0]))
+        lacks_hard.append(not inputs[0].hard)
         synchronised.append(getattr(model, "require_backward_grad_sync", True))
 
     trainer.model.register_forward_pre_hook(record)
@@ -68,17 +70,21 @@ def train(cfg, output, dtype):
 
 @pytest.fixture
 def trained(squares, tmp_path):
-    """A function that trains on some workers with some accumulation steps."""
+    """A function that trains on some workers with some accumulation steps.
 
-    def run(workers, steps, *opts, dtype=torch.float64):
+    The moving mean of the foreground anchors begins at `mean`, or, with None, where it does by
+    itself, which depends on the number of forwards.
+    """
+
+    def run(workers, steps, *opts, dtype=torch.float64, mean=100.0):
         cfg = squares.cfg(
             *("SAD.yaml", *STEP, "OUTPUT_DIR", str(tmp_path)),
             *("SOLVER.ACCUMULATION_STEPS", steps, *opts),
         )
         if workers == 1:
-            train(cfg, tmp_path / "trained.pth", dtype)
+            train(cfg, tmp_path / "trained.pth", dtype, mean)
         else:
-            run_workers(train, cfg, tmp_path / "trained.pth", dtype, count=workers)
+            run_workers(train, cfg, tmp_path / "trained.pth", dtype, mean, count=workers)
         return torch.load(tmp_path / "trained.pth")
 
     yield run
@@ -110,6 +116,14 @@ def test_step_does_not_depend_on_its_split(trained, norm, mix):
         assert difference(whole, split) < 1e-10, (workers, steps)
         for name, losses in whole["logged"].items():
             assert split["logged"][name] == pytest.approx(losses, rel=1e-5), name
+
+
+def test_as_many_forwards_begin_alike(trained):
+    """Micro-batches stand in for workers from the first iteration on."""
+    opts = (*NORMS["FrozenBN"], *GLOBAL, "SAD.LOADER.MIX", "union")
+    whole = trained(1, 4, *opts, mean=None)
+    assert difference(whole, trained(2, 2, *opts, mean=None)) < 1e-10
+    assert difference(whole, trained(1, 4, *opts, mean=400.0)) == 0
 
 
 def test_in_float32(trained):

@@ -157,18 +157,54 @@ def batches_of_workers(monkeypatch, world_size, count, **arguments):
         return of_rank
 
 
-@pytest.mark.parametrize(
-    ("mix", "ratio"),
-    [("alternate", (1, 1)), ("union", (1, 1)), ("ratio", (1, 1)), ("ratio", (1, 3))],
-)
-@pytest.mark.parametrize("workers", [2, 4, 8])
-def test_workers_share_a_step(mix, ratio, workers, monkeypatch):
+RATIOS = [("ratio", (1, 1)), ("ratio", (1, 3)), ("ratio", (3, 1))]
+EVERY_MIX = [("alternate", (1, 1)), ("union", (1, 1)), *RATIOS]
+
+
+@pytest.mark.parametrize(("mix", "ratio"), EVERY_MIX)
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+@pytest.mark.parametrize("workers", range(1, 9))
+def test_workers_share_a_step(mix, ratio, batch_size, workers, monkeypatch):
     """Together they see the samples that one worker sees, with the same augmentations."""
     arguments = {"num_labeled": 12, "num_unlabeled": 24, "mix": mix, "ratio": ratio, "seed": 3}
-    alone = batches(40, batch_size=8, **arguments)
-    together = batches_of_workers(monkeypatch, workers, 40, batch_size=8 // workers, **arguments)
+    alone = batches(40, batch_size=batch_size * workers, **arguments)
+    together = batches_of_workers(monkeypatch, workers, 40, batch_size=batch_size, **arguments)
     for whole, *shares in zip(alone, *together, strict=True):
         assert sorted(whole) == sorted(key for share in shares for key in share)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize(("mix", "ratio"), EVERY_MIX)
+@pytest.mark.parametrize("workers", range(1, 9))
+def test_every_worker_sees_the_whole_mix(mix, ratio, workers, grouped, monkeypatch):
+    """Not only all of them together; and at no time one kind alone for long."""
+    arguments = {"num_labeled": 12, "num_unlabeled": 24, "mix": mix, "ratio": ratio}
+    if grouped:
+        arguments["groups"] = [index % 3 == 0 for index in range(36)]
+    expected = {"alternate": (1 + 12 / 36) / 2, "union": 12 / 36, "ratio": ratio[0] / sum(ratio)}
+    for batch_size in (1, 2):
+        of_rank = batches_of_workers(monkeypatch, workers, 1200, batch_size=batch_size, **arguments)
+        for sampled in of_rank:
+            assert labeled_share(sampled, 12) == pytest.approx(expected[mix], abs=0.06)
+            for begin in range(0, 1200, 60):
+                assert 0 < labeled_share(sampled[begin : begin + 60], 12) < 1
+
+
+@pytest.mark.parametrize(("mix", "ratio"), RATIOS)
+def test_batches_of_the_ratios_period_are_exact_for_every_worker(mix, ratio, monkeypatch):
+    arguments = {"num_labeled": 12, "num_unlabeled": 24, "mix": mix, "ratio": ratio}
+    of_rank = batches_of_workers(monkeypatch, 4, 30, batch_size=sum(ratio), **arguments)
+    for sampled in of_rank:
+        assert all(sum(index < 12 for index in indices(batch)) == ratio[0] for batch in sampled)
+
+
+@pytest.mark.parametrize(("mix", "ratio"), EVERY_MIX)
+def test_a_workers_later_start_is_its_tail(mix, ratio, monkeypatch):
+    arguments = {"num_labeled": 7, "num_unlabeled": 8, "mix": mix, "ratio": ratio, "batch_size": 2}
+    arguments["groups"] = [index % 3 == 0 for index in range(15)]
+    whole = batches_of_workers(monkeypatch, 3, 40, **arguments)
+    for rank, sampled in enumerate(batches_of_workers(monkeypatch, 3, 10, start=30, **arguments)):
+        assert sampled == whole[rank][30:]
 
 
 @pytest.mark.parametrize("mix", ["alternate", "union", "ratio"])

@@ -8,6 +8,7 @@ import torch
 from detectron2.modeling import RetinaNet, build_model
 from detectron2.solver import build_optimizer
 from detectron2.structures import Boxes
+from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
 import reference
@@ -377,6 +378,38 @@ def test_without_hard_targets_the_focal_normaliser_does_not_move(toy, batches):
     model = build(toy, "SAD.yaml")
     losses_of(model, flagged(batches[0], "0000", "1111"))
     assert not hasattr(model, "loss_normalizer")
+
+
+def detection_losses(toy, batch, normalizers, micro_batches=1):
+    """Of twelve iterations without a step, each on the same batch."""
+    model = build(toy, "SAD.yaml", *NO_NORM, "SOLVER.LOSS_NORMALIZERS", normalizers)
+    found = []
+    for _ in range(12):
+        prepared = model.prepare([batch] * micro_batches)
+        losses = [losses_of(model, given) for given in prepared]
+        total = sum((x["loss_cls"] + x["loss_box_reg"]).item() for x in losses)
+        found.append(total if normalizers == "global" else total / micro_batches)
+    return found
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_global_normaliser_begins_as_the_local_ones_do(toy, batches, workers, monkeypatch):
+    """Where every worker has the same foreground, all iterations have the same losses."""
+    batch = flagged(batches[0], "1111", "1111")
+    local = detection_losses(toy, batch, "local")
+    monkeypatch.setattr(comm, "get_world_size", lambda: workers)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda sums: sums.mul_(workers))
+    assert detection_losses(toy, batch, "global") == pytest.approx(local, rel=1e-5)
+    assert local[0] != pytest.approx(local[-1], rel=0.1)
+
+
+def test_global_normaliser_begins_with_the_micro_batches(toy, batches):
+    """Their local mean moves with each, so that only the beginning is the same."""
+    batch = flagged(batches[0], "1111", "1111")
+    local = detection_losses(toy, batch, "local", micro_batches=4)
+    found = detection_losses(toy, batch, "global", micro_batches=4)
+    assert found[0] == pytest.approx(local[0], rel=0.2)
+    assert found == pytest.approx(detection_losses(toy, batch, "local"), rel=1e-5)
 
 
 def test_images_without_instances_may_be_soft_only(toy, batches):

@@ -32,14 +32,16 @@ class Recorder(HookBase):
         self.learning_rates, self.iterations, self.samples = [], [], []
 
     def before_train(self):
-        model = self.trainer.model
-        model.register_forward_pre_hook(lambda _, inputs: self.record(inputs[0]))
+        student = self.trainer._trainer.student
+        self.preprocess = student.preprocess_image
+        student.preprocess_image = self.record
 
     def record(self, batch):
         if self.trainer.model.training:
             self.samples.append(
                 [(s["image_id"], s["origin"], s["image"].float().mean().item()) for s in batch]
             )
+        return self.preprocess(batch)
 
     def before_step(self):
         self.iterations.append(self.trainer.iter)

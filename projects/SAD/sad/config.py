@@ -45,7 +45,8 @@ def add_sad_config(cfg: CN) -> None:
     cfg.SOLVER.ACCUMULATION_STEPS = 1
     # What the sums of the losses are divided by: "local", counted on each worker in each forward
     # (as Detectron2 does), or "global", over all workers and micro-batches of a step, so that the
-    # step does not depend on how the batch is split. "global" needs SADRetinaNet.
+    # step does not depend on how the batch is split. The focal loss's mean begins at 100 for each
+    # forward of the step (workers x micro-batches) with both. "global" needs SADRetinaNet.
     cfg.SOLVER.LOSS_NORMALIZERS = "local"
     # Learning rate drops by SOLVER.GAMMA at these shares of MAX_ITER (section 4: 70 % and 90 %;
     # the released yaml: 2/3 and 8/9), or at the iterations STEPS, which take the place of the

@@ -91,8 +91,17 @@ class MixedBatchSampler(torch.utils.data.Sampler):
 
     def _streams(self) -> list[Iterator[SampleKey]]:
         """Endless streams that the batches are drawn from in turn; this worker's part of them."""
+        return [self._dealt(turn, stream) for turn, stream in enumerate(self._undealt())]
+
+    def _dealt(self, turn: int, stream: Iterator[SampleKey]) -> Iterator[SampleKey]:
+        """Each round of a batch for every worker is dealt anew: a worker that always had the same
+        place in it would, of a mix that repeats itself, see one kind of images alone.
+        """
         rank, workers = comm.get_rank(), comm.get_world_size()
-        return [itertools.islice(stream, rank, None, workers) for stream in self._undealt()]
+        deal = np.random.default_rng((self.seed, turn))
+        while True:
+            batches = [list(itertools.islice(stream, self.batch_size)) for _ in range(workers)]
+            yield from batches[deal.permutation(workers)[rank]]
 
     def _undealt(self) -> list[Iterator[SampleKey]]:
         labeled = self._shuffled(0, self.num_labeled)

@@ -142,19 +142,19 @@ class SADRetinaNet(RetinaNet):
             self.teacher._apply(fn, *args, **kwargs)
         return super()._apply(fn, *args, **kwargs)
 
-    def forward(self, batched_inputs: list[dict], prepared: PreparedBatch | None = None):
+    def forward(self, batch: list[dict] | PreparedBatch):
         """As RetinaNet.forward; in training each dict also has `hard_targets` and `soft_targets`.
 
         Args:
-            prepared: what `prepare` made of this batch; None for a batch that is a whole step.
+            batch: in training also what `prepare` made of it, which DistributedDataParallel does
+                not move to the device again; a list is a whole step.
         Returns:
             in training {"loss_cls", "loss_box_reg"} and, unless distillation is off,
             "loss_distill"; else the detections of each image.
         """
         if not self.training:
-            return super().forward(batched_inputs)
-        if prepared is None:
-            (prepared,) = self.prepare([batched_inputs])
+            return super().forward(batch)
+        prepared = batch if isinstance(batch, PreparedBatch) else next(self.prepare([batch]))
         features = self.backbone(prepared.images.tensor)
         features = [features[name] for name in self.head_in_features]
         logits, deltas = self._transpose_dense_predictions(
@@ -197,7 +197,8 @@ class SADRetinaNet(RetinaNet):
         if world_size > 1:
             torch.distributed.all_reduce(sums)
         hard_images, foreground, distillation = sums.tolist()
-        detection_normalizer = self._update_mean(hard_images, foreground) / world_size
+        forwards = world_size * len(step)
+        detection_normalizer = self._update_mean(hard_images, foreground, forwards) / world_size
         for batch in step:
             batch.detection_normalizer = detection_normalizer
             batch.distillation_normalizer = max(distillation, 1) / world_size
@@ -259,13 +260,13 @@ class SADRetinaNet(RetinaNet):
             return foreground_count(labels, self.num_classes)
         return (labels >= 0).sum() * self.num_classes
 
-    def _update_mean(self, hard_images: float, foreground: float) -> float:
-        """Detectron2's focal normaliser, the moving mean of the foreground anchors. Images without
-        hard targets do not move it.
+    def _update_mean(self, hard_images: float, foreground: float, forwards: int = 1) -> float:
+        """Detectron2's focal normaliser, the moving mean of the foreground anchors of so many
+        forwards, which begins at 100 for each. Images without hard targets do not move it.
         """
         if hard_images:
-            super()._ema_update("loss_normalizer", max(foreground, 1), 100)
-        return getattr(self, "loss_normalizer", 100)
+            super()._ema_update("loss_normalizer", max(foreground, 1), 100 * forwards)
+        return getattr(self, "loss_normalizer", 100 * forwards)
 
     def _ema_update(self, *_, **__):
         # Where RetinaNet.losses asks what to divide by, which `prepare` has found already.

@@ -65,16 +65,15 @@ class SADStep(SimpleTrainer):
         model = self.student
         size = len(batch) // self.accumulation_steps
         micro_batches = [batch[i : i + size] for i in range(0, len(batch), size)]
-        inputs = [(micro_batch,) for micro_batch in micro_batches]
-        if isinstance(model, SADRetinaNet):
-            inputs = zip(micro_batches, model.prepare(micro_batches), strict=True)
+        prepares = isinstance(model, SADRetinaNet)
+        inputs = model.prepare(micro_batches) if prepares else micro_batches
         total = {}
         for number, given in enumerate(inputs):
             # DistributedDataParallel averages over the workers once, with the last micro-batch.
             alone = number + 1 < len(micro_batches) and self.model is not model
             with self.model.no_sync() if alone else nullcontext():
                 with torch.autocast(self.device_type, self.precision, enabled=self.autocast):
-                    losses = self.model(*given)
+                    losses = self.model(given)
                 losses = {name: self.loss_share * loss for name, loss in losses.items()}
                 self.scaler.scale(sum(losses.values())).backward()
             for name, loss in losses.items():
