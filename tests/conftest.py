@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 
 # Before torch is imported. Detectron2's focal loss is a TorchScript function: compiling it takes a
 # minute on a CPU, and its first call returns other gradient bits than later ones, which would hide
@@ -13,6 +14,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 import toy as toy_problem
+
+# A shell keeps Ctrl-C from the jobs that it starts in the background, and we do as it says.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from types import SimpleNamespace
 import numpy as np
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from detectron2.utils import comm
+from PIL import Image
 
 from sad import launch
 from sad.config import get_sad_cfg
@@ -41,9 +42,12 @@ def write_inputs(root: Path, num_labeled: int, num_unlabeled: int) -> None:
     """COCO's folders below root/coco, with hard targets for the unlabelled images."""
     annotations = root / "coco/annotations"
     annotations.mkdir(parents=True)
-    for folder in ("train2017", "unlabeled2017"):
+    for folder, count in (("train2017", num_labeled), ("unlabeled2017", num_unlabeled)):
         (root / "coco" / folder).mkdir()
-        (root / "coco" / folder / f"{0:012d}.jpg").touch()
+        picture = root / "coco" / f"{folder}.jpg"
+        Image.effect_noise(SIZES[0], 9 if folder == "train2017" else 99).save(picture)
+        for number in range(count):
+            (root / "coco" / folder / f"{number:012d}.jpg").symlink_to(picture)
     _write_json(annotations / "instances_train2017.json", num_labeled, _labeled_annotation)
     _write_json(annotations / HARD_TARGETS, num_unlabeled, _teacher_annotation)
 
@@ -118,7 +122,8 @@ def entry_alone(item: dict) -> dict:
 def train(args) -> None:
     """What a training process does before its first step, then every entry once."""
     before, start, cpu = memory(), time.perf_counter(), time.process_time()
-    cfg = get_sad_cfg(CONFIG, ["DATALOADER.NUM_WORKERS", "2", "MODEL.DEVICE", "cpu"])
+    opts = ["DATALOADER.NUM_WORKERS", "2", "MODEL.DEVICE", "cpu", "DATASETS.TEST", "()"]
+    cfg = get_sad_cfg(CONFIG, opts)
     register_from_config(cfg)
     loader = build_mixed_loader(cfg)
     next(iter(loader.batch_sampler))

@@ -11,8 +11,9 @@ import time
 import pytest
 
 from processes import locked
+from sad import files
 from sad.errors import UserError
-from sad.files import atomic_write, inside, lock_folder, make_folder, remove_folder
+from sad.files import atomic_write, inside, lock_folder, make_folder, remove_folder, sha256
 
 
 def test_writes_and_leaves_no_temporary(tmp_path):
@@ -154,3 +155,15 @@ def test_a_locked_folder_is_removed(tmp_path):
     (folder / "shard_0.npz").write_text("")
     remove_folder(str(folder))
     assert not folder.exists()
+
+
+def test_sha256_is_computed_once_of_a_file_that_stays(tmp_path):
+    path = tmp_path / "weights"
+    path.write_bytes(b"abc")
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    before = files._sha256.cache_info().misses
+    assert [sha256(str(path)) for _ in range(3)] == [abc] * 3
+    assert files._sha256.cache_info().misses == before + 1
+    path.write_bytes(b"")
+    assert sha256(str(path)) == empty

@@ -160,7 +160,7 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
         if config_file:
             if not PathManager.isfile(config_file):
                 raise FileNotFoundError(errno.ENOENT, "", config_file)
-            if config_file.endswith(".py"):
+            if str(config_file).endswith(".py"):
                 raise UserError(f"it is Python (Detectron2's LazyConfig), {WANTED}")
             cfg.merge_from_file(config_file, allow_unsafe=False)
             given.update(key for key, _ in flat(CN.load_yaml_with_base(config_file)))

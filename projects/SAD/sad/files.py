@@ -8,6 +8,7 @@ import shutil
 import socket
 import tempfile
 from contextlib import contextmanager, suppress
+from functools import cache
 from urllib.parse import urlparse
 
 from detectron2.utils.file_io import PathManager
@@ -77,13 +78,20 @@ def remove_folder(folder: str) -> None:
 
 
 def sha256(path: str) -> str:
-    """Of a file, or of what a URL names, which is downloaded.
+    """Of a file, or of what a URL names, which is downloaded; computed once for a file as it is.
 
     Raises:
         OSError: it cannot be read.
     """
     path = urlparse(path)._replace(query="").geturl()  # ?matching_heuristics=True
-    with open(PathManager.get_local_path(path), "rb") as file:
+    path = PathManager.get_local_path(path)
+    status = os.stat(path)
+    return _sha256(path, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _sha256(path: str, *_) -> str:
+    with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -17,6 +17,7 @@ from detectron2.utils import comm
 from .checkpoint import SADCheckpointer
 from .errors import UserError
 from .loader import build_mixed_loader, check_before_reading
+from .read_once import once_per_machine
 from .resume import check_same_run, describe_run
 from .sad_retinanet import SADRetinaNet
 from .set_checks import check_classes, check_files, check_test_sets
@@ -102,7 +103,7 @@ def _check_last_run(cfg) -> None:
         before = last["trainer"]["run"]
     except Exception:  # a broken file can raise anything
         return
-    check_same_run(before, describe_run(cfg))
+    check_same_run(before, once_per_machine(lambda: describe_run(cfg)))
 
 
 def _check_weights(cfg, model, resume: bool, *, strict: bool) -> None:

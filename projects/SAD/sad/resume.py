@@ -13,6 +13,7 @@ import re
 import signal
 import threading
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
 
 import numpy as np
@@ -89,7 +90,7 @@ MAY_CHANGE = (
     *("SAD.DISTILL.ONE_PASS", "SAD.DISTILL.COMPILE", "MODEL.CHANNELS_LAST", "CUDNN_BENCHMARK"),
     # What a run that stops advises, and where it stops.
     *("SOLVER.BASE_LR", "SOLVER.WARMUP_ITERS", "SOLVER.CLIP_FULL_MODEL_NORM"),
-    *("DATALOADER.MAX_UNREADABLE", "DATASETS.MAX_BOXES"),
+    *("DATALOADER.MAX_UNREADABLE", "DATALOADER.MAX_IMAGE_PIXELS", "DATASETS.MAX_BOXES"),
     # What is only looked at.
     *("VIS_PERIOD", "SAD.TEACHER.CLASS_NAMES"),
 )
@@ -136,6 +137,7 @@ class Preemption:
     def __init__(self):
         self.asked = False
         self.heeding = False
+        self._answer = None  # under way: (work, tensor)
 
     @contextmanager
     def heeded(self):
@@ -164,14 +166,36 @@ class Preemption:
                 announce_stop()
 
     def asked_of_any(self) -> bool:
-        """Whether any worker was asked: all of them end at the same iteration."""
-        return any(comm.all_gather(self.asked)) if comm.get_world_size() > 1 else self.asked
+        """Whether any worker was asked, so that all of them end at the same iteration.
+
+        With many workers, by the call before this one: nobody waits for the answer.
+        """
+        if comm.get_world_size() == 1:
+            return self.asked
+        before, asked = self._answer, torch.tensor(self.asked, dtype=torch.uint8)
+        work = torch.distributed.all_reduce(
+            asked, torch.distributed.ReduceOp.MAX, group=_gloo_group(), async_op=True
+        )
+        self._answer = work, asked
+        if before is None:
+            return False
+        before[0].wait()
+        return bool(before[1])
 
     def leave_if_asked(self) -> None:
         """In an evaluation, before which a checkpoint was written."""
         if self.heeding and self.asked:
             logger.warning(STOPPED)
             raise SystemExit(RESUME_EXIT_CODE)
+
+
+@cache
+def _gloo_group():
+    """Of all workers, for tensors on the CPU; None is the usual one."""
+    distributed = torch.distributed
+    if distributed.get_backend() == "gloo":
+        return None
+    return distributed.new_group(backend="gloo")
 
 
 preemption = Preemption()  # of the process, as its signals are

@@ -18,6 +18,8 @@ from .datasets import ClassOrder
 from .errors import UserError
 from .evaluation import BoxEvaluator, build_test_loader
 from .loader import build_mixed_loader
+from .precise_bn import PreciseBN
+from .read_once import once_per_machine
 from .resume import (
     BestCheckpointer,
     Checkpointer,
@@ -137,7 +139,7 @@ class SADTrainer(DefaultTrainer):
             labeled = range(images.num_labeled)
             check_anchors(cfg, model, torch.utils.data.Subset(data_loader.dataset.items, labeled))
         check_test_sets(cfg)
-        self.run = describe_run(cfg)
+        self.run = once_per_machine(lambda: describe_run(cfg))
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
 
         on_gpu = cfg.MODEL.DEVICE.startswith("cuda")
@@ -170,7 +172,10 @@ class SADTrainer(DefaultTrainer):
         default = super().build_hooks()
         first, evaluation, writer = [], None, None
         for hook in default:
-            if isinstance(hook, hooks.EvalHook):
+            if isinstance(hook, hooks.PreciseBN):
+                data = hook._data_loader, hook._num_iter
+                first.append(PreciseBN(cfg.TEST.EVAL_PERIOD, self.model, *data))
+            elif isinstance(hook, hooks.EvalHook):
                 evaluation = hook
             elif isinstance(hook, hooks.PeriodicWriter):
                 writer = hook
