@@ -8,11 +8,14 @@ import pytest
 import torch
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
+from detectron2.utils import comm
 
+from processes import run_workers
 from sad.classes import check_same_classes, class_order, given_names
 from sad.datasets import ClassOrder, register_from_config
 from sad.errors import UserError
 from sad.loader import build_mixed_loader
+from sad.set_checks import check_test_sets
 from sad.weights_file import read_weights, write_safetensors
 from toy import run_train_net
 
@@ -183,3 +186,25 @@ def test_names_travel_with_safetensors(toy, tmp_path):
         read_weights(path)["model"]["head.cls_score.bias"],
         read_weights(toy.path("teacher.pth"))["model"]["head.cls_score.bias"],
     )
+
+
+def numbers_in_a_worker(cfg, weights_order, output):
+    """What each of two workers makes of re-exported labels, with the order that weights give."""
+    register_from_config(cfg, weights_order)
+    items = build_mixed_loader(cfg).dataset.items
+    found = [annotation["category_id"] for item in items for annotation in item["annotations"]]
+    check_test_sets(cfg)
+    names = [list(MetadataCatalog.get(name).thing_classes) for name in ("toy_labeled",)]
+    for other in comm.all_gather((found, names)):
+        assert other == (found, names)
+    if comm.is_main_process():
+        torch.save([found, names], output)
+
+
+@pytest.mark.parametrize("weights_order", [None, ClassOrder(NAMES, "weights of a test")])
+def test_all_workers_have_one_order(toy, tmp_path, anew, weights_order):
+    """Also those that read no annotations themselves."""
+    cfg = toy.cfg("SAD.yaml", *anew(toy_hard_targets="hard_targets.json"))
+    run_workers(numbers_in_a_worker, cfg, weights_order, tmp_path / "found.pth", count=2)
+    found, names = torch.load(tmp_path / "found.pth")
+    assert names == [NAMES] and found == [0, 1] * (len(found) // 2)

@@ -155,6 +155,9 @@ HARMLESS = {
     "no area": lambda n, a: a.pop("area"),
     "area a text": lambda n, a: a.update(area="25"),
     "area nan": lambda n, a: a.update(area=float("nan")),
+    "ids of a table": lambda n, a: a.update(
+        image_id=float(a["image_id"]), category_id=float(a["category_id"])
+    ),
     "ignore 0": lambda n, a: a.update(ignore=0),
 }
 
@@ -197,13 +200,14 @@ def test_what_cannot_be_used_is_counted_by_reason(tmp_path, whole):
     annotations += [annotation(99, 3, BOX)] * 2
     annotations += [annotation(11, 3, BOX, iscrowd=value) for value in (1, "1", True, 1.0)]
     annotations += [annotation(11, 3, BOX, ignore=1)]
-    coco = {"images": IMAGES, "categories": CATEGORIES, "annotations": annotations}
+    masks = [{"image_id": 10, "category_id": 3}, annotation(10, 3, []), annotation(10, 3, None)]
+    coco = {"images": IMAGES, "categories": CATEGORIES, "annotations": annotations + masks}
     file = CocoJson(write(tmp_path / "coco.json", coco), whole=whole)
     labels = list(file.labels({10: (100, 80), 11: (100, 80), 12: (100, 80)}))
     expected = {reason: len(group) for reason, group in boxes.items()}
-    expected |= {"annotations": 38, "crowds": 5, "of images that are not listed": 2}
-    assert file.found == expected
-    assert file.unusable == {10: 8}
+    expected |= {"annotations": 41, "crowds": 5, "of images that are not listed": 2}
+    assert file.found == {**expected, "without a box": 3}
+    assert file.unusable == {10: 11}
     assert [label["iscrowd"] for label in labels] == [0] * 23 + [1] * 5
     assert [label["bbox"] for label in labels[:3]] == boxes["boxes"][:3]  # as they are
     for reason, group in boxes.items():
@@ -316,7 +320,7 @@ def test_an_annotation_of_an_unlisted_category(tmp_path, category, sentence):
 @pytest.mark.parametrize(
     "changes, sentence",
     [
-        ({"images": [{**IMAGES[0], "id": 1.0}]}, "images, id 1.0: id is 1.0, not a whole number"),
+        ({"images": [{**IMAGES[0], "id": 1.5}]}, "images, id 1.5: id is 1.5, not a whole number"),
         ({"images": [IMAGES[0], {**IMAGES[1], "id": "a"}]}, "some ids of images are numbers and"),
         ({"images": [{**IMAGES[0], "width": "9"}]}, "id 10: width is '9', not a number of pixels"),
         ({"images": [{**IMAGES[0], "height": 2**40}]}, "height is 1099511627776, not a number"),

@@ -314,6 +314,18 @@ def test_polygons_have_no_say(toy, register):
     assert list(items) == list(build_mixed_loader(toy.cfg("student.yaml")).dataset.items)
 
 
+def test_a_digest_tells_which_images_the_positions_mean(toy, register):
+    content = toy.json("labeled.json")
+    content["images"] = content["images"][:-1]
+    last = toy.json("labeled.json")["images"][-1]["id"]
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] != last]
+    register("fewer", content)
+    cfgs = [toy.cfg("SAD.yaml"), toy.cfg("SAD.yaml"), toy.cfg("student.yaml"),
+            toy.cfg("SAD.yaml", "DATASETS.TRAIN", ("fewer",))]  # fmt: skip
+    one, same, *others = (build_mixed_loader(cfg).dataset.digest for cfg in cfgs)
+    assert one == same and len({one, *others}) == 3
+
+
 def test_instances_of_each_class_are_said(toy, register, log):
     content = toy.json("labeled.json")
     content["annotations"] = [a for a in content["annotations"] if a["category_id"] == 2]
@@ -322,7 +334,8 @@ def test_instances_of_each_class_are_said(toy, register, log):
     tables = [message.splitlines() for message in log if "Distribution of instances" in message]
     assert [table[-3].split() for table in tables] == [["light", "6"], ["light", "5"]]
     assert [table[-2].split() for table in tables] == [["dark", "0"], ["dark", "5"]]
-    assert any("1 of 2 classes have no training label" in m and "dark" in m for m in log)
+    (warning,) = (message for message in log if "1 of 2 classes are without any" in message)
+    assert "training labels: dark" in warning
 
 
 def test_seed_of_the_config(toy):

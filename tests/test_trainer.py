@@ -628,7 +628,7 @@ def test_a_run_that_stopped_for_unreadable_images_goes_on_with_another_limit(
 
 def test_only_unreadable_images_stop_the_run(toy, tmp_path, damaged):
     opts = (*damaged(1, 2, 3, 4, 5, 6), *TEN, "DATALOADER.MAX_UNREADABLE", 1.0)
-    with pytest.raises(UserError, match="toy_labeled: 6 of its first 6 images cannot be read"):
+    with pytest.raises(UserError, match="toy_labeled: 6 of 6 images tried cannot be read"):
         train(toy, tmp_path / "run", "student.yaml", *opts)
 
 

@@ -71,6 +71,11 @@ class SADCheckpointer(DetectionCheckpointer):
         """The checkpoints of iterations, the newest first."""
         return sorted(Path(self.save_dir).glob("model_[0-9]*.pth"), reverse=True)
 
+    def to_go_on_from(self) -> list[Path]:
+        """The last checkpoint, and those before it for the case that it is broken."""
+        last = Path(self.get_checkpoint_file())
+        return [last, *(path for path in self._numbered() if path.name < last.name)]
+
     def _prune(self, written: str) -> None:
         # Later ones are of a run that went on from here before: they do not count.
         numbered = [path for path in self._numbered() if path.name <= written]
@@ -86,10 +91,8 @@ class SADCheckpointer(DetectionCheckpointer):
         """
         if not (resume and self.has_checkpoint()):
             return super().resume_or_load(path, resume=False)
-        last = Path(self.get_checkpoint_file())
-        older = [path for path in self._numbered() if path.name < last.name]
         problems = []
-        for path in (last, *older):
+        for path in self.to_go_on_from():
             try:
                 return self.load(str(path))
             except UnreadableError as error:

@@ -31,7 +31,8 @@ def class_order(cfg, *, resume: bool, evaluates: bool, teaches: bool) -> ClassOr
     """
     checkpointer = SADCheckpointer(None, cfg.OUTPUT_DIR)
     goes_on = resume and checkpointer.has_checkpoint()
-    own = _order_in(checkpointer.get_checkpoint_file() if goes_on else cfg.MODEL.WEIGHTS)
+    weights = map(str, checkpointer.to_go_on_from()) if goes_on else [cfg.MODEL.WEIGHTS]
+    own = next(filter(None, map(_order_in, weights)), None)
     if own and (evaluates or goes_on):
         return own
     if teaches:

@@ -11,7 +11,7 @@ from detectron2.utils.file_io import PathManager
 
 from .coco_json import CocoJson, Limits, order_of
 from .errors import UserError, did_you_mean, reason
-from .files import inside
+from .files import check_inside
 from .image_files import check_images
 from .images import MAX_PIXELS
 
@@ -143,11 +143,7 @@ def _number_classes(name: str, file: CocoJson, order: ClassOrder | None) -> dict
 
 def _to_dict(name: str, file: CocoJson, image: dict, image_root: str) -> dict:
     path = os.path.join(image_root, image["file_name"])
-    if not inside(image_root, path):
-        raise UserError(
-            f"{file.where} lists {_short(path)}, which lies outside {image_root}; move the image "
-            "there, or link to it, and mend its file_name"
-        )
+    check_inside(image_root, path, file.where)
     return {
         "file_name": path,
         "height": int(image["height"]),
@@ -155,11 +151,6 @@ def _to_dict(name: str, file: CocoJson, image: dict, image_root: str) -> dict:
         "image_id": image["id"],
         "annotations": [],
     }
-
-
-def _short(path: str) -> str:
-    """A name may be as long as whoever wrote the json liked."""
-    return path if len(path) <= 200 else f"{path[:100]}...{path[-97:]}"
 
 
 def _clip(box: list, width: int, height: int) -> list | None:
@@ -199,8 +190,12 @@ def register_from_config(cfg, order: ClassOrder | None = None) -> None:
                     f"{nearest_set(name, files)}"
                 )
             metadata = MetadataCatalog.get(name)
-            if name not in files and metadata.get("evaluator_type") == "coco":  # Detectron2's own
-                files[name] = metadata.json_file, metadata.image_root
+            if (
+                name not in files
+                and metadata.get("json_file")
+                and (metadata.get("evaluator_type") == "coco")
+            ):  # Detectron2's own
+                files[name] = metadata.get("json_file"), metadata.get("image_root")
                 if name == first:
                     order = order or known_order(name)
     for name, paths in files.items():

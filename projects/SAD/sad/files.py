@@ -121,3 +121,22 @@ def inside(folder: str, path: str) -> bool:
     """
     name = path.removeprefix(os.path.join(folder, ""))
     return name != path and ".." not in name.split(os.sep)
+
+
+def check_inside(folder: str, path: str, where: str) -> None:
+    """
+    Args:
+        path: joined from the folder and a name that `where` gives.
+    Raises:
+        UserError: it leads out of the folder.
+    """
+    if not inside(folder, path):
+        raise UserError(
+            f"{where} lists {short_path(path)}, which lies outside {folder}; move the image there, "
+            "or link to it, and mend its file_name"
+        )
+
+
+def short_path(path: str) -> str:
+    """A name may be as long as whoever wrote it liked."""
+    return path if len(path) <= 200 else f"{path[:100]}...{path[-97:]}"

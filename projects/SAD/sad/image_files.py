@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from .errors import UserError
+from .files import short_path
 from .images import FEW, ImageError, read_record
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,12 @@ def find_images(root: str) -> list[str]:
         seen.add((status.st_dev, status.st_ino))
         for entry in entries:
             path, hidden = os.path.join(folder, entry.name), entry.name.startswith(".")
-            if entry.is_dir():
+            try:
+                is_folder = entry.is_dir()
+            except OSError:  # a link that leads to itself
+                skipped["links that lead nowhere"].append(path)
+                continue
+            if is_folder:
                 if hidden or entry.name.lower() in HOUSEKEEPING:
                     skipped["hidden or housekeeping folders"].append(path)
                 else:
@@ -82,7 +88,7 @@ def absent(paths: Iterable[str]) -> list[int]:
 
 
 def check_images(name: str, json_file: str | None, images: list[dict], max_pixels: float) -> None:
-    """That the files of a data set are there, and one of its first can be read.
+    """That the files of a data set are there, and one of a few can be read.
 
     Args:
         images: in Detectron2's dict format.
@@ -95,11 +101,13 @@ def check_images(name: str, json_file: str | None, images: list[dict], max_pixel
         first = images[missing[0]]["file_name"]
         raise UserError(
             f"{where}{len(missing)} of {len(images)} images of {json_file or 'the set'} do not "
-            f"exist, the first is {_short(first)}{_other_name(first)}: copy them there, or take "
-            "them out of the annotations"
+            f"exist, the first is {short_path(first)}{_other_name(first)}: copy them there, or "
+            "take them out of the annotations"
         )
     reasons = []
-    for image in images[: FEW + 1]:
+    last = len(images) - 1
+    tried = sorted({number * last // FEW for number in range(FEW + 1)}) if images else []
+    for image in (images[position] for position in tried):
         try:
             read_record(dict(image), "RGB", max_pixels)
             return
@@ -107,8 +115,8 @@ def check_images(name: str, json_file: str | None, images: list[dict], max_pixel
             reasons.append(error)
     if reasons:
         raise UserError(
-            f"{where}{len(reasons)} of its first {len(reasons)} images cannot be read; the first "
-            f"is {_short(images[0]['file_name'])} ({reasons[0]})"
+            f"{where}{len(reasons)} of {len(reasons)} images tried cannot be read; the first "
+            f"is {short_path(images[0]['file_name'])} ({reasons[0]})"
         )
 
 
@@ -125,8 +133,3 @@ def _other_name(path: str) -> str:
     stem = os.path.splitext(name)[0].casefold()
     near = [x for x in _names(folder) if os.path.splitext(x)[0].casefold() == stem]
     return f" (there is {min(near)})" if near else ""
-
-
-def _short(path: str) -> str:
-    """A name may be as long as whoever wrote the json liked."""
-    return path if len(path) <= 200 else f"{path[:100]}...{path[-97:]}"

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from .coco_json import CocoJson
 from .errors import UserError
-from .files import inside
+from .files import check_inside
 from .image_files import absent, find_images
 from .images import MAX_PIXELS, ImageError, read_size
 
@@ -98,11 +98,7 @@ def list_json(
     images, paths = ImageTable.write(folder, entries), []
     for entry in images.entries(slice(None)):
         paths.append(os.path.join(image_root, entry["file_name"]))
-        if not inside(image_root, paths[-1]):
-            raise UserError(
-                f"{image_json} lists {entry['file_name']}, which lies outside {image_root}; move "
-                "the image there, or link to it, and mend its file_name"
-            )
+        check_inside(image_root, paths[-1], image_json)
     if out := left_out(paths):
         images = images.without(out)
         paths = [path for position, path in enumerate(paths) if position not in out]

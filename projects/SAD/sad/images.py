@@ -3,7 +3,7 @@
 import io
 import re
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 from detectron2.data.detection_utils import (
@@ -50,19 +50,24 @@ def read_picture(
     path: str, image_format: str, max_pixels: float = MAX_PIXELS
 ) -> tuple[np.ndarray, bool]:
     """As `read_image`, and whether the file is a JPEG whose last few bytes are missing."""
-    with _pillow(max_pixels), PathManager.open(path, "rb") as file:
-        image, truncated = Image.open(file), False
+    with _pixel_limit(max_pixels), ExitStack() as stack:
+        with _decoding(max_pixels):
+            file = stack.enter_context(PathManager.open(path, "rb"))
+            image, truncated = Image.open(file), False
         excess = _check(image, max_pixels)
         try:
-            image.load()  # before EXIF is read: it is what turns a TIFF
-        except OSError:
-            if image.format != "JPEG":
+            with _decoding(max_pixels):
+                image.load()  # before EXIF is read: it is what turns a TIFF
+        except ImageError as error:
+            if image.format != "JPEG" or not isinstance(error.__cause__, OSError):
                 raise
-            image, truncated = _completed(file), True
-        image = _apply_exif_orientation(image)
+            image, truncated = _completed(file, max_pixels), True
+        with _decoding(max_pixels):
+            image = _apply_exif_orientation(image)
         if excess:
             image = Image.fromarray((np.asarray(image) >> excess).astype(np.uint8))
-        return convert_PIL_to_numpy(image, image_format), truncated
+        with _decoding(max_pixels):
+            return convert_PIL_to_numpy(image, image_format), truncated
 
 
 def read_record(
@@ -92,12 +97,15 @@ def read_size(path: str, max_pixels: float = MAX_PIXELS) -> tuple[int, int]:
     Raises:
         ImageError: as far as the header shows it.
     """
-    with _pillow(max_pixels), PathManager.open(path, "rb") as file:
-        image = Image.open(file)
+    with _pixel_limit(max_pixels), ExitStack() as stack:
+        with _decoding(max_pixels):
+            file = stack.enter_context(PathManager.open(path, "rb"))
+            image = Image.open(file)
         _check(image, max_pixels)
         if image.format == "TIFF":  # which Pillow turns by itself
             return image.size
-        turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        with _decoding(max_pixels):
+            turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         return image.size[::-1] if turned else image.size
 
 
@@ -128,7 +136,7 @@ def _check(image: Image.Image, max_pixels: float) -> int:
     return 0
 
 
-def _completed(file) -> Image.Image:
+def _completed(file, max_pixels: float) -> Image.Image:
     """A JPEG that was cut short, its end marked: what is missing is grey, as viewers show it.
 
     Grey pixels at its end count as missing even if they were grey before.
@@ -136,8 +144,10 @@ def _completed(file) -> Image.Image:
     Raises:
         ImageError: more is missing than a few rows, or it cannot be told.
     """
-    file.seek(0)
-    image = Image.open(io.BytesIO(file.read() + JPEG_END))
+    with _decoding(max_pixels):
+        file.seek(0)
+        image = Image.open(io.BytesIO(file.read() + JPEG_END))
+        image.load()
     if "progressive" in image.info or image.mode not in ("L", "RGB"):
         raise ImageError("cut short, and what is missing of such a JPEG cannot be told")
     pixels = np.atleast_3d(np.asarray(image))
@@ -151,11 +161,21 @@ def _completed(file) -> Image.Image:
 
 
 @contextmanager
-def _pillow(max_pixels: float):
-    """What Pillow's decoders raise, which is anything from OSError to struct.error, in one class.
+def _decoding(max_pixels: float):
+    """What Pillow's decoders raise, anything from OSError to struct.error, becomes one class."""
+    try:
+        yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        pixels = re.search(r"\d+", str(error))[0]
+        raise ImageError(TOO_LARGE.format(pixels, max_pixels)) from error
+    except Exception as error:
+        raise ImageError(reason(error)) from error
 
-    Pillow's own limit of pixels is a global of the whole program. It stands at `max_pixels` while
-    some thread is in here.
+
+@contextmanager
+def _pixel_limit(max_pixels: float):
+    """Pillow's own limit of pixels is a global of the whole program. It stands at `max_pixels`
+    while some thread is in here.
     """
     with _lock:
         if not _limits:
@@ -164,13 +184,6 @@ def _pillow(max_pixels: float):
         Image.MAX_IMAGE_PIXELS = max(_limits[1:])
     try:
         yield
-    except ImageError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        pixels = re.search(r"\d+", str(error))[0]
-        raise ImageError(TOO_LARGE.format(pixels, max_pixels)) from error
-    except Exception as error:
-        raise ImageError(reason(error)) from error
     finally:
         with _lock:
             _limits.remove(max_pixels)
@@ -179,4 +192,4 @@ def _pillow(max_pixels: float):
 
 
 _lock = threading.Lock()
-_limits = []  # the program's own, and one of each thread that is in `_pillow`
+_limits = []  # the program's own, and one of each thread that is in `_pixel_limit`

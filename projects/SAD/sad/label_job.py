@@ -3,11 +3,10 @@
 import logging
 import os
 from dataclasses import dataclass
-from operator import itemgetter
 
 import numpy as np
 
-from .coco_json import CocoJson, Limits, count_instances, order_of
+from .coco_json import CocoJson, Limits, count_instances, in_order
 from .config import get_sad_cfg
 from .errors import UserError
 from .files import make_folder, remove_folder, sha256
@@ -190,19 +189,6 @@ def _bytes(path: str) -> int:
         return os.stat(path).st_size
     except OSError:
         return -1
-
-
-def in_order(categories: list[dict], names: list[str], where: str) -> list[dict]:
-    """The categories in the order of the teacher's classes, by name.
-
-    Raises:
-        UserError: they have other names.
-    """
-    own_names = [category["name"] for category in categories]
-    numbers = order_of(own_names, names, where, "the teacher")
-    return [
-        category for _, category in sorted(zip(numbers, categories, strict=True), key=itemgetter(0))
-    ]
 
 
 def _wanted_mean(labeled: CocoJson, instances: dict, share: float, seed: int) -> dict:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tabulate import tabulate
 
 from . import pseudo_labels
-from .coco_json import CocoJson
+from .coco_json import CocoJson, in_order
 from .files import atomic_write
 from .images import read_image
 
@@ -134,7 +134,7 @@ def summarize(
     if job.labels_json:
         readable = np.setdiff1d(np.arange(len(job.images)), list(unreadable))
         excerpt = _excerpt(job, hard_targets, _sample(readable, MEASURED_IMAGES))
-        report["precision_recall_at_iou_0.5"] = _quality(job.labels_json, excerpt)
+        report["precision_recall_at_iou_0.5"] = _quality(job, excerpt)
     target_mean = job.calibration["target_mean"]
     if job.calibration["threshold"] is not None:
         if threshold <= floor:
@@ -157,13 +157,14 @@ def summarize(
     return report
 
 
-def _quality(labels_json: str, excerpt: dict) -> dict:
+def _quality(job, excerpt: dict) -> dict:
     """Precision and recall of the hard targets by people's labels; the classes' ids may differ."""
-    file = CocoJson(labels_json, whole=False)
+    file = CocoJson(job.labels_json, whole=False)
     sizes = {image["id"]: (image["width"], image["height"]) for image in excerpt["images"]}
     image_ids = set(sizes)
-    id_of = {category["name"]: category["id"] for category in excerpt["categories"]}
-    new_id = {category["id"]: id_of[category["name"]] for category in file.categories}
+    own = in_order(file.categories, job.class_names, file.where)
+    ids = ((one["id"], other["id"]) for one, other in zip(own, job.categories, strict=True))
+    new_id = dict(ids)
     labels = [
         {**label, "category_id": new_id[label["category_id"]]} for label in file.labels(sizes)
     ]

@@ -48,8 +48,13 @@ def find_leaks(paths: Sequence[str], known: dict[str, Sequence[str]]) -> dict[in
         theirs = _files(((name, path) for name in known for path in known[name]), pool)
         if not theirs:
             return {}
-        ours = _files(enumerate(paths), pool)
         names = {file.identity: file.owner for file in reversed(theirs)}
+        sizes = {file.size for file in theirs}
+        ours = [  # of a million, those that are worth a look
+            file
+            for file in pool.imap(_file, enumerate(paths), AT_ONCE)
+            if file and (file.identity in names or file.size in sizes)
+        ]
         leaks = {
             file.owner: Leak(names[file.identity], False) for file in ours if file.identity in names
         }

@@ -1,5 +1,6 @@
 """Labelled and unlabelled images mixed; a sample depends on its seed and place in the mix alone."""
 
+import hashlib
 import itertools
 import logging
 from collections import Counter, defaultdict
@@ -22,7 +23,7 @@ from .label_share import choose_share
 from .leaks import find_leaks, left_out
 from .read_once import collector_paused, once_per_machine
 from .readers import reader_arguments
-from .set_checks import check_classes, check_files, has_boxes, why_no_boxes
+from .set_checks import check_classes, check_files, classes_of, has_boxes, why_no_boxes
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +137,9 @@ class MixedDataset(torch.utils.data.Dataset):
         origins += [("unlabeled", item) for item in unlabeled]
         self.items = DatasetFromList([{**item, "origin": name} for name, item in origins])
         self.ranges = {"labeled": (0, len(labeled)), "unlabeled": (len(labeled), len(origins))}
+        # What positions mean; it depends on the image files too, see `_without_leaks`.
+        ids = repr([(name, item.get("image_id")) for name, item in origins])
+        self.digest = hashlib.sha256(ids.encode()).hexdigest()
         self.mapper = mapper
 
     def __len__(self) -> int:
@@ -229,7 +233,7 @@ def _choose_labeled(cfg, images: list[dict]) -> list[dict]:
             f"DATASETS.TRAIN {sets} holds no boxes: "
             f"{'; '.join(why.values()) or 'there are no annotations'}"
         )
-    empty = sum(not (image["annotations"] or image.get("unusable")) for image in images)
+    empty = sum(map(_is_negative, images))
     if other := len(images) - len(with_boxes) - empty:
         logger.warning(
             f"{other} of {len(images)} labelled images ({sets}) hold only crowds or unusable "
@@ -242,25 +246,23 @@ def _choose_labeled(cfg, images: list[dict]) -> list[dict]:
             f"{empty} of {len(images)} labelled images ({sets}) have no box and are {what} "
             f"(DATALOADER.FILTER_EMPTY_ANNOTATIONS {not keeps_empty})"
         )
-    classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).thing_classes
-    counts = _count_classes("training labels", with_boxes, classes)
-    if without := [name for name, count in zip(classes, counts, strict=True) if not count]:
-        logger.warning(
-            f"{len(without)} of {len(classes)} classes have no training label, so nothing learns "
-            f"them from people: {', '.join(without[:10])}{', ...' if without[10:] else ''}"
-        )
+    _count_classes("training labels", with_boxes, classes_of(cfg.DATASETS.TRAIN[0]))
     if keeps_empty:
-        return [i for i in images if has_boxes(i) or not (i["annotations"] or i.get("unusable"))]
+        return [image for image in images if has_boxes(image) or _is_negative(image)]
     return with_boxes
+
+
+def _is_negative(image: dict) -> bool:
+    """Whether people have looked at it and found nothing."""
+    return not (image.get("annotations") or image.get("unusable"))
 
 
 def _check_hard_targets(cfg, images: list[dict]) -> None:
     if not images:
         return
     sets = ", ".join(cfg.DATASETS.UNLABELED)
-    classes = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).thing_classes
     if any(map(has_boxes, images)):
-        _count_classes(f"pseudo-labels of {sets}", images, classes)
+        _count_classes(f"pseudo-labels of {sets}", images, classes_of(cfg.DATASETS.TRAIN[0]))
     elif "hard" in cfg.SAD.TARGETS.UNLABELED:
         why = "; ".join(filter(None, map(why_no_boxes, cfg.DATASETS.UNLABELED)))
         raise UserError(
@@ -269,20 +271,24 @@ def _check_hard_targets(cfg, images: list[dict]) -> None:
         )
 
 
-def _count_classes(what: str, images: list[dict], classes: list[str]) -> list[int]:
-    """Instances of each class, which are logged."""
+def _count_classes(what: str, images: list[dict], classes: list[str]) -> None:
+    """Log the instances of each class, and warn of classes without any."""
     # Not by Detectron2's function: it logs once a process, and the check before the run is silent.
     found = Counter(
         annotation["category_id"]
         for image in images
-        for annotation in image["annotations"]
+        for annotation in image.get("annotations", ())
         if not annotation.get("iscrowd", 0)
     )
     counts = [found[number] for number in range(len(classes))]
     rows = [*zip(classes, counts, strict=True), ("total", sum(counts))]
     table = tabulate(rows, ["class", "instances"])
     logger.info(f"Distribution of instances of the {what}:\n{table}")
-    return counts
+    if without := [name for name, count in zip(classes, counts, strict=True) if not count]:
+        logger.warning(
+            f"{len(without)} of {len(classes)} classes are without any of the {what}: "
+            f"{', '.join(without[:10])}{', ...' if without[10:] else ''}"
+        )
 
 
 def _without_leaks(labeled: list[dict], unlabeled: list[dict], tested: list[dict]) -> list[dict]:

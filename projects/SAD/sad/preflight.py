@@ -15,11 +15,11 @@ from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 
 from .checkpoint import SADCheckpointer
+from .config import distills
 from .errors import UserError
 from .loader import build_mixed_loader, check_before_reading
 from .read_once import once_per_machine
 from .resume import check_same_run, describe_run
-from .sad_retinanet import SADRetinaNet
 from .set_checks import check_classes, check_files, check_test_sets
 from .teacher import build_retinanet, build_teacher, fill
 from .trainer import derive_schedule
@@ -46,10 +46,9 @@ def check_training(cfg, resume: bool, check_teacher: bool) -> None:
     with _silent():
         check_classes(cfg, _names(cfg))
         student = _without_memory(cfg)
-        distills = isinstance(student, SADRetinaNet) and student.distills
-        if distills or check_teacher:
+        if distills(cfg) or check_teacher:
             teacher, _ = build_teacher(_on_meta(cfg))
-        if distills:
+        if distills(cfg):
             student.attach_teacher(teacher)
         _check_weights(cfg, student, resume, strict=False)
     if resume:

@@ -55,13 +55,29 @@ def check_test_sets(cfg) -> None:
     check_classes(cfg, (*cfg.DATASETS.TRAIN[:1], *cfg.DATASETS.TEST))
 
 
-def check_boxes(name: str, images: list[dict]) -> None:
+def classes_of(name: str) -> list[str]:
     """
+    Raises:
+        UserError: nobody has named them.
+    """
+    if names := MetadataCatalog.get(name).get("thing_classes"):
+        return list(names)
+    raise UserError(
+        f"data set {name} names no classes: give its json categories, or, where it is registered "
+        f"in Python, MetadataCatalog.get({name!r}).thing_classes"
+    )
+
+
+def check_boxes(name: str, images: list[dict]) -> None:
+    """Of a set to test on.
+
     Args:
         images: Detectron2's dicts of the set.
     Raises:
-        UserError: there are annotations, or an empty list of them, but none is a box.
+        UserError: there are annotations, or an empty list of them, but none is a box; or there are
+            no categories, whose ids detections are written with.
     """
+    classes_of(name)
     if not any(has_boxes(image) for image in images) and (why := why_no_boxes(name)):
         raise UserError(f"data set {name} holds no boxes: {why}")
 

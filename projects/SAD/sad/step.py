@@ -134,10 +134,21 @@ class SADStep(SimpleTrainer):
             **super().state_dict(),
             "scaler": self.scaler.state_dict(),
             "loader_seed": self.data_loader.batch_sampler.seed,
+            "images": self.data_loader.dataset.digest,
             "workers": comm.all_gather(worker),
         }
 
     def load_state_dict(self, state):
+        """
+        Raises:
+            UserError: the images are not those that the run was drawing from.
+        """
+        if state["images"] != self.data_loader.dataset.digest:
+            raise UserError(
+                "--resume goes on with the same images, and these are others: files were added or "
+                "removed, or another DATASETS.TEST leaves other unlabelled images out; put them "
+                "back, or start a new run from its weights (MODEL.WEIGHTS, another OUTPUT_DIR)"
+            )
         super().load_state_dict(state)
         self.scaler.load_state_dict(state["scaler"])
         self.data_loader.batch_sampler.seed = state["loader_seed"]

@@ -106,7 +106,7 @@ def load_retinanet(config_file: str, weights: str, device: str, opts=(), class_n
     try:
         model = build_retinanet(cfg)
         names = fill(model, weights, strict=True)
-        given = given_names(class_names or cfg.SAD.TEACHER.CLASS_NAMES)
+        given = given_names(class_names or (() if names else cfg.SAD.TEACHER.CLASS_NAMES))
         if names and given:
             check_same_classes(given, ClassOrder(names, "the weights"), "the class names given")
         model.class_names = names or given or None

@@ -6,7 +6,6 @@ import os
 import weakref
 
 import torch
-from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, hooks
 from detectron2.utils import comm
 
@@ -30,7 +29,7 @@ from .resume import (
     set_aside_metrics,
 )
 from .sad_retinanet import SADRetinaNet
-from .set_checks import check_test_sets
+from .set_checks import check_test_sets, classes_of
 from .step import SADStep
 from .teacher import build_teacher, order_memory
 
@@ -127,7 +126,7 @@ class SADTrainer(DefaultTrainer):
             model.attach_teacher(build_teacher(cfg)[0])
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
-        self.class_names = list(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).thing_classes)
+        self.class_names = classes_of(cfg.DATASETS.TRAIN[0])
         if teacher := getattr(model, "teacher", None):
             order = ClassOrder(teacher.class_names, "the teacher")
             check_same_classes(self.class_names, order, f"data set {cfg.DATASETS.TRAIN[0]}")
