@@ -36,6 +36,15 @@ def test_hidden_files_thumbnails_and_copies_are_skipped_and_said_in_one_line(tmp
     assert "6 hidden or housekeeping folders (#recycle)" in line
 
 
+def test_names_that_no_json_takes_and_pipes_are_skipped(tmp_path, log):
+    """What is listed here comes back in a json, which training reads."""
+    touch(tmp_path, "a b.png", "ü%20.png", "new\nline.png", "tab\t/c.png", "caf\udce9.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert find_images(str(tmp_path)) == ["a b.png", "ü%20.png"]
+    assert "3 names that no json takes" in log[0] and log[0].isprintable()
+    assert "1 pipes" in log[0]
+
+
 def test_linked_folders_are_followed_once(tmp_path, log):
     root, other = tmp_path / "root", tmp_path / "other"
     touch(root, "a/1.png")

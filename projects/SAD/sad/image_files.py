@@ -5,6 +5,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
+from .coco_json import UNPRINTABLE
 from .errors import UserError
 from .images import FEW, ImageError, read_record
 
@@ -54,6 +55,10 @@ def find_images(root: str) -> list[str]:
                 skipped["hidden files"].append(path)
             elif not entry.name.lower().endswith(SUFFIXES):
                 skipped["files of other endings"].append(path)
+            elif not (entry.is_file() or entry.is_symlink()):
+                skipped["pipes and other non-files"].append(path)
+            elif UNPRINTABLE.search(path):
+                skipped["names that no json takes"].append(repr(path))
             else:
                 taken.append(path)
     left = [f"{len(names)} {what} ({min(names)})" for what, names in sorted(skipped.items())]
