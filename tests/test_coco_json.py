@@ -109,6 +109,29 @@ def test_broken_json_is_named(tmp_path, text, sentence, whole):
         read_all(str(path), whole)
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_ids_of_any_size(tmp_path, whole):
+    """As of hashes; ijson stops at 64 bits, here after it has given the first images."""
+    images = [*IMAGES, {**IMAGES[0], "id": 2**64}]
+    content = {"images": images, "categories": CATEGORIES, "info": {"teacher_weights_sha256": ""}}
+    content["annotations"] = [annotation(2**64, 3, BOX)] * 2
+    file = CocoJson(write(tmp_path / "hashes.json", content), whole=whole)
+    assert file.is_written_by_labelling
+    assert list(file.images()) == images
+    assert [label["image_id"] for label in file.labels({2**64: (100, 80)})] == [2**64] * 2
+
+
+def test_a_broken_json_is_described_alike(tmp_path):
+    path = tmp_path / "latin.json"
+    path.write_bytes(json.dumps({"images": IMAGES}).replace("png", "\xe9").encode("latin-1"))
+    said = set()
+    for whole in (True, False):
+        with pytest.raises(UserError) as error:
+            read_all(str(path), whole)
+        said.add(str(error.value))
+    assert len(said) == 1 and "no json of UTF-8" in said.pop()
+
+
 def test_json_with_an_image_twice_or_absent(tmp_path):
     path = write(tmp_path / "twice.json", {"images": [IMAGES[0], IMAGES[0]]})
     for whole in (True, False):

@@ -1,13 +1,15 @@
 """Folders of images: what a listing takes, skips and says; images of a data set that are absent."""
 
+import io
 import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from sad import image_files
 from sad.errors import UserError
-from sad.image_files import absent, check_images, find_images
+from sad.image_files import absent, check_every_image, check_images, find_images
 
 
 def touch(root, *names):
@@ -34,6 +36,15 @@ def test_hidden_files_thumbnails_and_copies_are_skipped_and_said_in_one_line(tmp
         assert part in line
     assert "2 hidden files (._b.png)" in line
     assert "6 hidden or housekeeping folders (#recycle)" in line
+
+
+def test_names_that_no_json_takes_and_pipes_are_skipped(tmp_path, log):
+    """What is listed here comes back in a json, which training reads."""
+    touch(tmp_path, "a b.png", "ü%20.png", "new\nline.png", "tab\t/c.png", "caf\udce9.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert find_images(str(tmp_path)) == ["a b.png", "ü%20.png"]
+    assert "3 names that no json takes" in log[0] and log[0].isprintable()
+    assert "1 pipes" in log[0]
 
 
 def test_linked_folders_are_followed_once(tmp_path, log):
@@ -119,10 +130,30 @@ def test_one_of_a_few_must_be_readable(images, tmp_path):
         (tmp_path / f"{number}.png").write_bytes(b"")
     check(images)  # such files are counted when they are met
     Image.fromarray(np.zeros((20, 30), np.float32)).save(tmp_path / "7.png", "TIFF")
-    with pytest.raises(UserError, match=r"cells: 6 of 6 images tried .*0\.png \(Unidentified"):
+    with pytest.raises(UserError, match=r"cells: 6 of 6 images tried .*0\.png \(it is empty"):
         check(images)
     with pytest.raises(UserError, match=r"1 of 1 images tried .*7\.png \(its pixels are of mode F"):
         check(images[7:])
+
+
+@pytest.mark.parametrize("decoded", [8, 7])
+def test_every_image_of_a_test_set_must_be_readable(images, tmp_path, monkeypatch, decoded):
+    monkeypatch.setattr(image_files, "DECODED", decoded)
+    check_every_image("cells", images, 1000)
+    file = io.BytesIO()
+    Image.new("L", (30, 20)).save(file, "JPEG")
+    (tmp_path / "5.png").write_bytes(file.getvalue()[:-10])  # of which the header says nothing
+    if decoded == 8:
+        with pytest.raises(UserError, match=r"cells: 1 of 8 images .* first is .*5\.png"):
+            check_every_image("cells", images, 1000)
+    else:
+        check_every_image("cells", images, 1000)
+    (tmp_path / "5.png").write_bytes(b"")
+    Image.new("L", (20, 30)).save(tmp_path / "6.png")
+    with pytest.raises(UserError, match=r"cells: 2 of 8 images .*5\.png \(it is empty"):
+        check_every_image("cells", images, 1000)
+    with pytest.raises(UserError, match=r"6\.png \(it is 20 x 30 pixels, its annotations say 30"):
+        check_every_image("cells", images[6:], 1000)
 
 
 def test_sizes_that_the_annotations_have_the_wrong_way_round(images):

@@ -7,7 +7,6 @@ reason, and values that cannot be boxes in pixels stop the command.
 
 import json
 import math
-import mmap
 import re
 import reprlib
 from collections import Counter
@@ -111,10 +110,10 @@ class CocoJson:
         self.where = f"data set {name}: {path}" if name else path
         self.found, self.unusable = Counter(), Counter()
         self._foreign = self._listed = None  # an image's id that is not listed, and one that is
-        with self._sentences():
-            self._content = _load(path) if whole or not _can_be_streamed(path) else None
-        if self._content is not None:
-            self._check_sections()
+        self._content = None
+        if whole:
+            with self._sentences():
+                self._read_at_once()
 
     @cached_property
     def categories(self) -> list[dict]:
@@ -129,11 +128,12 @@ class CocoJson:
     @property
     def is_written_by_labelling(self) -> bool:
         """Whether its annotations are a teacher's, not people's."""
+        info = None
+        if self._content is None:
+            with self._sentences():
+                info = next(self._parsed("info"), None)
         if self._content is not None:
             info = self._content.get("info")
-        else:
-            with self._sentences(), open(self.path, "rb") as file:
-                info = next(ijson.items(file, "info"), None)
         return type(info) is dict and "teacher_weights_sha256" in info
 
     @cached_property
@@ -252,18 +252,35 @@ class CocoJson:
             raise UserError(f"{self.where} is not in COCO's format: {_what_else(content)}")
 
     def _items(self, section: str) -> Iterator[dict]:
+        done = 0
         if self._content is None:
-            with open(self.path, "rb") as file:
-                for item in ijson.items(file, f"{section}.item", use_float=True):
-                    check_item(section, item)
-                    yield item
+            for item in self._parsed(f"{section}.item"):
+                check_item(section, item)
+                done += 1
+                yield item
+        if self._content is None:
             return
         items = self._content.get(section, [])
         if type(items) is not list:
             raise ValueError(f"{section} are {short(items)}, not a list")
-        for item in items:
+        for item in items[done:]:
             check_item(section, item)
             yield item
+
+    def _parsed(self, prefix: str) -> Iterator:
+        """What ijson finds. Where it cannot go on, it ends and the file is read at once: Python's
+        json takes a byte order mark, UTF-16, NaN and integers beyond 64 bits, and says in which
+        line a file is broken.
+        """
+        try:
+            with open(self.path, "rb") as file:
+                yield from ijson.items(file, prefix, use_float=True)
+        except ijson.JSONError:
+            self._read_at_once()
+
+    def _read_at_once(self) -> None:
+        self._content = _load(self.path)
+        self._check_sections()
 
     @contextmanager
     def _sentences(self):
@@ -272,10 +289,9 @@ class CocoJson:
             yield
         except OSError as error:
             raise UserError(f"{self.where} cannot be opened: {error.strerror}") from error
-        except (json.JSONDecodeError, ijson.JSONError) as error:
-            what = str(error).splitlines()[0].strip()
+        except json.JSONDecodeError as error:
             raise UserError(
-                f"{self.where} is no whole json ({what}); write or copy it again"
+                f"{self.where} is no whole json ({error}); write or copy it again"
             ) from error
         except UnicodeDecodeError as error:
             raise UserError(
@@ -432,18 +448,6 @@ def _without_polygons(item: dict) -> dict:
 def _load(path: str):
     with open(path, "rb") as file:
         return json.loads(file.read(), object_hook=_without_polygons)  # UTF-8, -16, -32, any BOM
-
-
-def _can_be_streamed(path: str) -> bool:
-    """Python's json takes what ijson does not: a byte order mark, UTF-16, NaN."""
-    with open(path, "rb") as file:
-        start = file.read(4)
-        if start[:3] == b"\xef\xbb\xbf" or start[:2] in (b"\xff\xfe", b"\xfe\xff") or 0 in start:
-            return False
-        if not start:
-            return True  # ijson says what is wrong with it
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return all(content.find(word) < 0 for word in (b"NaN", b"Infinity"))
 
 
 def _outermost(path: str):

@@ -4,14 +4,17 @@ import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from multiprocessing.pool import ThreadPool
 
+from .coco_json import UNPRINTABLE
 from .errors import UserError
 from .files import short_path
-from .images import FEW, ImageError, read_record
+from .images import FEW, ImageError, check_header, read_record
 
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+DECODED = 500  # images of a test set that are read before training; of more, the headers
 # Thumbnails, copies and rubbish that systems and archives leave; hidden folders are skipped anyway.
 HOUSEKEEPING = {
     *("__macosx", "@eadir", "@__thumb", "@recycle", "#recycle", "$recycle.bin", "recycler"),
@@ -60,6 +63,10 @@ def find_images(root: str) -> list[str]:
                 skipped["hidden files"].append(path)
             elif not entry.name.lower().endswith(SUFFIXES):
                 skipped["files of other endings"].append(path)
+            elif not (entry.is_file() or entry.is_symlink()):
+                skipped["pipes and other non-files"].append(path)
+            elif UNPRINTABLE.search(path):
+                skipped["names that no json takes"].append(repr(path))
             else:
                 taken.append(path)
     left = [f"{len(names)} {what} ({min(names)})" for what, names in sorted(skipped.items())]
@@ -117,6 +124,35 @@ def check_images(name: str, json_file: str | None, images: list[dict], max_pixel
         raise UserError(
             f"{where}{len(reasons)} of {len(reasons)} images tried cannot be read; the first "
             f"is {short_path(images[0]['file_name'])} ({reasons[0]})"
+        )
+
+
+def check_every_image(name: str, images: list[dict], max_pixels: float) -> None:
+    """That all images of a set can be read, as an evaluation needs; of many, their headers.
+
+    Args:
+        images: in Detectron2's dict format.
+        max_pixels: see DATALOADER.MAX_IMAGE_PIXELS.
+    Raises:
+        UserError: naming the set, the first image that cannot be read, and the reason.
+    """
+
+    def problem(image: dict) -> str | None:
+        try:
+            if len(images) <= DECODED:
+                read_record(dict(image), "RGB", max_pixels)
+            else:
+                check_header(dict(image), max_pixels)
+        except ImageError as error:
+            return str(error)
+
+    with ThreadPool(16) as pool:
+        problems = pool.map(problem, images)
+    if bad := [position for position, said in enumerate(problems) if said]:
+        raise UserError(
+            f"data set {name}: {len(bad)} of {len(images)} images cannot be read, and an "
+            f"evaluation needs every one; the first is {short_path(images[bad[0]]['file_name'])} "
+            f"({problems[bad[0]]}): mend it, or take it out of the annotations"
         )
 
 
