@@ -1,13 +1,15 @@
 """Folders of images: what a listing takes, skips and says; images of a data set that are absent."""
 
+import io
 import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from sad import image_files
 from sad.errors import UserError
-from sad.image_files import absent, check_images, find_images
+from sad.image_files import absent, check_every_image, check_images, find_images
 
 
 def touch(root, *names):
@@ -127,10 +129,30 @@ def test_one_of_the_first_must_be_readable(images, tmp_path):
         (tmp_path / f"{number}.png").write_bytes(b"")
     check(images)  # such files are counted when they are met
     Image.fromarray(np.zeros((20, 30), np.float32)).save(tmp_path / "5.png", "TIFF")
-    with pytest.raises(UserError, match=r"cells: 6 of its first 6 .*0\.png \(Unidentified"):
+    with pytest.raises(UserError, match=r"cells: 6 of its first 6 .*0\.png \(it is empty"):
         check(images)
     with pytest.raises(UserError, match=r"1 of its first 1 .*5\.png \(its pixels are of mode F"):
         check(images[5:6])
+
+
+@pytest.mark.parametrize("decoded", [8, 7])
+def test_every_image_of_a_test_set_must_be_readable(images, tmp_path, monkeypatch, decoded):
+    monkeypatch.setattr(image_files, "DECODED", decoded)
+    check_every_image("cells", images, 1000)
+    file = io.BytesIO()
+    Image.new("L", (30, 20)).save(file, "JPEG")
+    (tmp_path / "5.png").write_bytes(file.getvalue()[:-10])  # of which the header says nothing
+    if decoded == 8:
+        with pytest.raises(UserError, match=r"cells: 1 of 8 images .* first is .*5\.png"):
+            check_every_image("cells", images, 1000)
+    else:
+        check_every_image("cells", images, 1000)
+    (tmp_path / "5.png").write_bytes(b"")
+    Image.new("L", (20, 30)).save(tmp_path / "6.png")
+    with pytest.raises(UserError, match=r"cells: 2 of 8 images .*5\.png \(it is empty"):
+        check_every_image("cells", images, 1000)
+    with pytest.raises(UserError, match=r"6\.png \(it is 20 x 30 pixels, its annotations say 30"):
+        check_every_image("cells", images[6:], 1000)
 
 
 def test_sizes_that_the_annotations_have_the_wrong_way_round(images):

@@ -310,6 +310,11 @@ MISTAKES = {
         TRAIN + "DATASETS.REGISTER.toy_unlabeled.IMAGES {wrong}/images "
         """DATASETS.TEST "('toy_unlabeled',)" """, "toy_unlabeled: 1 of 6 images of",
         "images/000004.png"),
+    "test image that is empty": (
+        TRAIN + "DATASETS.REGISTER.toy_unlabeled.JSON {toy}/annotations/labeled.json "
+        "DATASETS.REGISTER.toy_unlabeled.IMAGES {wrong}/empty "
+        """DATASETS.TEST "('toy_unlabeled',)" """, "toy_unlabeled: 1 of 6 images cannot be read",
+        "empty/000004.png (it is empty", "an evaluation needs every one"),
     "evaluation without one of the images": (
         TRAIN.replace("SAD", "student").replace("OUT", "--eval-only OUT")
         + "MODEL.WEIGHTS {wrong}/student.pth DATASETS.REGISTER.toy_labeled.IMAGES {wrong}/images",
@@ -536,6 +541,8 @@ def wrong(toy, tmp_path_factory):
     (folder / "wider.json").write_text(json.dumps(content))
     shutil.copytree(toy.root / "unlabeled", folder / "images")
     (folder / "images" / "000004.png").unlink()
+    shutil.copytree(toy.root / "labeled", folder / "empty")
+    (folder / "empty" / "000004.png").write_bytes(b"")
     (folder / "floats").mkdir()
     for path in (toy.root / "unlabeled").iterdir():
         grey = Image.open(path).convert("F")

@@ -257,7 +257,7 @@ def test_unreadable_images_end_in_one_sentence(toy, tmp_path, monkeypatch, capsy
     with pytest.raises(SystemExit) as exit_:
         train_net(monkeypatch, toy, "SAD.yaml", tmp_path / "run",
                   "DATASETS.REGISTER.toy_labeled.IMAGES", tmp_path / "images",
-                  "DATALOADER.MAX_UNREADABLE", 0.0)  # fmt: skip
+                  "DATASETS.TEST", "()", "DATALOADER.MAX_UNREADABLE", 0.0)  # fmt: skip
     assert exit_.value.code == 2
     assert "MAX_UNREADABLE" in capsys.readouterr().err.splitlines()[-1]
     assert "Traceback" not in (tmp_path / "run" / "log.txt").read_text()

@@ -4,14 +4,16 @@ import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from multiprocessing.pool import ThreadPool
 
 from .coco_json import UNPRINTABLE
 from .errors import UserError
-from .images import FEW, ImageError, read_record
+from .images import FEW, ImageError, check_header, read_record
 
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+DECODED = 500  # images of a test set that are read before training; of more, the headers
 # Thumbnails, copies and rubbish that systems and archives leave; hidden folders are skipped anyway.
 HOUSEKEEPING = {
     *("__macosx", "@eadir", "@__thumb", "@recycle", "#recycle", "$recycle.bin", "recycler"),
@@ -114,6 +116,35 @@ def check_images(name: str, json_file: str | None, images: list[dict], max_pixel
         raise UserError(
             f"{where}{len(reasons)} of its first {len(reasons)} images cannot be read; the first "
             f"is {_short(images[0]['file_name'])} ({reasons[0]})"
+        )
+
+
+def check_every_image(name: str, images: list[dict], max_pixels: float) -> None:
+    """That all images of a set can be read, as an evaluation needs; of many, their headers.
+
+    Args:
+        images: in Detectron2's dict format.
+        max_pixels: see DATALOADER.MAX_IMAGE_PIXELS.
+    Raises:
+        UserError: naming the set, the first image that cannot be read, and the reason.
+    """
+
+    def problem(image: dict) -> str | None:
+        try:
+            if len(images) <= DECODED:
+                read_record(dict(image), "RGB", max_pixels)
+            else:
+                check_header(dict(image), max_pixels)
+        except ImageError as error:
+            return str(error)
+
+    with ThreadPool(16) as pool:
+        problems = pool.map(problem, images)
+    if bad := [position for position, said in enumerate(problems) if said]:
+        raise UserError(
+            f"data set {name}: {len(bad)} of {len(images)} images cannot be read, and an "
+            f"evaluation needs every one; the first is {_short(images[bad[0]]['file_name'])} "
+            f"({problems[bad[0]]}): mend it, or take it out of the annotations"
         )
 
 

@@ -13,7 +13,7 @@ from detectron2.data.detection_utils import (
     convert_PIL_to_numpy,
 )
 from detectron2.utils.file_io import PathManager
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from .errors import reason
 
@@ -74,16 +74,18 @@ def read_record(
         ImageError: see `read_image`; also when it is of another size than the dict says.
     """
     pixels, truncated = read_picture(record["file_name"], image_format, max_pixels)
-    try:
-        check_image_size(record, pixels)
-    except SizeMismatchError as error:
-        height, width = pixels.shape[:2]
-        said = record["width"], record["height"]
-        turned = "; EXIF's orientation is heeded" if said == (height, width) else ""
-        raise ImageError(
-            f"it is {width} x {height} pixels, its annotations say {said[0]} x {said[1]}{turned}"
-        ) from error
+    _check_size(record, pixels)
     return pixels, truncated
+
+
+def check_header(record: dict, max_pixels: float = MAX_PIXELS) -> None:
+    """That `read_record` can read an image, as far as its file's header shows it.
+
+    Raises:
+        ImageError: see `read_record`.
+    """
+    width, height = read_size(record["file_name"], max_pixels)
+    _check_size(record, np.empty((height, width, 0)))
 
 
 def read_size(path: str, max_pixels: float = MAX_PIXELS) -> tuple[int, int]:
@@ -107,6 +109,18 @@ def allowed_unreadable(share: float, num_images: int) -> float:
     A share of a small set is less than an image, so that a few are allowed of any; none at 0.
     """
     return max(share * num_images, FEW) if share > 0 else 0
+
+
+def _check_size(record: dict, image: np.ndarray) -> None:
+    try:
+        check_image_size(record, image)
+    except SizeMismatchError as error:
+        height, width = image.shape[:2]
+        said = record["width"], record["height"]
+        turned = "; EXIF's orientation is heeded" if said == (height, width) else ""
+        raise ImageError(
+            f"it is {width} x {height} pixels, its annotations say {said[0]} x {said[1]}{turned}"
+        ) from error
 
 
 def _check(image: Image.Image, max_pixels: float) -> int:
@@ -169,6 +183,8 @@ def _pillow(max_pixels: float):
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         pixels = re.search(r"\d+", str(error))[0]
         raise ImageError(TOO_LARGE.format(pixels, max_pixels)) from error
+    except UnidentifiedImageError as error:  # whose text is the path once more
+        raise ImageError("it is empty, or of no format that Pillow knows") from error
     except Exception as error:
         raise ImageError(reason(error)) from error
     finally:

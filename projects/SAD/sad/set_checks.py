@@ -3,10 +3,12 @@
 from itertools import zip_longest
 
 from detectron2.data import MetadataCatalog
+from detectron2.utils import comm
 
 from .coco_json import CocoJson
 from .datasets import check_paths, read_sets
 from .errors import UserError
+from .image_files import check_every_image
 
 
 def check_files(names) -> None:
@@ -47,11 +49,15 @@ def check_test_sets(cfg) -> None:
 
     Raises:
         UserError: a set of DATASETS.TEST is broken, has other classes than the model or than
-            DATASETS.TRAIN, or has annotations of which none is a box.
+            DATASETS.TRAIN, has annotations of which none is a box, or an image that cannot be read.
     """
     check_files(cfg.DATASETS.TEST)
+    max_pixels = cfg.DATALOADER.MAX_IMAGE_PIXELS
     for name in cfg.DATASETS.TEST:
-        check_boxes(name, read_sets([name], cfg.DATALOADER.MAX_IMAGE_PIXELS))
+        images = read_sets([name], max_pixels)
+        check_boxes(name, images)
+        if comm.is_main_process():
+            check_every_image(name, images, max_pixels)
     check_classes(cfg, (*cfg.DATASETS.TRAIN[:1], *cfg.DATASETS.TEST))
 
 
