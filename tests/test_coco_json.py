@@ -177,6 +177,7 @@ HARMLESS = {
     "polygons null": lambda n, a: a.update(segmentation=None),
     "no area": lambda n, a: a.pop("area"),
     "area a text": lambda n, a: a.update(area="25"),
+    "area of the image before it was made smaller": lambda n, a: a.update(area=1e12),
     "area nan": lambda n, a: a.update(area=float("nan")),
     "ids of a table": lambda n, a: a.update(
         image_id=float(a["image_id"]), category_id=float(a["category_id"])

@@ -339,6 +339,8 @@ MISTAKES = {
     "starting weights that do not exist": (
         TRAIN + "MODEL.WEIGHTS absent.pth", "MODEL.WEIGHTS absent.pth", "do not exist",
         "made by scripts/convert_weights.py"),
+    "folder of starting weights": (
+        TRAIN + "MODEL.WEIGHTS {wrong}/run", "MODEL.WEIGHTS", "run are a folder", "name a file"),
     "starting weights cut short": (
         TRAIN + "MODEL.WEIGHTS {wrong}/cut.pth", "MODEL.WEIGHTS", "cut.pth cannot be read"),
     "torchvision's weights as they are": (
@@ -353,6 +355,9 @@ MISTAKES = {
     "folder of another run": (
         "train_net --config-file {toy}/SAD.yaml OUTPUT_DIR {wrong}/run", "OUTPUT_DIR",
         "run holds a run (last_checkpoint): give --resume"),
+    "finished run that does not say its last checkpoint": (
+        "train_net --config-file {toy}/SAD.yaml --resume OUTPUT_DIR {wrong}/done", "OUTPUT_DIR",
+        "done holds model_final.pth", "no last_checkpoint"),
     "folder below a file": (
         "train_net --config-file {toy}/SAD.yaml OUTPUT_DIR {wrong}/cut.json/run", "OUTPUT_DIR",
         "cannot be written to", "name another folder"),
@@ -549,6 +554,8 @@ def wrong(toy, tmp_path_factory):
         grey.save(folder / "floats" / path.name, "TIFF")
     (folder / "folder.pth").mkdir()
     (folder / "run").mkdir()
+    (folder / "done").mkdir()
+    (folder / "done" / "model_final.pth").touch()
     (folder / "run" / "last_checkpoint").write_text("model_final.pth")
     model = build_retinanet(toy.cfg("student.yaml"))
     torch.save({"model": model.state_dict()}, folder / "student.pth")

@@ -62,7 +62,11 @@ def test_large_annotations_are_read_by_the_training_alone(toy, monkeypatch, read
 @pytest.mark.parametrize("file", ["last_checkpoint", "model_0000009.pth", "model_final.pth"])
 def test_a_folder_with_a_run_is_for_resuming_and_evaluating(toy, tmp_path, file):
     (tmp_path / file).write_text("model_0000009.pth")
-    train(toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path)), resume=True)
+    if file == "model_final.pth":  # which beginning anew would write over
+        with pytest.raises(UserError, match=r"holds model_final.pth, but no last_checkpoint"):
+            train(toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path)), resume=True)
+    else:
+        train(toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path)), resume=True)
     with pytest.raises(UserError, match=rf"holds a run \({file}\)"):
         train(toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path)))
     opts = ("OUTPUT_DIR", str(tmp_path), "MODEL.WEIGHTS", toy.path("teacher.pth"))

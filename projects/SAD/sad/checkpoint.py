@@ -104,7 +104,8 @@ class SADCheckpointer(DetectionCheckpointer):
         try:
             return super().load(path, *args, **kwargs)
         except (AssertionError, FileNotFoundError) as error:
-            raise UnreadableError(f"weights {path} do not exist") from error
+            what = "are a folder, name a file in it" if os.path.isdir(path) else "do not exist"
+            raise UnreadableError(f"weights {path} {what}") from error
         except OSError as error:
             raise UserError(f"weights {path} cannot be read: {error}") from error
         finally:

@@ -6,7 +6,6 @@ reason, and values that cannot be boxes in pixels stop the command.
 """
 
 import json
-import math
 import re
 import reprlib
 from collections import Counter
@@ -164,8 +163,9 @@ class CocoJson:
         """The annotations that a box detector can use, crowds included, in the file's order.
 
         They are numbered anew from 1: ids may be missing or begin anew in each image. Boxes are as
-        they are in the file, also where they leave their image a little. A missing area is that of
-        the box. What cannot be used is counted in `found`, by reason.
+        they are in the file, also where they leave their image a little. An area that is missing or
+        larger than the box is that of the box. What cannot be used is counted in `found`, by
+        reason.
 
         Args:
             sizes: {image id: (width, height)}
@@ -204,7 +204,7 @@ class CocoJson:
                     "image_id": image_id,
                     "category_id": category,
                     "bbox": [x, y, width, height],
-                    "area": area if _is_area(area) else width * height,
+                    "area": area if _is_area(area, width, height) else width * height,
                     "iscrowd": crowd,
                 }
                 if "score" in item:
@@ -431,8 +431,9 @@ def _flag(item: dict, key: str) -> int:
     )
 
 
-def _is_area(value) -> bool:
-    return type(value) in (int, float) and 0 < value < math.inf
+def _is_area(value, width: float, height: float) -> bool:
+    """A mask covers its box at most; some tools leave the last pixel of a side out."""
+    return type(value) in (int, float) and 0 < value <= (width + 1) * (height + 1)
 
 
 def _kind(value) -> str:

@@ -90,6 +90,12 @@ def _check_folder(folder: str, resume: bool) -> None:
                     f"OUTPUT_DIR {folder} holds a run ({path.name}): give --resume to go on with "
                     "it, or name another OUTPUT_DIR"
                 )
+    if Path(folder, "model_final.pth").exists() and not Path(folder, "last_checkpoint").exists():
+        raise UserError(
+            f"OUTPUT_DIR {folder} holds model_final.pth, but no last_checkpoint that says where to "
+            "go on: write the name of a checkpoint into a file last_checkpoint, or name another "
+            "OUTPUT_DIR"
+        )
 
 
 def _check_last_run(cfg) -> None:
