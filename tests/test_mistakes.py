@@ -321,7 +321,7 @@ MISTAKES = {
         "toy_labeled: 1 of 6 images of", "images/000004.png"),
     "images of floats": (
         TRAIN + "DATASETS.REGISTER.toy_hard_targets.IMAGES {wrong}/floats",
-        "toy_hard_targets: 6 of its first 6 images cannot be read", "mode F", "8 or 16 bits"),
+        "toy_hard_targets: 6 of 6 images tried cannot be read", "mode F", "8 or 16 bits"),
     "images of other sizes than the annotations say": (
         TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/wider.json",
         "labeled/000001.png", "64 x 48 pixels, its annotations say 65 x 48"),
