@@ -261,11 +261,29 @@ def test_values_that_are_no_boxes_stop(tmp_path, change, sentence, whole):
         read_all(write(tmp_path / "coco.json", coco), whole)
 
 
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    "boxes, width, warns",
+    [
+        ([[x, 90, 5, 10] for x in range(0, 95, 4)], 200, True),
+        ([[x, 90, 5, 10] for x in range(0, 95, 4)], 110, False),  # where pixels may end at 100
+        ([[x, 90, 5, 11] for x in range(0, 95, 4)], 200, False),
+        ([[x, 90, 5, 10] for x in range(0, 70, 4)], 200, False),  # too few to tell
+    ],
+)
+def test_boxes_that_may_be_in_percent_are_warned_of(tmp_path, log, whole, boxes, width, warns):
+    images = [{**IMAGES[0], "width": width, "height": 300}]
+    annotations = [annotation(10, 3, box) for box in boxes]
+    coco = {"images": images, "categories": CATEGORIES, "annotations": annotations}
+    assert len(read_all(write(tmp_path / "coco.json", coco), whole)[1]) == len(boxes)
+    assert any("percent" in message for message in log) == warns
+
+
 def test_widths_and_heights_that_are_exchanged(tmp_path):
     images = [{**IMAGES[0], "width": 80, "height": 400}]
     annotations = [annotation(10, 3, [x, 10, 20, 20]) for x in range(0, 380, 10)]
     coco = {"images": images, "categories": CATEGORIES, "annotations": annotations}
-    with pytest.raises(UserError, match="widths and heights of the images look exchanged"):
+    with pytest.raises(UserError, match="widths and heights look exchanged"):
         read_all(write(tmp_path / "coco.json", coco))
 
 

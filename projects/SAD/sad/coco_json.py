@@ -6,6 +6,7 @@ reason, and values that cannot be boxes in pixels stop the command.
 """
 
 import json
+import logging
 import re
 import reprlib
 from collections import Counter
@@ -19,7 +20,10 @@ import ijson
 
 from .errors import UserError, reason
 
+logger = logging.getLogger(__name__)
+
 MAX_SIDE = 2**31 - 1  # pixels; what no image format exceeds
+ENOUGH = 20  # boxes from which on it is odd that all of them are near one corner
 TOLERANCE = 2  # pixels by which boxes of good files leave their image
 # Control characters and halves of surrogate pairs can neither be printed nor be in a file's name.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -307,6 +311,7 @@ class Shapes:
     def __init__(self):
         self.boxes = self.outside = self.tiny = 0
         self.corners = self.centres = self.turned = 0  # of those outside: what would fit
+        self.farthest, self.least_side = 0, MAX_SIDE  # of the boxes, of their images
 
     def add(self, box: list, width: int, height: int) -> str | None:
         """Why x, y, width, height is no box in an image of this size; None where it is one."""
@@ -314,10 +319,14 @@ class Shapes:
         if not all(-MAX_SIDE < value < MAX_SIDE for value in box):  # also when a value is NaN
             return "with values that are not finite"
         self.boxes += 1
+        self.farthest = max(self.farthest, x + w, y + h)
+        self.least_side = min(self.least_side, width, height)
         if not _fits(x, y, x + w, y + h, width, height):
             self.outside += 1
             self.corners += x < w and y < h and _fits(x, y, w, h, width, height)
-            self.turned += _fits(x, y, x + w, y + h, height, width)
+            self.turned += _fits(x, y, x + w, y + h, height, width) or (
+                _fits(x, y, x + h, y + w, width, height)
+            )
             self.centres += _fits(x - w / 2, y - h / 2, x + w / 2, y + h / 2, width, height)
         if w < 0 or h < 0:
             return "of a negative width or height"
@@ -329,7 +338,8 @@ class Shapes:
         return None
 
     def check(self, where: str, limits: Limits) -> None:
-        """
+        """Warns where the boxes may be in percent, which no value can tell for sure.
+
         Raises:
             UserError: too many boxes leave their image, or are under a pixel.
         """
@@ -347,12 +357,18 @@ class Shapes:
                 f"DATASETS.MAX_BOXES_OUTSIDE {limits.outside:g} if they are right"
             )
 
+        if self.boxes >= ENOUGH and self.farthest <= 100 < 0.9 * self.least_side:
+            logger.warning(
+                f"{where}: none of {self.boxes} boxes goes beyond 100, in images of at least "
+                f"{self.least_side} pixels a side: if they are in percent, mend the file, {wanted}"
+            )
+
     def _guess(self) -> str:
         most = 0.9 * self.outside
         if self.corners >= most:
             return "they look like corners x0, y0, x1, y1"
         if self.turned >= most:
-            return "the widths and heights of the images look exchanged"
+            return "widths and heights look exchanged, the images' or the boxes'"
         if self.centres >= most:
             return "they look like centre x, centre y, width, height"
         return "perhaps they belong to images of another size"
