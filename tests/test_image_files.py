@@ -102,6 +102,14 @@ def images(tmp_path):
     ]
 
 
+def test_files_that_are_listed_twice_are_said(images, log):
+    check(images)
+    assert not log
+    check([*images, *images[2:4]])
+    (line,) = log
+    assert "cells: 2 files are listed more than once" in line and "2.png" in line
+
+
 def check(images):
     check_images("cells", "cells.json", images, 1000)
 

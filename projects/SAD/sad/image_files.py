@@ -111,6 +111,7 @@ def check_images(name: str, json_file: str | None, images: list[dict], max_pixel
             f"exist, the first is {short_path(first)}{_other_name(first)}: copy them there, or "
             "take them out of the annotations"
         )
+    warn_of_repeated(f"data set {name}", [image["file_name"] for image in images])
     reasons = []
     last = len(images) - 1
     tried = sorted({number * last // FEW for number in range(FEW + 1)}) if images else []
@@ -124,6 +125,15 @@ def check_images(name: str, json_file: str | None, images: list[dict], max_pixel
         raise UserError(
             f"{where}{len(reasons)} of {len(reasons)} images tried cannot be read; the first "
             f"is {short_path(images[0]['file_name'])} ({reasons[0]})"
+        )
+
+
+def warn_of_repeated(where: str, paths: list[str]) -> None:
+    """Each entry of a json has its own boxes, so that a file that two share is half labelled."""
+    if repeated := [path for path, count in Counter(paths).items() if count > 1]:
+        logger.warning(
+            f"{where}: {len(repeated)} files are listed more than once, the first is "
+            f"{short_path(repeated[0])}: each entry counts as an image of its own, with its own boxes"
         )
 
 

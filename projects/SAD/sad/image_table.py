@@ -12,7 +12,7 @@ from tqdm import tqdm
 from .coco_json import CocoJson
 from .errors import UserError
 from .files import check_inside
-from .image_files import absent, find_images
+from .image_files import absent, find_images, warn_of_repeated
 from .images import MAX_PIXELS, ImageError, read_size
 
 ENTRIES, INDEX = "images.jsonl", "images.npy"
@@ -99,6 +99,7 @@ def list_json(
     for entry in images.entries(slice(None)):
         paths.append(os.path.join(image_root, entry["file_name"]))
         check_inside(image_root, paths[-1], image_json)
+    warn_of_repeated(image_json, paths)
     if out := left_out(paths):
         images = images.without(out)
         paths = [path for position, path in enumerate(paths) if position not in out]
