@@ -133,7 +133,7 @@ def warn_of_repeated(where: str, paths: list[str]) -> None:
     if repeated := [path for path, count in Counter(paths).items() if count > 1]:
         logger.warning(
             f"{where}: {len(repeated)} files are listed more than once, the first is "
-            f"{short_path(repeated[0])}: each entry counts as an image of its own, with its own boxes"
+            f"{short_path(repeated[0])}: each entry counts as an image with boxes of its own"
         )
 
 
