@@ -275,9 +275,12 @@ def draw_preview(coco: dict, image_root: str) -> Image.Image:
 def _draw_image(path: str, annotations: list[dict], style: dict) -> Image.Image:
     image = read_image(path, "RGB", math.inf)  # as large as was allowed when it was labelled
     scale = (TILE - 8) / max(image.shape[:2])
-    boxes = [annotation["bbox"] for annotation in annotations]
-    visualizer = Visualizer(image, scale=scale).overlay_instances(
-        boxes=BoxMode.convert(np.array(boxes), BoxMode.XYWH_ABS, BoxMode.XYXY_ABS),
+    shrink = min(scale, 1)  # first, as matplotlib takes a minute for a large image
+    size = [max(1, round(shrink * side)) for side in image.shape[1::-1]]
+    image = np.asarray(Image.fromarray(image).resize(size))
+    boxes = shrink * np.array([annotation["bbox"] for annotation in annotations])
+    visualizer = Visualizer(image, scale=scale / shrink).overlay_instances(
+        boxes=BoxMode.convert(boxes, BoxMode.XYWH_ABS, BoxMode.XYXY_ABS),
         labels=[
             f"{style[annotation['category_id']][0]} {annotation['score']:.2f}"
             for annotation in annotations
