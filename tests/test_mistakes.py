@@ -59,6 +59,9 @@ MISTAKES = {
         "train_net --config-file {wrong}/broken.yaml", "broken.yaml", "line 1"),
     "Detectron2's LazyConfig": (
         "train_net --config-file {wrong}/lazy.py OUTPUT_DIR {out}", "lazy.py", "a yaml is wanted"),
+    "folder given as the config file": (
+        "train_net --config-file {toy}/labeled OUTPUT_DIR {out}", "labeled: it is a folder",
+        "a yaml is wanted"),
     "config that holds no keys": (
         "train_net --config-file {wrong}/empty.yaml OUTPUT_DIR {out}", "empty.yaml",
         "holds no keys", "a yaml is wanted"),

@@ -158,6 +158,8 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
     where = f"config {config_file}"
     try:
         if config_file:
+            if os.path.isdir(config_file):
+                raise UserError(f"it is a folder, {WANTED}")
             if not PathManager.isfile(config_file):
                 raise FileNotFoundError(errno.ENOENT, "", config_file)
             if str(config_file).endswith(".py"):
