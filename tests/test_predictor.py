@@ -152,4 +152,6 @@ def test_wrong_images(run, tmp_path):
     for wrong in (None, image / 255, image[..., 0], image[:0], np.zeros((9, 9, 4), np.uint8)):
         with pytest.raises(UserError, match="an image must be"):
             predict(wrong)
+    with pytest.raises(UserError, match="nothing is left of 1 x 4000 pixels"):
+        predict(np.zeros((1, 4000, 3), np.uint8))
     assert predict(image).image_size == (20, 30)

@@ -10,7 +10,7 @@ from detectron2.config import configurable
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
 
-from .images import ImageError, read_record
+from .images import ImageError, check_resizable, read_record
 
 
 @contextmanager
@@ -85,9 +85,7 @@ class ImageMapper(DatasetMapper):
         image, truncated = read_record(sample, self.image_format, self.max_pixels)
         if truncated:
             sample["truncated"] = True
-        shorter, longer = sorted(image.shape[:2])
-        if longer >= 2 * shorter * self.max_side:
-            raise ImageError(f"nothing is left of {shorter} x {longer} pixels at {self.max_side}")
+        check_resizable(image, self.max_side)
         aug_input = T.AugInput(image)
         transforms = self.augmentations(aug_input)
         image = aug_input.image

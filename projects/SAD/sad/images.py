@@ -111,6 +111,18 @@ def read_size(path: str, max_pixels: float = MAX_PIXELS) -> tuple[int, int]:
         return image.size[::-1] if turned else image.size
 
 
+def check_resizable(image: np.ndarray, max_side: int) -> None:
+    """
+    Args:
+        max_side: pixels that the longer side is resized to at most.
+    Raises:
+        ImageError: the image is so thin that resizing leaves nothing of it.
+    """
+    shorter, longer = sorted(image.shape[:2])
+    if longer >= 2 * shorter * max_side:
+        raise ImageError(f"nothing is left of {shorter} x {longer} pixels at {max_side}")
+
+
 def allowed_unreadable(share: float, num_images: int) -> float:
     """How many different images of a set may be unreadable before a command stops.
 

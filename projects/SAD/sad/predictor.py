@@ -11,7 +11,7 @@ from PIL import Image
 
 from .config import get_sad_cfg
 from .errors import UserError
-from .images import ImageError, read_image
+from .images import ImageError, check_resizable, read_image
 from .teacher import load_retinanet
 
 
@@ -53,7 +53,12 @@ class Predictor:
         Raises:
             UserError: naming the file that cannot be read, or saying what is no image.
         """
-        seen = T.AugInput(self._read(image))
+        pixels = self._read(image)
+        try:
+            check_resizable(pixels, self.cfg.INPUT.MAX_SIZE_TEST)
+        except ImageError as error:
+            raise UserError(f"the image cannot be resized: {error}") from error
+        seen = T.AugInput(pixels)
         height, width = seen.image.shape[:2]
         self.augmentations(seen)
         pixels = torch.as_tensor(np.ascontiguousarray(seen.image.transpose(2, 0, 1)))
