@@ -445,6 +445,8 @@ LIVES = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for
 @pytest.mark.parametrize("name", LIVES)
 def test_life(monkeypatch, laboratory, name, tmp_path):
     """Label, train one step, resume for another, evaluate."""
+    # Advice that takes seconds, and has tests of its own.
+    monkeypatch.setattr("sad.trainer.check_anchors", lambda *_: None)
     cfg, output = config(name), tmp_path / "run"
     kind, student = re.match(r"([^_]+)_(.+?)_\d{3}", name).groups()
     opts = ["OUTPUT_DIR", output, *SMALL, "SOLVER.IMS_PER_BATCH", 2]

@@ -279,6 +279,16 @@ def test_boxes_that_may_be_in_percent_are_warned_of(tmp_path, log, whole, boxes,
     assert any("percent" in message for message in log) == warns
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_annotations_that_are_there_twice_are_said(tmp_path, whole, log):
+    annotations = [annotation(10, 3, [x, 1, 9, 9], id=x) for x in range(20)]
+    for name, more in (("once", []), ("twice", annotations[:7])):
+        coco = {"images": IMAGES, "categories": CATEGORIES, "annotations": annotations + more}
+        assert len(read_all(write(tmp_path / f"{name}.json", coco), whole)[1]) == 20 + len(more)
+    (line,) = log
+    assert "twice.json: 7 of 27 annotations repeat" in line
+
+
 def test_widths_and_heights_that_are_exchanged(tmp_path):
     images = [{**IMAGES[0], "width": 80, "height": 400}]
     annotations = [annotation(10, 3, [x, 10, 20, 20]) for x in range(0, 380, 10)]

@@ -183,6 +183,7 @@ class CocoJson:
         shapes = Shapes()
         found, self.unusable = Counter(), Counter()
         self.found = found
+        seen, doubled = set(), 0
         with self._sentences():
             for item in self._items("annotations"):
                 found["annotations"] += 1
@@ -201,6 +202,8 @@ class CocoJson:
                     self.unusable[image_id] += 1
                     continue
                 found["crowds" if crowd else "boxes"] += 1
+                doubled += (label_hash := hash((image_id, category, *box))) in seen
+                seen.add(label_hash)
                 x, y, width, height = box
                 area = item.get("area")
                 label = {
@@ -215,6 +218,11 @@ class CocoJson:
                     label["score"] = item["score"]
                 yield label
         self._listed = next(iter(sizes), None)
+        if doubled:  # COCO has a few; each counts, as a box that nothing finds in an evaluation
+            logger.warning(
+                f"{self.where}: {doubled} of {found['annotations']} annotations repeat the image, "
+                "class and box of another"
+            )
         if limits:
             shapes.check(self.where, limits)
 
