@@ -177,9 +177,9 @@ class CocoJson:
         Raises:
             UserError: an annotation is not in COCO's format, or too many are no boxes in pixels.
         """
+        listed = {category["id"] for category in self.categories}
         if not self.has_annotations:
             return
-        listed = {category["id"] for category in self.categories}
         shapes = Shapes()
         found, self.unusable = Counter(), Counter()
         self.found = found
