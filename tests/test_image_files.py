@@ -75,9 +75,9 @@ def test_what_is_absent_is_found_by_listing(tmp_path, monkeypatch):
     touch(tmp_path, *(f"{folder}/{n}.png" for folder in "ab" for n in range(50)))
     names = [f"{folder}/{n}.png" for folder in "abc" for n in range(51)]
     listed, asked = [], []
-    listdir, exists = os.listdir, os.path.exists
-    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or listdir(path))
-    monkeypatch.setattr(os.path, "exists", lambda path: asked.append(path) or exists(path))
+    scandir, isfile = os.scandir, os.path.isfile
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
+    monkeypatch.setattr(os.path, "isfile", lambda path: asked.append(path) or isfile(path))
     missing = absent(str(tmp_path / name) for name in names)
     assert [names[i] for i in missing] == ["a/50.png", "b/50.png", *names[102:]]
     # No question for a file that is there: they take minutes on a network.
@@ -87,7 +87,7 @@ def test_what_is_absent_is_found_by_listing(tmp_path, monkeypatch):
 def test_a_name_that_the_file_system_knows_by_another_is_there(tmp_path, monkeypatch):
     """Capitals on macOS and Windows."""
     touch(tmp_path, "A.png")
-    monkeypatch.setattr(os.path, "exists", lambda path: path.lower().endswith("a.png"))
+    monkeypatch.setattr(os.path, "isfile", lambda path: path.lower().endswith("a.png"))
     assert absent([str(tmp_path / "a.png"), str(tmp_path / "b.png")]) == [1]
 
 
@@ -170,3 +170,9 @@ def test_sizes_that_the_annotations_have_the_wrong_way_round(images):
         check(turned)
     with pytest.raises(UserError, match="30 x 20 pixels are more than DATALOADER.MAX_IMAGE_PIXELS"):
         check_images("cells", None, images, 599)
+
+
+@pytest.mark.parametrize("name", [".", "deeper", "deeper/.."])
+def test_a_folder_is_no_image(tmp_path, name):
+    (tmp_path / "deeper").mkdir()
+    assert absent([str(tmp_path / name), os.path.join(tmp_path, name)]) == [0, 1]

@@ -89,7 +89,7 @@ def absent(paths: Iterable[str]) -> list[int]:
         if folder not in names:
             names[folder] = _names(folder)
         # A file system may take several names for one.
-        if name not in names[folder] and not os.path.exists(path):
+        if name not in names[folder] and not os.path.isfile(path):
             missing.append(position)
     return missing
 
@@ -167,8 +167,10 @@ def check_every_image(name: str, images: list[dict], max_pixels: float) -> None:
 
 
 def _names(folder: str) -> set[str]:
+    """Of what is no folder; links are taken for files."""
     try:
-        return set(os.listdir(folder or "."))
+        with os.scandir(folder or ".") as found:
+            return {entry.name for entry in found if not entry.is_dir(follow_symlinks=False)}
     except OSError:
         return set()
 
