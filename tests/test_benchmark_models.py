@@ -32,6 +32,7 @@ def test_a_network_beside_itself(monkeypatch):
     assert all(value > 0 for value in rows["student"].values())
 
 
+@pytest.mark.slow
 def test_compiled_gives_the_same():
     model, _ = models.build("configs/digits/student.yaml", "cpu")
     pixels = torch.randn(1, 3, 64, 64)

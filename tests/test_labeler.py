@@ -322,6 +322,7 @@ def test_images_that_are_labelled_are_not_labelled_again(scene, tmp_path, image_
     assert prepare(**{**scene, **labelled}).left_out == 0
 
 
+@pytest.mark.slow
 def test_unreadable_images_of_all_processes_count_together(scene, tmp_path):
     for number in range(6):
         (tmp_path / "images" / f"{number}.png").write_bytes(b"no image")
@@ -443,7 +444,7 @@ def test_weights_of_another_model_are_named(scene):
         run_labelling(scene, opts=opts)
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_more_processes_write_the_same_file_as_one(scene, workers):
     """Through the command line, with the sets registered by the config and one unreadable image."""
     sets = (

@@ -216,7 +216,7 @@ def test_worker_that_waits_in_vain(job):
     assert "error: worker 0 of 2: RuntimeError: " in err and "Timed out" in err
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_workers_that_never_start(job, rank):
     codes, _, err = job(environments=[slurm_tasks()[rank]], seconds=2)
     assert codes == [2]

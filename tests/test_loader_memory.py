@@ -43,6 +43,7 @@ def check(found: list[dict], data: Path) -> None:
     assert max(memory["peak"] for memory in [found[1]["GB"], *found[1]["GB of readers"]]) < 1
 
 
+@pytest.mark.slow
 def test_what_the_script_measures(tmp_path):
     found = start(tmp_path, "--labeled", "300", "--unlabeled", "300")
     check(found, tmp_path)
