@@ -19,15 +19,15 @@ from pathlib import Path
 import sad_command  # noqa: F401
 
 # First of all: where Detectron2 is missing, this says how to get it.
-from sad.errors import exit_on_user_error
+from sad.utils.errors import exit_on_user_error
 
 # isort: split
 import torch
 
-from sad.arguments import between
-from sad.benchmarks.timing import Options
-from sad.files import atomic_write, make_folder
-from sad.report import machine
+from sad.report.report import machine
+from sad.study.benchmarks.timing import Options
+from sad.utils.arguments import between
+from sad.utils.files import atomic_write, make_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = ("losses", "step", "data", "labeling", "evaluation", "models")

@@ -24,11 +24,11 @@ import argparse
 import sad_command  # noqa: F401
 
 # First of all: where Detectron2 is missing, this says how to get it.
-from sad.errors import exit_on_user_error
+from sad.utils.errors import exit_on_user_error
 
 # isort: split
-from sad.initial_weights import convert_torchvision_file, slice_file
-from sad.weights_file import write_safetensors
+from sad.checkpoint.safe_load import write_safetensors
+from sad.export.initial_weights import convert_torchvision_file, slice_file
 
 
 def parse_args() -> argparse.Namespace:

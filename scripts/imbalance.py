@@ -18,20 +18,20 @@ from pathlib import Path
 import sad_command  # noqa: F401
 
 # First of all: where Detectron2 is missing, this says how to get it.
-from sad.errors import UserError, exit_on_user_error
+from sad.utils.errors import UserError, exit_on_user_error
 
 # isort: split
 import torch
 from detectron2.modeling import build_model
 
-from sad import table_pictures, tables
-from sad.config import get_sad_cfg
-from sad.datasets import data_path, register_from_config
-from sad.experiments import Experiment, Lab, add_lab_arguments, make_lab_folders
-from sad.files import atomic_write
-from sad.loader import build_mixed_loader
-from sad.losses import foreground_count
-from sad.teacher import build_teacher
+from sad.config.load import get_sad_cfg
+from sad.data.datasets import data_path, register_from_config
+from sad.data.loader import build_mixed_loader
+from sad.losses.distillation import foreground_count
+from sad.modeling.teacher import build_teacher
+from sad.study import table_pictures, tables
+from sad.study.experiments import Experiment, Lab, add_lab_arguments, make_lab_folders
+from sad.utils.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[1]
 EASY = 0.01  # the prior that RetinaNet's class scores start from

@@ -15,8 +15,9 @@ A run that was interrupted goes on where it stopped when the same command is giv
 number of processes, threshold or labelled set may be given. Less than a shard of each process is
 lost: a batch of a short list, about 1,000 images of a million.
 
-torchrun and SLURM's srun may start the processes instead of --num-gpus, see `sad.launch`. The hard
-targets are the same for any number of processes (bit for bit on CPUs, at one thread each).
+torchrun and SLURM's srun may start the processes instead of --num-gpus, see
+`sad.engine.launch`. The hard targets are the same for any number of processes (bit for bit on CPUs,
+at one thread each).
 """
 
 import argparse
@@ -25,20 +26,20 @@ from datetime import timedelta
 import sad_command  # noqa: F401
 
 # First of all: where Detectron2 is missing, this says how to get it.
-from sad.errors import UserError, exit_on_user_error
+from sad.utils.errors import UserError, exit_on_user_error
 
 # isort: split
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from sad.arguments import between
-from sad.config import get_sad_cfg
-from sad.config_checks import check_config
-from sad.datasets import nearest_set, register_from_config
-from sad.label_job import LabelingJob, prepare
-from sad.labeler import label_images
-from sad.launch import start
+from sad.config.load import get_sad_cfg
+from sad.data.datasets import nearest_set, register_from_config
+from sad.engine.launch import start
+from sad.preflight.values import check_config
+from sad.pseudo_labels.job import LabelingJob, prepare
+from sad.pseudo_labels.runner import label_images
+from sad.utils.arguments import between
 
 
 def parse_args() -> argparse.Namespace:

@@ -12,9 +12,9 @@ import shlex
 import sys
 
 import sad_command  # noqa: F401
-from sad.arguments import between
-from sad.errors import UserError, exit_on_user_error
-from sad.report import table, write_report
+from sad.report.report import table, write_report
+from sad.utils.arguments import between
+from sad.utils.errors import UserError, exit_on_user_error
 
 
 def parse_args() -> argparse.Namespace:

@@ -23,20 +23,20 @@ from pathlib import Path
 import sad_command  # noqa: F401
 
 # First of all: where Detectron2 is missing, this says how to get it.
-from sad.errors import UserError, exit_on_user_error
+from sad.utils.errors import UserError, exit_on_user_error
 
 # isort: split
 import numpy as np
 import torch
 from detectron2.data import DatasetCatalog
 
-from sad import table_pictures, tables
-from sad.arguments import between
-from sad.datasets import BUILTIN, data_path, register_from_config
-from sad.experiments import Experiment, Lab, add_lab_arguments, make_lab_folders
-from sad.files import atomic_write
-from sad.report import Run, machine, measure
-from sad.teacher import load_retinanet
+from sad.data.datasets import BUILTIN, data_path, register_from_config
+from sad.modeling.teacher import load_retinanet
+from sad.report.report import Run, machine, measure
+from sad.study import table_pictures, tables
+from sad.study.experiments import Experiment, Lab, add_lab_arguments, make_lab_folders
+from sad.utils.arguments import between
+from sad.utils.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,4 +1,4 @@
-"""A command of many workers, for the tests of `sad.launch`: adds up ranks, or comes to grief."""
+"""A command of many workers, for `sad.engine.launch`'s tests: adds up ranks, or comes to grief."""
 
 import argparse
 import json
@@ -12,9 +12,9 @@ from datetime import timedelta
 import torch
 from detectron2.utils import comm
 
-from sad import launch
-from sad.errors import RESUME_EXIT_CODE, UserError, exit_on_user_error
-from sad.resume import preemption
+from sad.engine import launch
+from sad.utils.errors import RESUME_EXIT_CODE, UserError, exit_on_user_error
+from sad.utils.preemption import preemption
 
 
 def main(args):

@@ -24,10 +24,10 @@ from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from detectron2.utils import comm
 from PIL import Image
 
-from sad import launch
-from sad.config import get_sad_cfg
-from sad.datasets import register_from_config
-from sad.loader import build_mixed_loader
+from sad.config.load import get_sad_cfg
+from sad.data.datasets import register_from_config
+from sad.data.loader import build_mixed_loader
+from sad.engine import launch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = str(REPOSITORY / "configs/COCO/SAD_R50_600_from_R101.yaml")

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 from types import SimpleNamespace
 
-from sad import launch
-from sad.errors import exit_on_user_error
-from sad.files import lock_folder
+from sad.engine import launch
+from sad.utils.errors import exit_on_user_error
+from sad.utils.files import lock_folder
 
 
 def free_port() -> str:
@@ -50,7 +50,7 @@ def slurm_tasks(count: int = 2) -> list[dict[str, str]]:
 
 
 def run_job(main, arguments: list, environments: list[dict], seconds: float = 60) -> list[int]:
-    """`sad.launch.start(main, ...)` in a process for each of the arguments; their exit codes."""
+    """`start(main, ...)` of `sad.engine.launch` for each of the arguments; their exit codes."""
 
     @exit_on_user_error
     def process(args, environment):

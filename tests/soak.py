@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 import toy as toy_problem
-from sad.label_job import prepare
-from sad.labeler import label_shards, plan_shards
-from sad.teacher import load_retinanet
-from sad.trainer import SADTrainer
+from sad.engine.trainer import SADTrainer
+from sad.modeling.teacher import load_retinanet
+from sad.pseudo_labels.job import prepare
+from sad.pseudo_labels.runner import label_shards, plan_shards
 
 # Of the line fitted through the last three quarters, from its start to its end. Detectron2 keeps
 # every value it logs, about 2 kB an iteration; files that samples are handed over in come and go.

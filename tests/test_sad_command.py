@@ -27,7 +27,7 @@ def test_commands_begin_without_a_warning(command):
 
 def test_a_program_that_imports_sad_keeps_its_warnings_and_signals():
     done = run("-c", "import signal, warnings; before = list(warnings.filters)\n"
-               "import sad.trainer, sad.labeler\n"
+               "import sad.engine.trainer, sad.pseudo_labels.runner\n"
                "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
                "warnings.warn('`torch.jit.script` is deprecated', FutureWarning)")  # fmt: skip
     assert done.returncode == 0

@@ -16,9 +16,9 @@ import torch
 from detectron2.modeling import build_model
 from PIL import Image
 
-from sad.config import get_sad_cfg
-from sad.config_checks import check_config
-from sad.datasets import register_from_config
+from sad.config.load import get_sad_cfg
+from sad.data.datasets import register_from_config
+from sad.preflight.values import check_config
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TRAIN_NET = REPOSITORY / "projects" / "SAD" / "train_net.py"

@@ -32,4 +32,4 @@ if "torch" not in sys.modules:
     # Detectron2 and fvcore script two functions when they are imported.
     warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _leave)  # until `sad.errors.exit_on_user_error`
+        signal.signal(signal.SIGINT, _leave)  # until `sad.utils.errors.exit_on_user_error`

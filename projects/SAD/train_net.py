@@ -3,7 +3,7 @@
 
 python projects/SAD/train_net.py --config-file configs/digits/SAD.yaml --num-gpus 1 [KEY VALUE ...]
 
-torchrun and SLURM's srun may start the processes instead, see `sad.launch`.
+torchrun and SLURM's srun may start the processes instead, see `sad.engine.launch`.
 """
 
 import logging
@@ -18,7 +18,7 @@ import sad_command
 os.environ.setdefault("PYTORCH_JIT", "1" if sad_command.sees_gpu() else "0")
 
 # First of all: where Detectron2 is missing, this says how to get it.
-from sad.errors import UserError, exit_on_user_error
+from sad.utils.errors import UserError, exit_on_user_error
 
 # isort: split
 import torch
@@ -27,18 +27,19 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from sad import launch
-from sad.arguments import between
-from sad.checkpoint import SADCheckpointer
-from sad.classes import check_same_classes, class_order
-from sad.config import distills, get_sad_cfg
-from sad.config_checks import check_config
-from sad.datasets import ClassOrder, known_order, register_from_config
-from sad.files import lock_folder, make_folder
-from sad.preflight import check_evaluation, check_training
-from sad.resume import preemption
-from sad.teacher import build_teacher
-from sad.trainer import SADTrainer
+from sad.checkpoint.checkpointer import SADCheckpointer
+from sad.config.defaults import distills
+from sad.config.load import get_sad_cfg
+from sad.data.classes import check_same_classes, class_order
+from sad.data.datasets import ClassOrder, known_order, register_from_config
+from sad.engine import launch
+from sad.engine.trainer import SADTrainer
+from sad.modeling.teacher import build_teacher
+from sad.preflight.run import check_evaluation, check_training
+from sad.preflight.values import check_config
+from sad.utils.arguments import between
+from sad.utils.files import lock_folder, make_folder
+from sad.utils.preemption import preemption
 
 logger = logging.getLogger("sad.train_net")
 

@@ -13,7 +13,8 @@ if find_spec("detectron2") is None:
         "'git+https://github.com/facebookresearch/detectron2.git'`."
     )
 
-from . import datasets, sad_retinanet, students  # noqa: F401
-from .predictor import Predictor
+from .data import datasets  # noqa: F401
+from .modeling import backbones, sad_retinanet  # noqa: F401
+from .predict.predictor import Predictor
 
 __all__ = ["Predictor"]

@@ -1,0 +1,149 @@
+"""Every config key of this project, with the paper's symbol or equation above it."""
+
+import functools
+
+from detectron2.config import CfgNode as CN
+from detectron2.config import get_cfg
+
+MAX_PIXELS = 178_956_970  # beyond it Pillow itself speaks of a decompression bomb
+
+
+def add_sad_config(cfg: CN) -> None:
+    """Add this project's keys, with the paper's values as defaults, to a Detectron2 config."""
+    # Images that the teacher has annotated (scripts/label_unlabeled.py), or that have no
+    # annotations at all when SAD.TARGETS.UNLABELED is ("soft",). The paper's un-120.
+    cfg.DATASETS.UNLABELED = ()
+    # Data sets in COCO's format by name: {JSON: file, IMAGES: folder}. Relative paths start at
+    # $DETECTRON2_DATASETS (default ./datasets).
+    cfg.DATASETS.REGISTER = CN(new_allowed=True)
+
+    # A COCO json stops the command where more than this share of its boxes leave their image by
+    # more than 2 pixels, or are under a pixel: these are no x, y, width, height in pixels.
+    cfg.DATASETS.MAX_BOXES_OUTSIDE = 0.1
+    cfg.DATASETS.MAX_BOXES_UNDER_A_PIXEL = 0.5
+
+    # Train on this share of the labelled images, drawn by the seed; with one seed, a smaller share
+    # is part of a larger one.
+    cfg.DATASETS.LABELED_SHARE = 1.0
+    cfg.DATASETS.LABELED_SHARE_SEED = 0
+
+    # Micro-batches whose gradients are summed before a step. SOLVER.IMS_PER_BATCH stays the images
+    # of one step: a forward sees IMS_PER_BATCH / workers / ACCUMULATION_STEPS.
+    cfg.SOLVER.ACCUMULATION_STEPS = 1
+    # What the sums of the losses are divided by: "local", counted on each worker in each forward
+    # (as Detectron2 does), or "global", over all workers and micro-batches of a step, so that the
+    # step does not depend on how the batch is split. The focal loss's mean begins at 100 for each
+    # forward of the step (workers x micro-batches) with both. "global" needs SADRetinaNet.
+    cfg.SOLVER.LOSS_NORMALIZERS = "local"
+    # Learning rate drops by SOLVER.GAMMA at these shares of MAX_ITER (section 4: 70 % and 90 %;
+    # the released yaml: 2/3 and 8/9), or at the iterations STEPS, which take the place of the
+    # default shares. Giving both is refused; where both are () the rate never drops.
+    cfg.SOLVER.LR_DROPS = (0.7, 0.9)
+    cfg.SOLVER.STEPS = ()
+    # Clip the gradient norm of the whole model at this value; 0 switches it off. Detectron2's
+    # SOLVER.CLIP_GRADIENTS clips each parameter by itself.
+    cfg.SOLVER.CLIP_FULL_MODEL_NORM = 0.0
+    # Checkpoints that are kept beside model_final and model_best, the newest ones; 0 keeps all.
+    cfg.SOLVER.CHECKPOINTS_TO_KEEP = 0
+    # Numbers the student computes in when SOLVER.AMP.ENABLED: bfloat16 or float16.
+    cfg.SOLVER.AMP.PRECISION = "bfloat16"
+    # Training stops when more different images could not be read than this share of the set (while
+    # fewer have been seen, of those); 5 are always allowed, except with 0.
+    cfg.DATALOADER.MAX_UNREADABLE = 0.01
+    # Images of more pixels count as unreadable: a small file may ask for all memory. The default is
+    # Pillow's own limit.
+    cfg.DATALOADER.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+    # Keep images and weights in the order of torch.channels_last, in which convolutions are faster
+    # and class logits need no transposing. False is torch's own order.
+    cfg.MODEL.CHANNELS_LAST = True
+
+    # Widths and depths that Detectron2's builders refuse; read by build_small_resnet_fpn_backbone.
+    cfg.MODEL.SMALL_RESNET = CN()
+    # Residual blocks of each stage, res2 first.
+    cfg.MODEL.SMALL_RESNET.BLOCKS = (2, 2, 2, 2)
+    # P6 and P7 on top of the FPN, as RetinaNet has on large images.
+    cfg.MODEL.SMALL_RESNET.P6_P7 = False
+
+    # ResNet-50-up: the FPN builder that build_upsampled_backbone puts its deconvolutions on.
+    cfg.MODEL.UPSAMPLED = CN()
+    cfg.MODEL.UPSAMPLED.BACKBONE = "build_retinanet_resnet_fpn_backbone"
+
+    cfg.SAD = CN()
+    cfg.SAD.TEACHER = CN()
+    # The yaml the teacher was trained with, and its weights.
+    cfg.SAD.TEACHER.CONFIG_FILE = ""
+    cfg.SAD.TEACHER.WEIGHTS = ""
+    # Its classes in the order of its logits, where its weights do not name them (older ones, the
+    # model zoo's): their names, or one COCO json whose categories they are, by rising id.
+    cfg.SAD.TEACHER.CLASS_NAMES = ()
+    # Numbers the teacher computes in: float32, bfloat16 or float16 (autocast). In the yaml that
+    # labelling is given, those that labelling computes in.
+    cfg.SAD.TEACHER.PRECISION = "float32"
+    # Size of the teacher's image over the student's; 2.0 with build_upsampled_backbone.
+    cfg.SAD.TEACHER.INPUT_SCALE = 1.0
+
+    cfg.SAD.DISTILL = CN()
+    # The soft-target loss: "adl" (Eq. 7), "kl" (Eq. 2), "fdl" (Eq. 4), "l2" (of the logits),
+    # "feature_l2" (mean squared difference of the FPN maps, without a normaliser); "none" switches
+    # distillation off.
+    cfg.SAD.DISTILL.LOSS = "adl"
+    # gamma and beta of Eq. 6. The authors' code's beta is 1 - BETA; it left it at 0, so BETA 1.0.
+    cfg.SAD.DISTILL.GAMMA = 2.0
+    cfg.SAD.DISTILL.BETA = 1.5
+    # What the weight of Eq. 6 modulates: "kl" (Eq. 7) or "cross_entropy" (the authors' code, with
+    # ALPHA balancing its two halves).
+    cfg.SAD.DISTILL.FORM = "kl"
+    cfg.SAD.DISTILL.ALPHA = 0.5
+    # Factor of the distillation loss in Eq. 8, and the iterations over which it rises from 0. The
+    # paper names neither; 0.5 is what ALPHA makes of the loss in the authors' code.
+    cfg.SAD.DISTILL.WEIGHT = 0.5
+    cfg.SAD.DISTILL.WARMUP_ITERS = 0
+    # The sum over anchors and classes is divided by "teacher_power" (sum of q^1.8, the authors'
+    # adaptive normaliser), "foreground" (number of foreground anchors) or "elements" (how many
+    # terms there are: their mean).
+    cfg.SAD.DISTILL.NORMALIZER = "teacher_power"
+    cfg.SAD.DISTILL.NORMALIZER_POWER = 1.8
+
+    # Focal and distillation loss and their gradient in one pass over the logits
+    # (losses/fused.py); False computes them as written in losses/distillation.py, at several times
+    # the memory and time.
+    cfg.SAD.DISTILL.ONE_PASS = True
+    # Let torch.compile make one kernel of the one pass: faster again after some seconds of
+    # compiling, and needs a C++ compiler or, on a GPU, Triton. Nothing else is compiled.
+    cfg.SAD.DISTILL.COMPILE = False
+
+    cfg.SAD.TARGETS = CN()
+    # Table 3's columns. "hard": ground truth (GT) on labelled images, the teacher's boxes (HT) on
+    # the others, into the focal and box losses. "soft": the teacher's logits (ST).
+    cfg.SAD.TARGETS.LABELED = ("hard", "soft")
+    cfg.SAD.TARGETS.UNLABELED = ("hard", "soft")
+
+    cfg.SAD.LOADER = CN()
+    # How labelled and unlabelled images share the iterations: "alternate" (authors' code: a batch
+    # of labelled images, then one from all images, and so on), "union" (all images shuffled
+    # together) or "ratio" (every RATIO[0] labelled images are followed by RATIO[1] unlabelled).
+    cfg.SAD.LOADER.MIX = "alternate"
+    cfg.SAD.LOADER.RATIO = (1, 1)
+
+
+@functools.cache
+def defaults() -> dict:
+    """Every key's default: {"SAD.DISTILL.LOSS": "adl"}."""
+    cfg = get_cfg()
+    add_sad_config(cfg)
+    return dict(flat(cfg))
+
+
+def distills(cfg) -> bool:
+    """Whether the config asks for a teacher."""
+    return cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet" and cfg.SAD.DISTILL.LOSS != "none"
+
+
+def flat(node, prefix=""):
+    """(dotted key, value) of every leaf of a config."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

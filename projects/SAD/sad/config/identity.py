@@ -1,0 +1,112 @@
+"""What makes two runs the same experiment."""
+
+import logging
+import re
+
+from detectron2.data import MetadataCatalog
+from detectron2.utils import comm
+
+from ..utils.errors import UserError
+from ..utils.files import sha256
+from .defaults import distills, flat
+from .load import get_sad_cfg
+
+logger = logging.getLogger(__name__)
+
+# What training does not depend on: where files lie, and what a run does besides.
+NOT_SETTINGS = (
+    *("OUTPUT_DIR", "SAD.TEACHER.WEIGHTS", "SAD.TEACHER.CONFIG_FILE", "DATASETS.REGISTER"),
+    *("MODEL.DEVICE", "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINT", "TEST.EVAL_PERIOD"),
+)
+
+
+def settings(cfg) -> dict:
+    """The value of every key that training may depend on: {"SOLVER.BASE_LR": 0.2}."""
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in flat(cfg)
+        if not key.startswith(NOT_SETTINGS)
+    }
+
+
+def training_settings(cfg) -> dict:
+    """Those of `settings` that have not their default."""
+    default = settings(get_sad_cfg())
+    return {key: value for key, value in settings(cfg).items() if default.get(key) != value}
+
+
+def describe_run(cfg) -> dict:
+    """All that tells one experiment from another: {key or what it is: value}."""
+    described = {**_settings(cfg), NUMBER_OF_WORKERS: comm.get_world_size()}
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED):
+        if json_file := MetadataCatalog.get(name).get("json_file"):
+            described[f"the sha256 of {name}'s annotations"] = sha256(json_file)
+    if distills(cfg):
+        teacher = cfg.SAD.TEACHER
+        described["the sha256 of SAD.TEACHER.WEIGHTS"] = sha256(teacher.WEIGHTS)
+        for key, value in _settings(get_sad_cfg(teacher.CONFIG_FILE)).items():
+            if key.startswith(("MODEL.", "INPUT.FORMAT")) and key != "MODEL.WEIGHTS":
+                described[OF_TEACHER + key] = value
+    return described
+
+
+# Detectron2 has them for other models, and for its own data loader.
+OF_OTHER_MODELS = (
+    *("MODEL.RPN", "MODEL.PROPOSAL_GENERATOR", "MODEL.ROI_", "MODEL.SEM_SEG_HEAD"),
+    *("MODEL.PANOPTIC_FPN", "DATASETS.PROPOSAL_FILES", "DATASETS.PRECOMPUTED_PROPOSAL"),
+    *("INPUT.MASK_FORMAT", "DATALOADER.SAMPLER_TRAIN", "DATALOADER.REPEAT_THRESHOLD", "GLOBAL."),
+)
+
+
+def _settings(cfg) -> dict:
+    return {k: value for k, value in settings(cfg).items() if not k.startswith(OF_OTHER_MODELS)}
+
+
+NUMBER_OF_WORKERS = "number of workers"
+OF_TEACHER = "the teacher's "
+MAY_CHANGE = (
+    # A run may be made longer, and go on elsewhere.
+    *("SOLVER.MAX_ITER", "SOLVER.STEPS", "MODEL.WEIGHTS"),
+    *("SOLVER.ACCUMULATION_STEPS", "SOLVER.REFERENCE_WORLD_SIZE", NUMBER_OF_WORKERS),
+    *("SAD.DISTILL.ONE_PASS", "SAD.DISTILL.COMPILE", "MODEL.CHANNELS_LAST", "CUDNN_BENCHMARK"),
+    # What a run that stops advises, and where it stops.
+    *("SOLVER.BASE_LR", "SOLVER.WARMUP_ITERS", "SOLVER.CLIP_FULL_MODEL_NORM"),
+    *("DATALOADER.MAX_UNREADABLE", "DATALOADER.MAX_IMAGE_PIXELS", "DATASETS.MAX_BOXES"),
+    # What is only looked at.
+    *("VIS_PERIOD", "SAD.TEACHER.CLASS_NAMES"),
+)
+
+
+def may_change(key: str) -> bool:
+    """Whether a run may go on with another value of a key of `describe_run`.
+
+    It may where the weights do not depend on the value, or where the user is told to change it:
+    `MAY_CHANGE`, and every key that has TEST in its name, except that TEST.PRECISE_BN counts the
+    checkpoint's batch-norm statistics.
+    """
+    key = key.removeprefix(OF_TEACHER)
+    measures = "TEST" in re.split(r"[._]", key) and not key.startswith("TEST.PRECISE_BN")
+    return measures or key.startswith(MAY_CHANGE)
+
+
+def check_same_run(before: dict, now: dict) -> None:
+    """Refuse to go on with another experiment; warn of what may change with care.
+
+    Args:
+        before, now: see `describe_run`.
+    Raises:
+        UserError: naming what differs, and both values.
+    """
+    changes = {
+        key: (before.get(key, "nothing"), now.get(key, "nothing"))
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+    }
+    for key in filter(may_change, list(changes)):
+        logger.warning("Going on with another %s: %s before, %s now", key, *changes.pop(key))
+    if changes:
+        named = "; ".join(f"{key} {old} before, {new} now" for key, (old, new) in changes.items())
+        raise UserError(
+            f"--resume goes on with the same experiment, and this one differs: {named} (to start "
+            "a new one from its weights, give them as MODEL.WEIGHTS and another OUTPUT_DIR)"
+        )

@@ -1,0 +1,153 @@
+"""How a yaml and KEY VALUE pairs become a config, and in what words they are refused."""
+
+import contextlib
+import errno
+import logging
+import math
+import os
+import re
+import textwrap
+
+from detectron2.config import CfgNode as CN
+from detectron2.config import get_cfg
+from detectron2.utils.file_io import PathManager
+from yaml.constructor import ConstructorError
+
+from ..losses.distillation import DISTILLATION_LOSSES, options_of
+from ..utils.errors import UserError, did_you_mean
+from .defaults import add_sad_config, defaults, flat
+
+logger = logging.getLogger(__name__)
+
+
+WANTED = "and a yaml is wanted: KEY: VALUE pairs, such as those in configs/"
+
+
+def get_sad_cfg(config_file: str = "", opts=()) -> CN:
+    """Detectron2's defaults + this project's keys + a yaml + KEY VALUE pairs, not frozen.
+
+    A pair may leave a key of the yaml without a say, as SAD.DISTILL.LOSS kl does with GAMMA: such
+    a key goes back to its default, with a warning. Without such a pair `check_config` refuses it.
+
+    Raises:
+        UserError: the yaml is missing, unsafe or malformed, or a key or value does not fit.
+    """
+    cfg = get_cfg()
+    add_sad_config(cfg)
+    opts = list(opts)
+    given = set(opts[::2])
+    where = f"config {config_file}"
+    try:
+        if config_file:
+            if os.path.isdir(config_file):
+                raise UserError(f"it is a folder, {WANTED}")
+            if not PathManager.isfile(config_file):
+                raise FileNotFoundError(errno.ENOENT, "", config_file)
+            if str(config_file).endswith(".py"):
+                raise UserError(f"it is Python (Detectron2's LazyConfig), {WANTED}")
+            cfg.merge_from_file(config_file, allow_unsafe=False)
+            given.update(key for key, _ in flat(CN.load_yaml_with_base(config_file)))
+        idle_in_yaml = idle_keys(cfg)
+        where = "the options after the config file"
+        _check_pairs(opts)
+        cfg.merge_from_list(opts)
+    except ConstructorError as error:
+        raise UserError(f"{where}: {_tag_refused(error)}") from error
+    except RecursionError as error:
+        raise UserError(
+            f"{where}: its _BASE_ leads back to itself, or its values are nested too deeply"
+        ) from error
+    except Exception as error:  # yacs, yaml and Detectron2 raise anything
+        raise UserError(f"{where}: {_explain(error, cfg)}") from error
+    if "SOLVER.STEPS" in given and "SOLVER.LR_DROPS" not in given:
+        # Steps that are given take the default's place, also where this is dumped and read again.
+        cfg.SOLVER.LR_DROPS = ()
+    for key, beside in idle_keys(cfg).items():
+        if key not in idle_in_yaml and key not in opts[::2]:
+            logger.warning(f"{key} of {config_file} is left out: it has no say beside {beside}")
+            cfg.merge_from_list([key, defaults()[key]])
+    return cfg
+
+
+def idle_keys(cfg) -> dict[str, str]:
+    """Keys that are set but not read, and why: {"SAD.DISTILL.GAMMA": "SAD.DISTILL.LOSS kl"}.
+
+    SAD.DISTILL.LOSS none makes none of them idle: it switches off what may be switched on again.
+    """
+    distill, loss = cfg.SAD.DISTILL, cfg.SAD.DISTILL.LOSS
+    if cfg.MODEL.META_ARCHITECTURE != "SADRetinaNet":
+        return {}
+    idle = {}
+    if cfg.SAD.LOADER.MIX != "ratio":
+        idle["SAD.LOADER.RATIO"] = f"SAD.LOADER.MIX {cfg.SAD.LOADER.MIX}"
+    if loss in DISTILLATION_LOSSES or loss == "feature_l2":
+        if distill.FORM == "kl":
+            idle["SAD.DISTILL.ALPHA"] = "SAD.DISTILL.FORM kl"
+        if distill.NORMALIZER != "teacher_power":
+            idle["SAD.DISTILL.NORMALIZER_POWER"] = f"SAD.DISTILL.NORMALIZER {distill.NORMALIZER}"
+        if not distill.ONE_PASS:
+            idle["SAD.DISTILL.COMPILE"] = "SAD.DISTILL.ONE_PASS False"
+        unread = {"GAMMA", "BETA", "FORM", "ALPHA"}
+        if loss == "feature_l2":
+            unread |= {"NORMALIZER", "NORMALIZER_POWER", "COMPILE"}
+        else:
+            unread -= {option.upper() for option in options_of(loss)}
+        idle |= {f"SAD.DISTILL.{key}": f"SAD.DISTILL.LOSS {loss}" for key in sorted(unread)}
+    values = dict(flat(cfg))
+    return {key: beside for key, beside in idle.items() if values[key] != defaults()[key]}
+
+
+def _tag_refused(error: ConstructorError) -> str:
+    reason = " ".join(str(error).split())
+    if "python/" not in reason:
+        return reason
+    return (
+        f"{reason}; such tags run Python and are refused, so write the value out "
+        "(configs/Base-RetinaNet.yaml is the equivalent of Detectron2's)"
+    )
+
+
+def _check_pairs(opts: list) -> None:
+    flags = [key for key in opts if str(key).startswith("--")]
+    if flags:
+        raise UserError(f"{flags[0]} stands among the KEY VALUE pairs, put it before them")
+    if len(opts) % 2:
+        raise UserError(f"{opts[-1]} has no value, they must be KEY VALUE pairs")
+
+
+EXAMPLES = {
+    "float": "a number with a decimal point",
+    "int": "a whole number",
+    "str": "a text",
+    "bool": "True or False",
+    "tuple": "a list such as [a, b] in a yaml or \"('a','b')\" in the shell",
+}
+EXAMPLES["list"] = EXAMPLES["tuple"]
+
+
+def _explain(error: Exception, cfg: CN) -> str:
+    """What yacs, yaml or the file system complain of, in words that say what to do."""
+    if isinstance(error, FileNotFoundError) and error.filename:
+        folder, name = os.path.split(error.filename)
+        near = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+        return f"{error.filename} does not exist{did_you_mean(name, near)}"
+    text = " ".join(str(error).split())
+    if re.search(r"has no attribute 'items'|is not iterable", text):
+        return f"it (or its _BASE_) holds no keys, {WANTED}"
+    if unknown := re.search(r"Non-existent (?:config )?key: ([^\s'\"]+)", text):
+        keys = dict(flat(cfg))
+        sections = {key.rpartition(".")[0] for key in keys}
+        nearest = did_you_mean(unknown[1].upper(), [*keys, *sections])
+        return f"{unknown[1]} is no key{nearest or ', docs/config.md has all of them'}"
+    if mismatch := re.search(
+        r"Type mismatch \(<class '(.+)'> vs\. <class '(.+)'>\) with values \(.* vs\. (.*)\) "
+        r"for config key: (\S+)",
+        text,
+    ):
+        expected, given, value, key = mismatch.groups()
+        wanted = EXAMPLES.get(expected, "a section of keys")
+        with contextlib.suppress(ValueError, OverflowError):
+            if expected == "float" and math.isfinite(float(value)):
+                wanted += f": {float(value)}"
+        return f"{key} is {value} ({given.rpartition('.')[2]}), it must be {wanted}"
+    return textwrap.shorten(text, 250)

@@ -1,0 +1,1 @@
+"""From a COCO json to batches of labelled and unlabelled images."""

@@ -1,0 +1,1 @@
+"""A detection data set of handwritten digits, made here."""

@@ -1,0 +1,334 @@
+"""One worker or many: started here (Detectron2's launch), by torchrun, or by SLURM's srun."""
+
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from datetime import timedelta
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import torch
+import torch.distributed as dist
+from detectron2.engine import launch
+from detectron2.engine.launch import DEFAULT_TIMEOUT
+from detectron2.utils import comm
+from torch.multiprocessing import (
+    ProcessExitedException,
+    ProcessRaisedException,
+    _prctl_pr_set_pdeathsig,
+)
+
+from ..utils.errors import (
+    EXIT_CODE,
+    INTERRUPT_EXIT_CODE,
+    INTERRUPTED,
+    RESUME_EXIT_CODE,
+    UserError,
+    announce_stop,
+    heed_interrupt,
+    reason,
+)
+from ..utils.preemption import preemption
+
+# What a launcher takes at most to notice that a worker has failed, and to stop the others.
+GRACE_SECONDS = 3
+
+
+class Placement(NamedTuple):
+    """Where a launcher has put this process."""
+
+    launcher: str
+    rank: int
+    world_size: int
+    local_rank: int  # among the workers of this machine
+    local_size: int  # workers of each machine
+    address: str  # of rank 0's machine
+    port: str
+
+
+def start(main, args, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
+    """Run `main(args)` in every worker of the job.
+
+    Under torchrun and srun this process is one of the workers. Otherwise it is their parent
+    (Detectron2's launch), or runs `main` itself where there is but one.
+
+    A worker that fails ends the job. It names its rank and error on stderr, or its parent does
+    where it was killed; its launcher stops the others, or they fail at the closed connection.
+
+    Args:
+        main: a function of a module's top level.
+        args: num_gpus, num_machines, machine_rank and dist_url, as Detectron2 names them, and
+            whatever else `main` reads.
+        timeout: how long a worker waits for the others before it fails.
+    Raises:
+        UserError: the arguments contradict each other or the launcher; the workers do not meet.
+    """
+    for flag, value in (("gpus", args.num_gpus), ("machines", args.num_machines)):
+        if value < 1:
+            raise UserError(f"--num-{flag} is {value}, it must be at least 1, also without GPUs")
+    placement = find_placement(os.environ)
+    if placement:
+        if args.num_gpus > 1 or args.num_machines > 1:
+            raise UserError(
+                f"{placement.launcher} has started {placement.world_size} workers, so leave out "
+                f"--num-gpus {args.num_gpus} --num-machines {args.num_machines}; where they shall "
+                f"start the workers, run the command outside of {placement.launcher}, or as its "
+                "only task"
+            )
+        _join(placement, timeout)
+        _work(main, args)
+    elif args.num_gpus * args.num_machines > 1:
+        _launch(main, args, timeout)
+    else:
+        main(args)
+
+
+def find_placement(env) -> Placement | None:
+    """What torchrun or srun says in the environment; None where this process is the only one.
+
+    Raises:
+        UserError: a variable is missing, or the machines have unequal numbers of workers.
+    """
+    if all(name in env for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")):  # of every torch launcher
+        placement = Placement(
+            "torchrun",
+            *(_number(env, name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")),
+            _number(env, "LOCAL_WORLD_SIZE"),
+            *(_first(env, name) for name in ("MASTER_ADDR", "MASTER_PORT")),
+        )
+    elif "SLURM_PROCID" in env and _slurm_tasks(env) > 1:
+        placement = _slurm_placement(env)
+    else:
+        return None
+    _, rank, world_size, local_rank, local_size, *_ = placement
+    if world_size % local_size or rank % local_size != local_rank:
+        raise UserError(
+            f"{placement.launcher} has made worker {rank} of {world_size} the {local_rank}. of "
+            f"{local_size} on its machine, counted from 0: every machine needs as many workers, "
+            "with ranks in a row"
+        )
+    return placement
+
+
+def _slurm_tasks(env) -> int:
+    # Only srun names a step. SLURM_NTASKS alone is the job's number, which also stands in the one
+    # shell of an sbatch script or salloc.
+    return _number(env, "SLURM_STEP_NUM_TASKS") if env.get("SLURM_STEP_NUM_TASKS") else 1
+
+
+def _slurm_placement(env) -> Placement:
+    world_size = _slurm_tasks(env)
+    per_machine = _first(
+        env,
+        *("SLURM_STEP_TASKS_PER_NODE", "SLURM_NTASKS_PER_NODE"),
+        default=str(world_size),
+    )
+    equal = re.fullmatch(r"(\d+)(\(x\d+\))?", per_machine)  # "2(x3)": 2 on each of 3
+    if not equal:
+        raise UserError(
+            f"SLURM spreads its tasks as {per_machine}: every machine needs as many "
+            "(--ntasks-per-node)"
+        )
+    local_size = int(equal[1])
+    if "MASTER_ADDR" in env:
+        address = env["MASTER_ADDR"]
+    elif local_size == world_size:
+        address = "127.0.0.1"
+    else:
+        address = _first_host(
+            _first(env, "SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST")
+        )
+    # Steps that run side by side need ports of their own, below those that systems hand out.
+    step = sum(int(env.get(name, 0)) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    return Placement(
+        "SLURM",
+        _number(env, "SLURM_PROCID"),
+        world_size,
+        _number(env, "SLURM_LOCALID"),
+        local_size,
+        address,
+        _first(env, "MASTER_PORT", default=str(10000 + step % 20000)),
+    )
+
+
+def _first_host(nodes: str) -> str:
+    """The first of SLURM's list of machines, which may be short: `node[01-04]`."""
+    if not re.search(r"[\[,]", nodes):
+        return nodes
+    try:
+        command = ["scontrol", "show", "hostnames", nodes]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError) as error:
+        raise UserError(
+            f"`{' '.join(command)}` gives no machine ({error}): set MASTER_ADDR to the first one's "
+            "name"
+        ) from error
+
+
+def _first(env, *names: str, default: str | None = None) -> str:
+    value = next((env[name] for name in names if env.get(name)), default)
+    if value is None:
+        raise UserError(f"the environment variable {names[0]} is not set, which the launcher needs")
+    return value
+
+
+def _number(env, name: str) -> int:
+    value = _first(env, name)
+    if not value.isdecimal():
+        raise UserError(f"the environment variable {name} is {value!r}, it must be a number")
+    return int(value)
+
+
+def _join(placement: Placement, timeout: timedelta) -> None:
+    """Enter the process group, as Detectron2's launch lets its workers do."""
+    launcher, rank, world_size, local_rank, local_size, address, port = placement
+    if re.search(r"[\s/]", address) or not (port.isdecimal() and 0 < int(port) < 2**16):
+        raise UserError(
+            f"MASTER_ADDR and MASTER_PORT, where the workers of {launcher} meet, are {address!r} "
+            f"and {port!r}: they must be a host's name and a port"
+        )
+    os.environ.update(MASTER_ADDR=address, MASTER_PORT=port)
+    if gpus := torch.cuda.device_count():
+        if 1 < gpus < local_size:
+            raise UserError(f"{launcher} has started {local_size} workers for {gpus} GPUs")
+        torch.cuda.set_device(local_rank % gpus)  # srun may show each worker its own GPU alone
+    if rank == 0:
+        print(f"Waiting for {world_size} workers of {launcher} at {address}:{port}", flush=True)
+    try:
+        dist.init_process_group(
+            "nccl" if gpus else "gloo", rank=rank, world_size=world_size, timeout=timeout
+        )
+    except (RuntimeError, ValueError) as error:  # gloo's own are no DistErrors
+        raise UserError(
+            f"worker {rank} did not meet the other {world_size - 1} at {address}:{port}: has "
+            f"{launcher} started all of them, and is the port free? ({reason(error)})"
+        ) from error
+    comm.create_local_process_group(local_size)
+    comm.synchronize()
+
+
+def _launch(main, args, timeout: timedelta) -> None:
+    """Detectron2's launch, after checks of what would end in a hang or an assertion there."""
+    if torch.cuda.is_available() and args.num_gpus > torch.cuda.device_count():
+        raise UserError(f"--num-gpus is {args.num_gpus}, there are {torch.cuda.device_count()}")
+    if not 0 <= args.machine_rank < args.num_machines:
+        raise UserError(
+            f"--machine-rank is {args.machine_rank}, it must be below --num-machines "
+            f"{args.num_machines}"
+        )
+    if args.num_machines > 1 and args.dist_url == "auto":
+        raise UserError(
+            f"--num-machines {args.num_machines} needs --dist-url tcp://HOST:PORT, a free port of "
+            "the machine of --machine-rank 0"
+        )
+    if args.dist_url != "auto" and not _can_meet_at(args.dist_url):
+        raise UserError(f"--dist-url is {args.dist_url}, it must be tcp://HOST:PORT or auto")
+    signal.signal(signal.SIGTERM, _pass_on)
+    heed_interrupt(_pass_on)
+    try:
+        launch(
+            _launched,
+            args.num_gpus,
+            num_machines=args.num_machines,
+            machine_rank=args.machine_rank,
+            dist_url=args.dist_url,
+            args=(main, args),
+            timeout=timeout,
+        )
+    except (ProcessExitedException, ProcessRaisedException) as error:
+        exit_code = getattr(error, "exit_code", None)
+        if exit_code in (EXIT_CODE, RESUME_EXIT_CODE):
+            sys.exit(exit_code)  # the worker has said its sentence
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            raise KeyboardInterrupt from error  # which was passed on
+        if exit_code is None:  # nothing is raised in `_launched`, but before, where they meet
+            cause = str(error).strip().splitlines()[-1]
+            raise UserError(
+                f"the workers did not meet at {args.dist_url}: is the port free, and the host the "
+                f"machine of --machine-rank 0? ({cause[:200]})"
+            ) from error
+        rank = args.machine_rank * args.num_gpus + error.error_index
+        sys.exit(f"error: worker {rank} of {args.num_gpus * args.num_machines}: {error}")
+
+
+def _can_meet_at(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("file", "env") or bool(
+            parts.scheme == "tcp" and parts.hostname and parts.port
+        )
+    except ValueError:  # a port that is no number, or too high
+        return False
+
+
+def _pass_on(number, _) -> None:
+    """To the workers, which may write a checkpoint before they end."""
+    workers = multiprocessing.active_children()
+    if not workers:
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(RESUME_EXIT_CODE)
+    if number == signal.SIGINT:
+        signal.signal(number, signal.SIG_DFL)  # the next one ends this process, and so the workers
+        announce_stop()
+    for worker in workers:
+        worker.terminate()
+
+
+def _launched(main, args) -> None:
+    """`_work` in a process that `_launch` has started, and which lives no longer than that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's, which the parent passes on
+    _prctl_pr_set_pdeathsig(signal.SIGKILL)
+    if multiprocessing.parent_process().is_alive():
+        _work(main, args)
+
+
+def _work(main, args) -> None:
+    """The life of one worker of many; it does not return.
+
+    It leaves past the interpreter's clean-up, which now and then aborts in gloo's threads (SIGABRT)
+    after the work is done.
+    """
+    rank, exit_code = comm.get_rank(), 1
+    try:
+        main(args)
+        dist.destroy_process_group()
+        exit_code = 0
+    except BaseException as error:
+        # Rank 0 finds most mistakes too, and a lost connection is the end of another worker: the
+        # launcher stops this one while it waits, so that what it reports is said once.
+        if _lost_a_worker(error) or (isinstance(error, UserError) and rank > 0):
+            time.sleep(GRACE_SECONDS)
+        if _lost_a_worker(error) and preemption.asked:
+            exit_code = RESUME_EXIT_CODE  # all were asked to end, and another one has
+        else:
+            exit_code = _report(error, rank)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+
+
+def _lost_a_worker(error: BaseException) -> bool:
+    # gloo's errors are RuntimeErrors that begin with the path of a source file.
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
+
+
+def _report(error: BaseException, rank: int) -> int:
+    """Say on stderr what ended this worker; returns its exit code."""
+    if isinstance(error, UserError):
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_CODE
+    if isinstance(error, KeyboardInterrupt):
+        if rank == 0:
+            print(INTERRUPTED, file=sys.stderr)
+        return INTERRUPT_EXIT_CODE
+    if isinstance(error, SystemExit) and not isinstance(error.code, str):
+        return error.code or 0
+    traceback.print_exception(error)
+    description = f"{type(error).__name__}: {error}"
+    print(f"error: worker {rank} of {comm.get_world_size()}: {description}", file=sys.stderr)
+    return 1

@@ -1,0 +1,1 @@
+"""Teacher, student, and what one learns from the other."""

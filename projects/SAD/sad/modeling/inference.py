@@ -1,0 +1,78 @@
+"""Detections of a frozen RetinaNet, those of a whole batch in few steps.
+
+Detectron2 takes the scores of all logits, and finds the best of each level of each image by itself:
+where the network is fast (on a GPU, in bfloat16, or on small images) that takes as long as the
+network. Here only what reaches the score threshold becomes a score, level by level for all images.
+"""
+
+import torch
+from detectron2.layers import batched_nms
+from detectron2.modeling.postprocessing import detector_postprocess
+from detectron2.structures import Boxes, Instances
+from torch import Tensor
+
+from .teacher import PRECISIONS
+
+
+@torch.inference_mode()
+def detect(model, batch: list[dict], precision: str = "float32") -> list[Instances]:
+    """What `model(batch)` gives, in the same order.
+
+    Args:
+        model: a Detectron2 RetinaNet in eval mode.
+        batch: dicts with image, height and width, as of DatasetMapper.
+        precision: of the network, see `sad.modeling.teacher.PRECISIONS`; scores and boxes
+            are float32.
+    Returns:
+        of each image, in pixels of its height and width; N boxes with pred_boxes, scores and
+        pred_classes.
+    """
+    images = model.preprocess_image(batch)
+    dtype = PRECISIONS[precision]
+    with torch.autocast(model.device.type, dtype=dtype, enabled=dtype != torch.float32):
+        features = model.backbone(images.tensor)
+        features = [features[name] for name in model.head_in_features]
+        predictions = model._transpose_dense_predictions(
+            model.head(features), [model.num_classes, 4]
+        )
+    levels = zip(model.anchor_generator(features), *predictions, strict=True)
+    found = zip(*[_candidates(model, *level) for level in levels], strict=True)
+    image, *columns = map(torch.cat, found)
+    order = image.sort(stable=True).indices
+    counts = image.bincount(minlength=len(batch)).tolist()
+    columns = [column[order].split(counts) for column in columns]
+    results = []
+    for item, size, boxes, scores, classes in zip(batch, images.image_sizes, *columns, strict=True):
+        keep = batched_nms(boxes, scores, classes, model.test_nms_thresh)
+        keep = keep[: model.max_detections_per_image]
+        instances = Instances(
+            size, pred_boxes=Boxes(boxes[keep]), scores=scores[keep], pred_classes=classes[keep]
+        )
+        results.append(detector_postprocess(instances, item["height"], item["width"]))
+    return results
+
+
+def _candidates(model, anchors: Boxes, logits: Tensor, deltas: Tensor) -> tuple[Tensor, ...]:
+    """What reaches the score threshold in a level, the best `test_topk_candidates` of each image.
+
+    Args:
+        anchors, logits, deltas: R anchors, (N, R, K) and (N, R, 4) of N images and K classes.
+    Returns:
+        (C,) image, (C, 4) box, (C,) score and (C,) class, by image and falling score.
+    """
+    limit = torch.logit(torch.tensor(model.test_score_thresh)).item()
+    image, anchor, classes = (logits >= limit).nonzero(as_tuple=True)  # in the logits' precision
+    scores = logits[image, anchor, classes].float().sigmoid()
+    above = scores > model.test_score_thresh
+    image, anchor, classes, scores = (x[above] for x in (image, anchor, classes, scores))
+    order = scores.sort(descending=True, stable=True).indices
+    order = order[image[order].sort(stable=True).indices]
+    image = image[order]
+    rank = torch.arange(len(image), device=image.device) - torch.searchsorted(image, image)
+    best = rank < model.test_topk_candidates
+    image, order = image[best], order[best]
+    anchor = anchor[order]
+    boxes = model.box2box_transform.apply_deltas(
+        deltas[image, anchor].float(), anchors.tensor[anchor]
+    )
+    return image, boxes, scores[order], classes[order]

@@ -1,0 +1,1 @@
+"""A trained detector on images of one's own."""

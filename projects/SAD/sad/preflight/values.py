@@ -1,0 +1,303 @@
+"""Values that would only fail, or silently mislead, once training has begun: one line per key."""
+
+import logging
+import math
+import re
+from collections.abc import Callable
+from numbers import Real
+from typing import Any, NamedTuple
+
+import torch
+from detectron2.modeling import BACKBONE_REGISTRY
+
+from ..config.defaults import defaults, flat
+from ..config.load import idle_keys
+from ..losses.distillation import DISTILLATION_LOSSES, FORMS
+from ..utils.errors import UserError, did_you_mean
+
+logger = logging.getLogger(__name__)
+
+
+class Rule(NamedTuple):
+    holds: Callable[[Any], bool]
+    must_be: str
+    names: tuple[str, ...] = ()  # what the nearest one is suggested of
+
+
+def at_least(limit: float) -> Rule:
+    return Rule(lambda x: x >= limit, f"at least {limit}")
+
+
+def above(limit: float) -> Rule:
+    return Rule(lambda x: x > limit, f"above {limit}")
+
+
+def within(least: float, most: float) -> Rule:
+    return Rule(lambda x: least <= x <= most, f"from {least} to {most}")
+
+
+def one_of(*names: str) -> Rule:
+    return Rule(lambda x: x in names, f"one of {', '.join(names)}", names)
+
+
+def each(rule: Rule, least: int = 1) -> Rule:
+    """A list of at least so many values, the rule holds for each of them."""
+    length = "a list" if least else "an empty list, or one"
+    return Rule(
+        lambda x: len(x) >= least and all(rule.holds(value) for value in x),
+        f"{length} of values, each {rule.must_be}",
+        rule.names,
+    )
+
+
+text = Rule(lambda x: isinstance(x, str), "a text")
+count = Rule(lambda x: type(x) is int and x > 0, "a whole number above 0")
+number = Rule(lambda x: isinstance(x, Real), "a number")
+positive = Rule(lambda x: isinstance(x, Real) and x > 0, "a number above 0")
+share = Rule(lambda x: 0 < x <= 1, "above 0 and at most 1")
+
+RULES = {
+    "MODEL.META_ARCHITECTURE": one_of("RetinaNet", "SADRetinaNet"),
+    "MODEL.MASK_ON": Rule(lambda x: not x, "False, as a RetinaNet learns boxes alone"),
+    "MODEL.KEYPOINT_ON": Rule(lambda x: not x, "False, as a RetinaNet learns boxes alone"),
+    "MODEL.PIXEL_MEAN": each(number),
+    "MODEL.PIXEL_STD": each(positive),
+    "MODEL.SMALL_RESNET.BLOCKS": each(count),
+    "MODEL.ANCHOR_GENERATOR.SIZES": each(each(positive)),
+    "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": each(each(positive)),
+    "MODEL.RETINANET.NUM_CLASSES": at_least(1),
+    "MODEL.RETINANET.NUM_CONVS": at_least(0),
+    "MODEL.RETINANET.PRIOR_PROB": Rule(lambda x: 0 < x < 1, "between 0 and 1"),
+    "MODEL.RETINANET.FOCAL_LOSS_GAMMA": at_least(0),
+    "MODEL.RETINANET.SCORE_THRESH_TEST": within(0, 1),
+    "MODEL.RETINANET.NMS_THRESH_TEST": within(0, 1),
+    "MODEL.RETINANET.TOPK_CANDIDATES_TEST": at_least(1),
+    "MODEL.RETINANET.BBOX_REG_LOSS_TYPE": one_of("smooth_l1", "giou", "diou", "ciou"),
+    "INPUT.FORMAT": one_of("BGR", "RGB", "L", "YUV-BT.601"),
+    "INPUT.RANDOM_FLIP": one_of("horizontal", "vertical", "none"),
+    "INPUT.MIN_SIZE_TRAIN_SAMPLING": one_of("choice", "range"),
+    "INPUT.MIN_SIZE_TRAIN": each(count),
+    "INPUT.MAX_SIZE_TRAIN": at_least(1),
+    "INPUT.MIN_SIZE_TEST": at_least(0),
+    "INPUT.MAX_SIZE_TEST": at_least(1),
+    "DATASETS.TRAIN": each(text, least=0),
+    "DATASETS.UNLABELED": each(text, least=0),
+    "DATASETS.TEST": each(text, least=0),
+    "DATASETS.MAX_BOXES_OUTSIDE": within(0, 1),
+    "DATASETS.MAX_BOXES_UNDER_A_PIXEL": within(0, 1),
+    "DATASETS.LABELED_SHARE": share,
+    "DATASETS.LABELED_SHARE_SEED": at_least(0),
+    "DATALOADER.NUM_WORKERS": at_least(0),
+    "DATALOADER.MAX_UNREADABLE": within(0, 1),
+    "DATALOADER.MAX_IMAGE_PIXELS": at_least(1),
+    "SOLVER.BASE_LR": at_least(0),
+    "SOLVER.MAX_ITER": at_least(0),
+    "SOLVER.IMS_PER_BATCH": at_least(1),
+    "SOLVER.ACCUMULATION_STEPS": at_least(1),
+    "SOLVER.REFERENCE_WORLD_SIZE": at_least(0),
+    "SOLVER.LOSS_NORMALIZERS": one_of("local", "global"),
+    "SOLVER.LR_SCHEDULER_NAME": one_of(
+        "WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR"
+    ),
+    "SOLVER.LR_DROPS": Rule(
+        lambda x: all(0 < y < 1 for y in x) and list(x) == sorted(set(x)),
+        "rising shares of MAX_ITER, between 0 and 1",
+    ),
+    "SOLVER.STEPS": Rule(
+        lambda x: all(type(y) is int and y > 0 for y in x) and list(x) == sorted(set(x)),
+        "rising iterations, above 0",
+    ),
+    "SOLVER.GAMMA": above(0),
+    "SOLVER.MOMENTUM": Rule(lambda x: 0 <= x < 1, "at least 0 and below 1"),
+    "SOLVER.WEIGHT_DECAY": at_least(0),
+    "SOLVER.WARMUP_ITERS": at_least(0),
+    "SOLVER.WARMUP_FACTOR": within(0, 1),
+    "SOLVER.WARMUP_METHOD": one_of("linear", "constant"),
+    "SOLVER.CHECKPOINT_PERIOD": at_least(1),
+    "SOLVER.CHECKPOINTS_TO_KEEP": at_least(0),
+    "SOLVER.CLIP_FULL_MODEL_NORM": at_least(0),
+    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": one_of("value", "norm"),
+    "SOLVER.AMP.PRECISION": one_of("bfloat16", "float16"),
+    "TEST.EVAL_PERIOD": at_least(0),
+    "TEST.DETECTIONS_PER_IMAGE": at_least(1),
+    # numpy's and torch's seeds; one is added for each worker.
+    "SEED": Rule(lambda x: x < 2**31, "below 2147483648; -1 is another one each time"),
+    "SAD.TEACHER.CLASS_NAMES": each(text, least=0),
+    "SAD.TEACHER.PRECISION": one_of("float32", "bfloat16", "float16"),
+    "SAD.TEACHER.INPUT_SCALE": above(0),
+    "SAD.DISTILL.LOSS": one_of("none", "feature_l2", *DISTILLATION_LOSSES),
+    "SAD.DISTILL.FORM": one_of(*FORMS),
+    "SAD.DISTILL.NORMALIZER": one_of("teacher_power", "foreground", "elements"),
+    "SAD.DISTILL.NORMALIZER_POWER": above(0),
+    "SAD.DISTILL.GAMMA": at_least(0),
+    "SAD.DISTILL.BETA": at_least(0),
+    "SAD.DISTILL.ALPHA": within(0, 1),
+    "SAD.DISTILL.WEIGHT": at_least(0),
+    "SAD.DISTILL.WARMUP_ITERS": at_least(0),
+    "SAD.TARGETS.LABELED": each(one_of("hard", "soft"), least=0),
+    "SAD.TARGETS.UNLABELED": each(one_of("hard", "soft"), least=0),
+    "SAD.LOADER.MIX": one_of("alternate", "union", "ratio"),
+    "SAD.LOADER.RATIO": Rule(
+        lambda x: len(x) == 2 and all(type(y) is int and y > 0 for y in x),
+        "two counts of images, each above 0",
+    ),
+}
+
+
+def check_config(cfg) -> None:
+    """Check all that the values of a config say by themselves.
+
+    Raises:
+        UserError: naming the key, its value and what is allowed.
+    """
+    values = dict(flat(cfg))
+    _check_filled_in(values)
+    for key, rule in RULES.items():
+        _check_rule(key, values[key], rule)
+    _check_network(cfg)
+    _check_device(cfg.MODEL.DEVICE)
+    _check_student(cfg)
+
+
+def _check_filled_in(values: dict) -> None:
+    """yacs lets None stand for anything, and yaml knows .nan and .inf."""
+    for key, value in values.items():
+        default = defaults().get(key)
+        if value is None and default is not None:
+            raise UserError(f"{key} is empty, it must have a value such as {default!r}")
+        # The largest of the gradient's values is a norm, too.
+        endless = key != "SOLVER.CLIP_GRADIENTS.NORM_TYPE"
+        if any(math.isnan(x) or (endless and math.isinf(x)) for x in _floats(value)):
+            raise UserError(f"{key} is {value}, it must be finite")
+
+
+def _floats(value):
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _floats(item)
+    elif isinstance(value, float):
+        yield value
+
+
+def _check_rule(key: str, value, rule: Rule) -> None:
+    try:
+        holds = rule.holds(value)
+    except TypeError:  # a list's items may be of any type
+        holds = False
+    if not holds:
+        wrong = [x for x in (value if isinstance(value, (list, tuple)) else [value])
+                 if isinstance(x, str) and x not in rule.names]  # fmt: skip
+        nearest = did_you_mean(wrong[0], rule.names) if wrong else ""
+        raise UserError(f"{key} is {value!r}, it must be {rule.must_be}{nearest}")
+
+
+def _check_network(cfg) -> None:
+    backbones = [name for name, _ in BACKBONE_REGISTRY]
+    if cfg.MODEL.BACKBONE.NAME not in backbones:
+        nearest = did_you_mean(cfg.MODEL.BACKBONE.NAME, backbones)
+        raise UserError(
+            f"MODEL.BACKBONE.NAME is {cfg.MODEL.BACKBONE.NAME!r}, it must be a registered backbone"
+            f"{nearest or ', such as build_retinanet_resnet_fpn_backbone'}"
+        )
+    channels = 1 if cfg.INPUT.FORMAT == "L" else 3
+    for key in ("PIXEL_MEAN", "PIXEL_STD"):
+        if len(cfg.MODEL[key]) != channels:
+            raise UserError(
+                f"MODEL.{key} is {cfg.MODEL[key]}, it must be of length {channels}, the channels "
+                f"of INPUT.FORMAT {cfg.INPUT.FORMAT}"
+            )
+    levels = len(cfg.MODEL.RETINANET.IN_FEATURES)
+    for key in ("SIZES", "ASPECT_RATIOS"):
+        given = len(cfg.MODEL.ANCHOR_GENERATOR[key])
+        if given not in (1, levels):
+            raise UserError(
+                f"MODEL.ANCHOR_GENERATOR.{key} is of length {given}, it must be 1 or {levels}, the "
+                "levels of MODEL.RETINANET.IN_FEATURES"
+            )
+
+
+def _check_device(device: str) -> None:
+    """`cuda`, the default, is the GPU where there is one and else the CPU."""
+    match = re.fullmatch(r"cpu|cuda(?::(\d+))?", device)
+    if not match:
+        raise UserError(f"MODEL.DEVICE is {device!r}, it must be cpu, cuda or, say, cuda:0")
+    gpus = torch.cuda.device_count()
+    if match[1] and int(match[1]) >= gpus:
+        raise UserError(
+            f"MODEL.DEVICE is {device}, but there are {gpus} GPUs: give "
+            f"{'cuda:0' if gpus else 'cpu'}, or leave it out"
+        )
+
+
+def _check_student(cfg) -> None:
+    if cfg.DATASETS.UNLABELED and cfg.MODEL.META_ARCHITECTURE != "SADRetinaNet":
+        raise UserError(
+            f"DATASETS.UNLABELED is {cfg.DATASETS.UNLABELED}, which needs "
+            "MODEL.META_ARCHITECTURE SADRetinaNet"
+        )
+    if cfg.SOLVER.LOSS_NORMALIZERS == "global" and cfg.MODEL.META_ARCHITECTURE != "SADRetinaNet":
+        raise UserError(
+            "SOLVER.LOSS_NORMALIZERS global needs MODEL.META_ARCHITECTURE SADRetinaNet, with "
+            "SAD.DISTILL.LOSS none for a student alone"
+        )
+    if cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet":
+        _check_targets(cfg)
+        for key, beside in idle_keys(cfg).items():
+            raise UserError(
+                f"{key} is {dict(flat(cfg))[key]}, but has no say beside {beside}: leave one of "
+                f"them out, or give {key} its default {defaults()[key]}"
+            )
+    else:
+        _warn_of_no_teacher(cfg)
+
+
+def _check_targets(cfg) -> None:
+    """That every image that is used has something to learn from, and the teacher to teach."""
+    loss, sad = cfg.SAD.DISTILL.LOSS, cfg.SAD
+    used = {"SAD.TARGETS.LABELED": sad.TARGETS.LABELED}
+    if cfg.DATASETS.UNLABELED:
+        used["SAD.TARGETS.UNLABELED"] = sad.TARGETS.UNLABELED
+    for key, targets in used.items():
+        if not targets or (loss == "none" and "hard" not in targets):
+            raise UserError(
+                f"{key} is {targets}, of which nothing is learnt with SAD.DISTILL.LOSS {loss}: add "
+                "'hard', or leave the images out of DATASETS"
+            )
+    if loss == "none":
+        return
+    if not any("soft" in targets for targets in used.values()):
+        raise UserError(
+            f"SAD.DISTILL.LOSS {loss} learns from soft targets, but {' and '.join(used)} ask for "
+            "none: add 'soft', or switch distillation off with SAD.DISTILL.LOSS none"
+        )
+    if sad.DISTILL.WEIGHT == 0:
+        raise UserError(
+            "SAD.DISTILL.WEIGHT is 0, so the teacher works for nothing: switch distillation off "
+            "with SAD.DISTILL.LOSS none"
+        )
+    if any("hard" not in targets for targets in used.values()):
+        if loss == "fdl":
+            raise UserError(
+                "SAD.DISTILL.LOSS fdl weights by hard targets, but SAD.TARGETS has images with "
+                "soft targets alone: use another loss"
+            )
+        if sad.DISTILL.NORMALIZER == "foreground":
+            raise UserError(
+                "SAD.DISTILL.NORMALIZER foreground counts hard targets, but SAD.TARGETS has images "
+                "with soft targets alone: use teacher_power"
+            )
+
+
+def _warn_of_no_teacher(cfg) -> None:
+    """A yaml of SAD may serve for the plain student; its teacher may be forgotten, too."""
+    read = ("SAD.TEACHER.PRECISION", "SAD.TEACHER.CLASS_NAMES")  # by labelling
+    idle = [
+        key
+        for key, value in flat(cfg)
+        if key.startswith("SAD.") and value != defaults()[key] and key not in read
+    ]
+    if idle:
+        logger.warning(
+            f"MODEL.META_ARCHITECTURE RetinaNet trains without a teacher: {', '.join(idle)} "
+            "have no say in it; SADRetinaNet would read them"
+        )

@@ -1,0 +1,1 @@
+"""The teacher's boxes on unlabelled images, as a COCO json."""

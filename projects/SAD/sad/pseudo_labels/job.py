@@ -1,0 +1,217 @@
+"""What is to be labelled, read and checked before any inference."""
+
+import logging
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..config.load import get_sad_cfg
+from ..data.coco_json import CocoJson, Limits, count_instances, in_order
+from ..data.images import allowed_unreadable
+from ..data.leaks import labeled_and_tested, left_out
+from ..data.subset import choose_share
+from ..modeling.teacher import load_retinanet
+from ..utils.errors import UserError
+from ..utils.files import make_folder, remove_folder, sha256
+from .image_table import ImageTable, list_folder, list_json
+from .resume import open_folder, record_job
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class LabelingJob:
+    """All that a process needs to know. `prepare` makes it and checks it before any inference.
+
+    Small, however long the list of images is: that lies in `shards`, the folder beside `output`
+    that the processes also leave their detections in.
+    """
+
+    config_file: str
+    weights: str
+    weights_sha256: str
+    opts: list[str]
+    class_names: list[str]  # of the teacher, in the order of its logits
+    image_root: str
+    images: ImageTable
+    unreadable: dict[int, str]  # position in images -> reason, as far as known before inference
+    categories: list[dict]  # one for each of class_names
+    left_out: int  # images that are labelled or tested on, and not listed
+    labels_json: str | None  # annotations of these very images by people, if there are any
+    calibration: dict  # threshold (None: to be calibrated), target_mean, labeled_json, ...
+    output: str
+    batch_size: int
+    max_unreadable: float
+
+    @property
+    def shards(self) -> str:
+        return self.images.folder
+
+    def path(self, position: int) -> str:
+        return os.path.join(self.image_root, self.images[position]["file_name"])
+
+    def files(self, positions: np.ndarray) -> np.ndarray:
+        """(N, 2): these positions, and how many bytes each image's file has (-1: it is absent)."""
+        names = (entry["file_name"] for entry in self.images.entries(positions))
+        sizes = [_bytes(os.path.join(self.image_root, name)) for name in names]
+        return np.stack([positions, np.array(sizes, np.int64)], axis=1)
+
+    def check_unreadable(self, unreadable: dict[int, str]) -> None:
+        """Raises: UserError, when these are more images than `max_unreadable` allows, or all."""
+        allowed = min(
+            allowed_unreadable(self.max_unreadable, len(self.images)), len(self.images) - 1
+        )
+        if len(unreadable) > allowed:
+            position, reason = min(unreadable.items())
+            raise UserError(
+                f"{len(unreadable)} of {len(self.images)} images cannot be read, more than "
+                f"--max-unreadable {self.max_unreadable:g} allows; "
+                f"the first is {self.path(position)} ({reason})"
+            )
+
+
+def prepare(
+    config_file: str,
+    weights: str,
+    image_root: str,
+    output: str,
+    *,
+    image_json: str | None = None,
+    labeled_json: str | None = None,
+    target_mean: float | None = None,
+    threshold: float | None = None,
+    labeled_share: tuple[float, int] = (1.0, 0),
+    batch_size: int = 8,
+    max_unreadable: float = 0.01,
+    opts=(),
+    class_names=(),
+) -> LabelingJob:
+    """Read the lists and check everything that can be wrong before inference.
+
+    Args:
+        config_file, weights, opts, class_names: see `sad.modeling.teacher.load_retinanet`.
+        image_root: folder of the images; without `image_json` all images below it are labelled.
+        output: the json to write. Beside it come the report and, while the job runs, a folder for
+            the processes' detections, which all machines must see. What an interrupted run of the
+            same job has left there is kept.
+        image_json: image-info json (no annotations) or COCO json. With annotations, the hard
+            targets are measured against them.
+        labeled_json: labelled set; gives the categories and, unless one of the next two is given,
+            the mean number of instances per image (over all its images, also those with none).
+            Its categories are matched with the teacher's classes by name. Its images are not
+            labelled again, nor are those of the config, see `labeled_and_tested`.
+        labeled_share: DATASETS.LABELED_SHARE and its seed: the mean is that of these images only.
+        target_mean, threshold: wanted mean of instances per image, or the score threshold itself.
+        max_unreadable: the run stops when more than this share of the images cannot be read; see
+            `sad.data.images.allowed_unreadable`.
+    Raises:
+        UserError: whatever is missing, broken or does not fit.
+    """
+    if labeled_json is None and target_mean is None and threshold is None:
+        raise UserError(
+            "no labelled set is given to calibrate the score threshold with: give --labeled-json "
+            "or --labeled-dataset, or --mean-instances or --threshold by hand"
+        )
+    if not os.path.isdir(image_root):
+        raise UserError(f"image folder {image_root} does not exist")
+    if os.path.isdir(output):
+        raise UserError(f"--output {output} is a folder: name the json to write in it")
+    teacher, teacher_cfg = load_retinanet(config_file, weights, "meta", opts, class_names)
+    names = teacher.class_names
+    if not names:
+        raise UserError(
+            f"the teacher's weights {weights} do not name their classes: give --class-names, the "
+            "names in the order of its logits"
+        )
+    limits = Limits(
+        teacher_cfg.DATASETS.MAX_BOXES_OUTSIDE, teacher_cfg.DATASETS.MAX_BOXES_UNDER_A_PIXEL
+    )
+    own, own_instances = count_instances(image_json, limits) if image_json else (None, {})
+    labeled, instances = count_instances(labeled_json, limits) if labeled_json else (own, {})
+    has_labels = any(own_instances.values())
+    files = [file for file in (labeled or own, own if has_labels else None) if file]
+    ordered = [in_order(file.categories, names, file.where) for file in files if file.categories]
+    numbered = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
+    categories = ordered[0] if ordered else numbered
+    calibration = {"threshold": threshold, "target_mean": target_mean}
+    if target_mean is None and threshold is None:
+        calibration |= _wanted_mean(labeled, instances, *labeled_share)
+    weights_sha256 = _sha256(weights)
+    cfg = get_sad_cfg(config_file, opts)
+    known = labeled_and_tested(cfg, image_root, image_json, labeled_json)
+    make_folder(os.path.dirname(output) or ".", "--output in")
+    shards = os.path.splitext(output)[0] + "_labelling"
+    goes_on = os.path.isdir(shards)
+    open_folder(shards)
+    out = set()
+
+    def leave_out(paths):
+        out.update(left_out(paths, known, image_json or image_root))
+        return out
+
+    try:
+        if image_json:
+            images, unreadable = list_json(shards, image_root, image_json, leave_out)
+        else:
+            max_pixels = cfg.DATALOADER.MAX_IMAGE_PIXELS
+            images, unreadable = list_folder(shards, image_root, leave_out, max_pixels)
+        job = LabelingJob(
+            config_file,
+            weights,
+            weights_sha256,
+            list(opts),
+            names,
+            image_root,
+            images,
+            unreadable,
+            categories,
+            len(out),
+            image_json if has_labels else None,
+            calibration,
+            output,
+            batch_size,
+            max_unreadable,
+        )
+        job.check_unreadable(unreadable)
+    except UserError:
+        if not goes_on:
+            remove_folder(shards)
+        raise
+    for position, reason in unreadable.items():
+        logger.warning(f"skipping {job.path(position)}: {reason}")
+    record_job(job, cfg)
+    return job
+
+
+def _bytes(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
+
+
+def _wanted_mean(labeled: CocoJson, instances: dict, share: float, seed: int) -> dict:
+    """The mean number of instances of the labelled images, and where it comes from."""
+    if share < 1:
+        chosen = choose_share([{"id": image_id} for image_id in instances], share, seed, key="id")
+        instances = {image["id"]: instances[image["id"]] for image in chosen}
+    total = sum(instances.values())
+    if not total:
+        raise UserError(
+            f"{labeled.where} has no boxes to calibrate the score threshold with: "
+            f"{labeled.why_no_boxes()}"
+        )
+    return {
+        "labeled_json": labeled.path,
+        "labeled_images": len(instances),
+        "labeled_instances": total,
+        "target_mean": total / len(instances),
+    }
+
+
+def _sha256(weights: str) -> str:
+    try:
+        return sha256(weights)
+    except OSError as error:
+        raise UserError(f"the teacher's weights {weights} cannot be opened: {error}") from error

@@ -1,0 +1,83 @@
+"""From the shards of detections to hard targets: threshold, json, report."""
+
+import logging
+
+import numpy as np
+
+from ..utils.errors import UserError
+from ..utils.files import remove_folder
+from .job import LabelingJob
+from .report import write_report
+from .shards import read_detections, read_truncated, read_unreadable
+from .targets import SCORE_UNITS, calibrate_threshold, scores, write_hard_targets
+
+logger = logging.getLogger(__name__)
+
+
+def merge_shards(job: LabelingJob, cfg, num_shards: int) -> None:
+    """Write `job.output` and its report, then remove the shards: a run that is killed before the
+    last of these merges them again.
+
+    In memory are the hard targets, not the detections, of which there are ten times as many.
+
+    Args:
+        cfg: the teacher's config.
+    Raises:
+        UserError: a shard is missing, too many images are unreadable, or nothing is left to write.
+    """
+    unreadable = job.unreadable | read_unreadable(job.shards, range(num_shards))
+    unreadable = dict(sorted(unreadable.items()))
+    job.check_unreadable(unreadable)
+    score_counts = np.zeros(SCORE_UNITS + 1, np.int64)
+    image_counts = np.zeros(len(job.images), np.int32)
+    for detections in read_detections(job.shards, num_shards):
+        np.add.at(score_counts, detections["score"], 1)
+        np.add.at(image_counts, detections["image"], 1)
+    floor = cfg.MODEL.RETINANET.SCORE_THRESH_TEST
+    num_detections = image_counts.sum()
+    if not num_detections:
+        raise UserError(
+            f"the teacher finds nothing above its score floor {floor} in any image: check its "
+            "weights (--check-teacher) or lower MODEL.RETINANET.SCORE_THRESH_TEST"
+        )
+    threshold = job.calibration["threshold"]
+    if threshold is None:
+        num_images = len(job.images) - len(unreadable)
+        threshold = calibrate_threshold(score_counts, num_images, job.calibration["target_mean"])
+    hard_targets = np.concatenate(
+        [
+            detections[scores(detections) >= threshold]
+            for detections in read_detections(job.shards, num_shards)
+        ]
+    )
+    if not len(hard_targets):
+        highest = np.flatnonzero(score_counts)[-1] / SCORE_UNITS
+        raise UserError(
+            f"--threshold {threshold} keeps none of the {num_detections} detections, "
+            f"the highest score is {highest}"
+        )
+    # Stable: those of an image stay in their order, by falling score.
+    hard_targets = hard_targets[np.argsort(hard_targets["image"], kind="stable")]
+    info = {
+        "description": "Hard targets: a teacher's detections above a score threshold",
+        "teacher_config": job.config_file,
+        "teacher_options": job.opts,
+        "teacher_weights": job.weights,
+        "teacher_weights_sha256": job.weights_sha256,
+        "threshold": threshold,
+        "calibration": job.calibration,
+    }
+    write_hard_targets(job.output, job.images, job.categories, hard_targets, info)
+    logger.info(f"wrote {job.output}")
+    write_report(
+        job,
+        hard_targets,
+        threshold,
+        unreadable,
+        truncated=read_truncated(job.shards, range(num_shards)),
+        score_counts=score_counts,
+        image_counts=image_counts,
+        floor=floor,
+        cap=cfg.TEST.DETECTIONS_PER_IMAGE,
+    )
+    remove_folder(job.shards)

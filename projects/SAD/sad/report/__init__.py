@@ -1,0 +1,1 @@
+"""What finished runs score and cost, as a page."""

@@ -1,0 +1,1 @@
+"""The paper's tables, run and judged. Users need none of it."""

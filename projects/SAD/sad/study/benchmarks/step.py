@@ -1,0 +1,154 @@
+"""One training iteration, and what it is made of.
+
+The floor of distillation is the student's own iteration plus the part of the teacher's forward that
+is needed, taken from the same round. "The peer's way" computes the whole teacher and the losses as
+written, in torch's own order of memory. Every arm trains on one batch that lies in memory, in the
+same precision.
+"""
+
+import copy
+from functools import partial
+from itertools import repeat
+
+import torch
+from detectron2.layers import FrozenBatchNorm2d
+from detectron2.modeling import build_model
+from detectron2.solver import build_optimizer
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
+
+from ...config.load import get_sad_cfg
+from ...engine.step import SADStep
+from ...modeling.sad_retinanet import SADRetinaNet
+from ...modeling.teacher import build_retinanet, order_memory, teacher_outputs
+from .timing import Options, Table, compare, peak_memory, take_turns
+
+# Configs of SAD, images of a batch, their height and width.
+SIZES = {
+    "small": [
+        ("configs/digits/SAD_ADL.yaml", 8, (128, 128)),
+        ("configs/digits80/student_ADL.yaml", 8, (128, 128)),
+    ],
+    "coco": [("configs/COCO/SAD_R50_600_from_R101.yaml", 16, (600, 800))],
+}
+OBJECTS = 6
+
+
+def make_batch(num_classes: int, num_images: int, size: tuple[int, int]) -> list[dict]:
+    """Labelled images with soft targets, as the loader gives them: noise with random boxes."""
+    generator = torch.Generator().manual_seed(0)
+    height, width = size
+    batch = []
+    for number in range(num_images):
+        corners = torch.rand(OBJECTS, 2, generator=generator) * 0.7
+        sides = 0.1 + 0.2 * torch.rand(OBJECTS, 2, generator=generator)
+        boxes = torch.cat([corners, corners + sides], dim=1)
+        instances = Instances(size)
+        instances.gt_boxes = Boxes(boxes * torch.tensor([width, height, width, height]))
+        instances.gt_classes = torch.randint(num_classes, (OBJECTS,), generator=generator)
+        batch.append(
+            {
+                "image": torch.randint(256, (3, *size), dtype=torch.uint8, generator=generator),
+                "instances": instances,
+                "image_id": number,
+                "hard_targets": True,
+                "soft_targets": True,
+                "unreadable": [],
+            }
+        )
+    return batch
+
+
+def tame(model):
+    """Random weights under frozen batch norm: each of many blocks would double what it is given."""
+    for module in model.modules():
+        if isinstance(module, FrozenBatchNorm2d):
+            module.weight.fill_(0.3)
+    return model
+
+
+class Repeated:
+    """A loader of one batch, again and again."""
+
+    def __init__(self, batch: list[dict]):
+        self.dataset = batch
+
+    def __iter__(self):
+        return repeat(self.dataset)
+
+
+def make_step(cfg, batch: list[dict], teacher) -> SADStep:
+    torch.manual_seed(0)
+    model = tame(order_memory(build_model(cfg), cfg)).train()
+    if isinstance(model, SADRetinaNet):
+        model.attach_teacher(teacher)
+    return SADStep(model, Repeated(batch), build_optimizer(cfg, model), cfg)
+
+
+def with_box_branch(teacher):
+    """A teacher that computes its boxes too, whenever its class logits are asked for."""
+    teacher = copy.deepcopy(teacher)
+
+    def boxes(backbone, images, features):
+        for name in teacher.head_in_features:
+            teacher.head.bbox_pred(teacher.head.bbox_subnet(features[name]))
+
+    teacher.backbone.register_forward_hook(boxes)
+    return teacher
+
+
+def run_config(options: Options, config: str, num_images: int, size) -> dict[str, dict]:
+    own = ["MODEL.DEVICE", options.device, "MODEL.WEIGHTS", "", "SOLVER.BASE_LR", "1e-6"]
+    if options.device == "cuda":
+        own += ["SOLVER.AMP.ENABLED", "True", "SAD.TEACHER.PRECISION", "bfloat16"]
+
+    def configure(*opts):
+        cfg = get_sad_cfg(config, [*own, *opts])
+        torch.manual_seed(1)
+        file, layout = cfg.SAD.TEACHER.CONFIG_FILE, str(cfg.MODEL.CHANNELS_LAST)
+        of_teacher = get_sad_cfg(file, [*own[:4], "MODEL.CHANNELS_LAST", layout])
+        return cfg, tame(build_retinanet(of_teacher)).requires_grad_(False).eval()
+
+    cfg, teacher = configure()
+    batch = make_batch(cfg.MODEL.RETINANET.NUM_CLASSES, num_images, size)
+
+    def step(*opts, whole_teacher=False):
+        cfg, teacher = configure(*opts)
+        return make_step(cfg, batch, with_box_branch(teacher) if whole_teacher else teacher)
+
+    as_written, own_order = ("SAD.DISTILL.ONE_PASS", "False"), ("MODEL.CHANNELS_LAST", "False")
+    arms = {
+        "student": step("MODEL.META_ARCHITECTURE", "RetinaNet").run_step,
+        "teacher, class branch": partial(
+            teacher_outputs,
+            teacher,
+            [item["image"] for item in batch],
+            cfg.INPUT.FORMAT,
+            cfg.SAD.TEACHER.PRECISION,
+        ),
+        "SAD": step().run_step,
+        "SAD, losses as written": step(*as_written).run_step,
+        "SAD, torch's order of memory": step(*own_order).run_step,
+        "peer's way": step(*as_written, *own_order, whole_teacher=True).run_step,
+    }
+    with EventStorage():
+        times = take_turns(arms, options.rounds, options.device)
+        memory = {name: peak_memory(arm, options.device) for name, arm in arms.items()}
+    floor = "student + teacher, class branch"
+    parts = times["student"], times["teacher, class branch"]
+    times[floor] = [sum(pair) for pair in zip(*parts, strict=True)]
+    rows = compare(times, floor)
+    for name, size_in_bytes in memory.items():
+        rows[name]["peak memory (MB)"] = size_in_bytes / 1e6
+    return rows
+
+
+def run(options: Options) -> Table:
+    rows, notes = {}, []
+    for config, num_images, size in SIZES[options.size]:
+        name = config.removeprefix("configs/").removesuffix(".yaml")
+        found = run_config(options, config, num_images, size)
+        rows |= {f"{name}: {arm}": row for arm, row in found.items()}
+        notes.append(f"{name}: batch {num_images}, {size[0]} x {size[1]} pixels.")
+    notes = [" ".join(notes), *__doc__.split("\n\n")[1:]]
+    return Table("A training iteration", rows, notes, options.rounds)

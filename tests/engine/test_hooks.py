@@ -1,0 +1,589 @@
+"""A run that was killed, at whatever moment, ends as one that was not."""
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from detectron2.engine import DefaultTrainer
+from detectron2.utils.env import seed_all_rng
+
+from processes import run_workers
+from sad.checkpoint.checkpointer import SADCheckpointer
+from sad.config.identity import check_same_run, describe_run
+from sad.data import checks as set_checks
+from sad.engine.trainer import SADTrainer, derive_schedule
+from sad.utils.errors import RESUME_EXIT_CODE, UserError
+from sad.utils.preemption import Preemption
+from sad.utils.rng import rng_state, set_rng_state
+from toy import TRAIN_NET, run_train_net
+
+# Checkpoints, evaluations and written metrics fall on other iterations each.
+PERIODS = ("SOLVER.MAX_ITER", 50, "SOLVER.CHECKPOINT_PERIOD", 7, "TEST.EVAL_PERIOD", 15)
+WALL_CLOCK = {"time", "data_time", "rank_data_time", "eta_seconds"}
+
+
+def train(cfg, resume=True) -> None:
+    """To the end, from wherever it was."""
+    os.makedirs(cfg.OUTPUT_DIR, exist_ok=True)
+    seed_all_rng(cfg.SEED)
+    trainer = SADTrainer(cfg)
+    trainer.resume_or_load(resume)
+    trainer.train()
+
+
+def start(cfg) -> multiprocessing.Process:
+    """`train` in a process forked from this one, which need not import anything."""
+
+    def quietly():
+        logging.disable()
+        train(cfg)
+
+    process = multiprocessing.get_context("fork").Process(target=quietly)
+    process.start()
+    return process
+
+
+def result(output: Path) -> dict:
+    """All that must not depend on interruptions."""
+    final = torch.load(output / "model_final.pth", weights_only=True)
+    lines = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
+    metrics = [{k: x for k, x in line.items() if k not in WALL_CLOCK} for line in lines]
+    trainer = final["trainer"]
+    storage = trainer["hooks"].pop("MetricsHistory")
+    storage["scalars"] = [entry for entry in storage["scalars"] if entry[0] not in WALL_CLOCK]
+    del storage["size"]  # the wall clock's digits
+    best = torch.load(output / "model_best.pth", weights_only=True)
+    return {
+        **{"model": final["model"], "trainer": trainer, "storage": storage, "best": best},
+        **{"metrics": metrics, "files": sorted({path.name for path in output.glob("*.pth*")})},
+    }
+
+
+def assert_same(one, other, path="result"):
+    assert type(one) is type(other), path
+    if isinstance(one, dict):
+        assert list(one) == list(other), path
+        for key in one:
+            assert_same(one[key], other[key], f"{path}.{key}")
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other), path
+        for i, pair in enumerate(zip(one, other, strict=True)):
+            assert_same(*pair, f"{path}[{i}]")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), path
+    else:
+        assert one == other or one != one and other != other, f"{path}: {one} and {other}"
+
+
+@pytest.fixture(scope="module")
+def unbroken(toy, tmp_path_factory):
+    """(result, seconds) of the run that nothing interrupts."""
+    output = tmp_path_factory.mktemp("unbroken") / "run"
+    begin = time.monotonic()
+    process = start(toy.cfg("SAD.yaml", "OUTPUT_DIR", str(output), *PERIODS))
+    process.join()
+    assert process.exitcode == 0
+    return result(output), time.monotonic() - begin
+
+
+# --- kill -9 ------------------------------------------------------------------------------------
+
+
+def writing_a_checkpoint(output: Path) -> bool:
+    return any(output.glob(".model_*.pth.*"))
+
+
+def evaluating(output: Path) -> bool:
+    """Its results are written before they are compared with the annotations."""
+    found = output / "inference" / "toy_labeled" / "coco_instances_results.json"
+    return found.exists() and time.time() - found.stat().st_mtime < 0.2
+
+
+def stepping(output: Path) -> bool:
+    last = output / "last_checkpoint"
+    return last.exists() and 0.03 < time.time() - last.stat().st_mtime < 0.2
+
+
+def kill(process, output: Path, moment, seconds: float) -> bool:
+    """Kill it at a moment: a condition, or a time. False where it had ended before."""
+    begin = time.monotonic()
+    while process.is_alive():
+        elapsed = time.monotonic() - begin
+        if elapsed >= moment if isinstance(moment, float) else moment(output):
+            process.kill()
+            break
+        assert elapsed < 60 + 10 * seconds
+        time.sleep(0.001)
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+def check_killed(toy, unbroken, output: Path, moments: list, *opts) -> int:
+    """Kill a run at each of the moments, let it end; how often it was killed."""
+    expected, seconds = unbroken
+    cfg = toy.cfg("SAD.yaml", "OUTPUT_DIR", str(output), *PERIODS, *opts)
+    killed = sum(kill(start(cfg), output, moment, seconds) for moment in moments)
+    process = start(cfg)
+    process.join()
+    assert process.exitcode == 0
+    found = result(output)
+    if cfg.DATALOADER.NUM_WORKERS:
+        # The mapper seeds numpy for each sample, in this process or in the loader's.
+        (worker,), (other,) = (r["trainer"]["_trainer"]["workers"] for r in (found, expected))
+        worker["rng"]["numpy"] = other["rng"]["numpy"]
+    assert_same(found, expected)
+    return killed
+
+
+def test_killed_in_a_step_a_checkpoint_and_an_evaluation(toy, unbroken, tmp_path):
+    moments = [stepping, writing_a_checkpoint, evaluating]
+    assert check_killed(toy, unbroken, tmp_path / "run", moments) >= 2
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_killed_before_the_first_checkpoint(toy, tmp_path, log, resume):
+    """What it has written to metrics.json is written again, and so is set aside."""
+    output = tmp_path / "run"
+    opts = ("SOLVER.MAX_ITER", 45, "SOLVER.CHECKPOINT_PERIOD", 1000, "DATASETS.TEST", ())
+    cfg = toy.cfg("SAD.yaml", "OUTPUT_DIR", str(output), *opts)
+    metrics = output / "metrics.json"
+    kept = [output / f"metrics.json.{number}" for number in (1, 2)]
+    left = []
+    for before in ([], kept[:1]):
+
+        def is_written(_, before=before):
+            begun = metrics.exists() and metrics.stat().st_size > 0
+            return begun and all(path.exists() for path in before)
+
+        assert kill(start(cfg), output, is_written, 60)
+        left.append(metrics.read_text())
+    train(cfg, resume)
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [19, 39, 44]
+    assert [path.read_text() for path in kept] == left
+    assert any(str(kept[1]) in message for message in log)
+    assert len(list(output.glob("metrics.json*"))) == 3
+
+
+def test_trouble_in_an_evaluation_costs_no_iterations(toy, unbroken, tmp_path, monkeypatch):
+    """An image that breaks after the start is named; once it is mended, the run goes on from the
+    checkpoint before.
+    """
+    monkeypatch.setattr(set_checks, "check_every_image", lambda *_: None)
+    images = tmp_path / "images"
+    shutil.copytree(toy.root / "labeled", images)
+    broken = images / "000003.png"
+    content = broken.read_bytes()
+    broken.write_bytes(content[:200])
+    (tmp_path / "SAD.yaml").write_text(
+        f"_BASE_: {toy.path('SAD.yaml')}\n"
+        "DATASETS:\n  REGISTER:\n    toy_minival:\n"
+        f"      JSON: {toy.root}/annotations/labeled.json\n      IMAGES: {images}\n"
+        "  TEST: [toy_minival]\n"
+    )
+    output = tmp_path / "run"
+    cfg = toy.cfg(str(tmp_path / "SAD.yaml"), "OUTPUT_DIR", str(output), *PERIODS)
+    with pytest.raises(UserError, match=f"toy_minival: {broken} cannot be read .*mend it"):
+        train(cfg)
+    assert (output / "last_checkpoint").read_text() == "model_0000014.pth"
+    broken.write_bytes(content)
+    train(cfg)
+    found, (expected, _) = result(output), unbroken
+    found["trainer"]["run"] = expected["trainer"]["run"]  # which names the set
+    assert_same(found, expected)
+
+
+@pytest.mark.slow
+def test_an_error_ends_the_command_although_readers_outlive_sigterm(toy, tmp_path):
+    command = [sys.executable, TRAIN_NET, "--config-file", toy.path("SAD.yaml"),
+               "OUTPUT_DIR", tmp_path / "run", "DATALOADER.NUM_WORKERS", 2,
+               "SOLVER.BASE_LR", 1e30, "SOLVER.WARMUP_ITERS", 0]  # fmt: skip
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2 and "at iteration" in done.stderr
+
+
+@pytest.mark.slow
+def test_two_workers_go_on(toy, tmp_path):
+    """From a checkpoint in the midst, with what each of them has of its own."""
+    unbroken, resumed = tmp_path / "unbroken", tmp_path / "resumed"
+    for output in (unbroken, resumed):
+        if output is resumed:
+            shutil.copytree(unbroken, resumed)
+            (resumed / "last_checkpoint").write_text("model_0000013.pth")
+            (resumed / "model_final.pth").unlink()
+        cfg = toy.cfg("SAD.yaml", "OUTPUT_DIR", str(output), *PERIODS, "SOLVER.MAX_ITER", 30)
+        run_workers(train, cfg)
+    state = torch.load(unbroken / "model_final.pth", weights_only=True)["trainer"]["_trainer"]
+    one, other = state["workers"]
+    assert one["loss_normalizer"] != other["loss_normalizer"]
+    assert_same(result(resumed), result(unbroken))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_at_twenty_moments(toy, unbroken, tmp_path, workers):
+    """In runs of ten kills at random times, and ten within what takes the shortest."""
+    rng = random.Random(workers)
+    _, seconds = unbroken
+    moments = [rng.uniform(0, seconds) for _ in range(10)]
+    moments += [stepping, writing_a_checkpoint, evaluating] * 3 + [0.0]
+    rng.shuffle(moments)
+    killed = 0
+    for part in range(4):
+        output = tmp_path / f"run{part}"
+        opts = ("DATALOADER.NUM_WORKERS", workers)
+        killed += check_killed(toy, unbroken, output, moments[part::4], *opts)
+    assert killed >= 10  # the others came after the end
+
+
+# --- SIGTERM and Ctrl-C -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_preempted(toy, unbroken, tmp_path, number):
+    """A checkpoint between the periods, an exit code of its own, and the same end."""
+    output = tmp_path / "run"
+    cfg = toy.cfg("SAD.yaml", "OUTPUT_DIR", str(output), *PERIODS)
+    process = start(cfg)
+    while not (output / "last_checkpoint").exists():
+        assert process.is_alive()
+        time.sleep(0.001)
+    before = (output / "last_checkpoint").read_text()
+    os.kill(process.pid, number)
+    process.join()
+    assert process.exitcode == RESUME_EXIT_CODE
+    name = (output / "last_checkpoint").read_text()
+    assert name >= before and name != "model_final.pth"
+    process = start(cfg)
+    process.join()
+    found, (expected, _) = result(output), unbroken
+    found["files"] = sorted({*found["files"]} - {name} | {*expected["files"]} & {name})
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_signals_while_they_are_heeded(nested, capfd):
+    """What comes after it is left as it was; a second Ctrl-C would end the process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    preemption = Preemption()
+    for number in before:
+        with preemption.heeded(), preemption.heeded() if nested else nullcontext():
+            os.kill(os.getpid(), number)
+            assert preemption.asked
+            ends = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+            assert ends == (number == signal.SIGINT)
+        assert {number: signal.getsignal(number) for number in before} == before
+    assert capfd.readouterr().err.count("Ctrl-C again") == 1
+
+
+def test_ctrl_c_that_a_shell_keeps_from_a_job():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Preemption().heeded():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("num_gpus", [1, 2])
+def test_preempted_by_a_scheduler_or_a_terminal(toy, tmp_path, num_gpus, number):
+    """Through the command, with the signal to every process: loader workers live on until told."""
+    output = tmp_path / "run"
+    command = [sys.executable, TRAIN_NET, "--config-file", toy.path("SAD.yaml"), "--resume",
+               "--num-gpus", num_gpus, "OUTPUT_DIR", output, "DATALOADER.NUM_WORKERS", 2,
+               "SOLVER.MAX_ITER", 100000, "SOLVER.CHECKPOINT_PERIOD", 5]  # fmt: skip
+    process = subprocess.Popen(
+        list(map(str, command)), start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    while not (output / "last_checkpoint").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, number)
+    _, stderr = process.communicate(timeout=100)
+    assert process.returncode == RESUME_EXIT_CODE, stderr
+    assert "Traceback" not in stderr and "SIGTERM or Ctrl-C" in (output / "log.txt").read_text()
+    assert stderr.splitlines()[-1].endswith("with --resume goes on from here")
+    last = output / (output / "last_checkpoint").read_text()
+    state = torch.load(last, weights_only=True)["trainer"]
+    assert len(state["_trainer"]["workers"]) == num_gpus
+    assert state["iteration"] == int(last.stem.split("_")[1])
+
+
+# --- broken checkpoints, full disks -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "gone"])
+def test_a_broken_checkpoint_is_named_and_the_one_before_it_used(
+    toy, unbroken, tmp_path, damage, caplog
+):
+    output = tmp_path / "run"
+    cfg = toy.cfg("SAD.yaml", "OUTPUT_DIR", str(output), *PERIODS)
+    last, tag = output / "model_0000020.pth", output / "last_checkpoint"
+    is_written = lambda _: tag.exists() and tag.read_text() == last.name  # noqa: E731
+    assert kill(start(cfg), output, is_written, unbroken[1])
+    content = last.read_bytes()
+    last.unlink()
+    if damage != "gone":
+        last.write_bytes(content[: len(content) // 2 if damage == "cut" else 0])
+    train(cfg)
+    named = [record.getMessage() for record in caplog.records if str(last) in record.getMessage()]
+    assert any("trying the checkpoint before it" in message for message in named)
+    assert_same(result(output), unbroken[0])
+
+
+def test_all_checkpoints_broken(toy, tmp_path):
+    for name in ("model_0000006.pth", "model_0000013.pth"):
+        (tmp_path / name).write_bytes(b"cut short")
+    (tmp_path / "last_checkpoint").write_text("model_0000013.pth")
+    trainer = SADTrainer(toy.cfg("SAD.yaml", "OUTPUT_DIR", str(tmp_path), *PERIODS))
+    with pytest.raises(UserError, match=r"0000013.pth .*, and no checkpoint before it can"):
+        trainer.resume_or_load(resume=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 2 MB, on which a toy checkpoint of 0.6 MB fits three times."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a file system cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_full_disk(toy, unbroken, tmp_path, small_disk):
+    output = small_disk / "run"
+    cfg = toy.cfg("SAD.yaml", "OUTPUT_DIR", str(output), *PERIODS)
+    with pytest.raises(UserError, match=f"{output}/model_.*No space left.*--resume"):
+        train(cfg)
+    last = output / (output / "last_checkpoint").read_text()
+    assert torch.load(last, weights_only=True)["trainer"]["iteration"] >= 6
+    assert not list(output.glob(".*"))
+    subprocess.run(["mount", "-o", "remount,size=50m", small_disk], check=True)
+    train(cfg)
+    assert_same(result(output), unbroken[0])
+
+
+def test_read_only_disk(toy, small_disk, monkeypatch, capsys):
+    """With the last good checkpoint on it."""
+    output = small_disk / "run"
+    train(toy.cfg("SAD.yaml", "OUTPUT_DIR", str(output), *PERIODS, "SOLVER.MAX_ITER", 8))
+    before = {path.name: path.stat().st_mtime_ns for path in output.iterdir()}
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    opts = ("OUTPUT_DIR", output, *PERIODS, "SOLVER.MAX_ITER", 16)
+    with pytest.raises(SystemExit) as end:
+        run_train_net(monkeypatch, "--config-file", toy.path("SAD.yaml"), "--resume", *opts)
+    assert end.value.code == 2
+    assert f"OUTPUT_DIR {output} cannot be written to (Read-only" in capsys.readouterr().err
+    assert {path.name: path.stat().st_mtime_ns for path in output.iterdir()} == before
+
+
+@pytest.mark.slow
+def test_full_disk_through_the_command(toy, small_disk):
+    """One sentence, also where log and metrics cannot be written any more."""
+    (small_disk / "ballast").write_bytes(bytes(2**20))
+    command = [sys.executable, TRAIN_NET, "--config-file", toy.path("SAD.yaml"), "--resume",
+               "OUTPUT_DIR", small_disk / "run", *PERIODS]  # fmt: skip
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "No space left" in done.stderr and "Traceback" not in done.stderr + done.stdout
+    assert done.stderr.count("error: ") == 1
+
+
+# --- what a run goes on with --------------------------------------------------------------------
+
+
+def test_random_numbers_go_on(tmp_path):
+    """Through a file that is read without running code."""
+    seed_all_rng(3)
+    torch.save(rng_state(), tmp_path / "rng.pth")
+
+    def draw():
+        return random.random(), np.random.rand(), torch.rand(2).tolist()
+
+    drawn = draw()
+    assert draw() != drawn
+    set_rng_state(torch.load(tmp_path / "rng.pth", weights_only=True))
+    assert draw() == drawn
+
+
+RUN = {"SOLVER.GAMMA": 0.2, "SOLVER.MAX_ITER": 50, "the sha256 of SAD.TEACHER.WEIGHTS": "ab"}
+
+
+@pytest.mark.parametrize(
+    ("now", "named"),
+    [
+        ({**RUN, "SOLVER.GAMMA": 0.1}, "SOLVER.GAMMA 0.2 before, 0.1 now"),
+        ({**RUN, "the sha256 of a": "ef"}, "the sha256 of a nothing before, ef now"),
+        (
+            {**RUN, "the sha256 of SAD.TEACHER.WEIGHTS": "cd"},
+            "the sha256 of SAD.TEACHER.WEIGHTS ab before, cd now",
+        ),
+    ],
+)
+def test_another_experiment_is_refused(now, named):
+    with pytest.raises(UserError, match=f"--resume .* differs: {named} .*OUTPUT_DIR"):
+        check_same_run(RUN, now)
+
+
+def test_longer_runs_and_other_machines_are_warned_of(log):
+    check_same_run(RUN, RUN)
+    assert log == []
+    check_same_run(RUN, {**RUN, "SOLVER.MAX_ITER": 60})
+    check_same_run(RUN | {"number of workers": 2}, RUN | {"number of workers": 4})
+    assert log == [
+        "Going on with another SOLVER.MAX_ITER: 50 before, 60 now",
+        "Going on with another number of workers: 2 before, 4 now",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "before"),
+    [
+        *(("SOLVER.BASE_LR", 0.01, 0.02), ("SOLVER.WARMUP_ITERS", 8, 3)),
+        *(("SOLVER.CLIP_FULL_MODEL_NORM", 0.5, 1.0), ("DATALOADER.MAX_UNREADABLE", 0.5, 0.01)),
+        *(("DATASETS.MAX_BOXES_OUTSIDE", 0.5, 0.1), ("SOLVER.STEPS", (5,), [7, 9])),
+        *(("VIS_PERIOD", 5, 0), ("CUDNN_BENCHMARK", True, False)),
+        *(("TEST.AUG.ENABLED", True, False), ("SAD.DISTILL.ONE_PASS", False, True)),
+        *(("TEST.DETECTIONS_PER_IMAGE", 5, 100), ("DATASETS.TEST", (), ["toy_labeled"])),
+        *(("INPUT.MIN_SIZE_TEST", 32, 64), ("INPUT.MAX_SIZE_TEST", 200, 96)),
+        *((f"MODEL.RETINANET.{key}", new, old) for key, new, old in (
+            ("SCORE_THRESH_TEST", 0.1, 0.001), ("NMS_THRESH_TEST", 0.6, 0.5),
+            ("TOPK_CANDIDATES_TEST", 50, 1000))),
+        ("SAD.TEACHER.CLASS_NAMES", ("light", "dark"), []),
+    ],
+)  # fmt: skip
+def test_what_weights_do_not_depend_on_or_is_advised_may_change(toy, log, key, value, before):
+    """With a warning that has both values, also where one is the default."""
+    check_changed(toy, key, value)
+    now = list(value) if isinstance(value, tuple) else value
+    warning = f"Going on with another {key}: {before} before, {now} now"
+    assert log == [warning]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("SOLVER.CHECKPOINTS_TO_KEEP", 3), ("DATALOADER.NUM_WORKERS", 3)),
+        *(("MODEL.ROI_BOX_HEAD.NUM_FC", 2), ("MODEL.ROI_HEADS.NUM_CLASSES", 2)),
+        *(("MODEL.RPN.NMS_THRESH", 0.5), ("MODEL.PROPOSAL_GENERATOR.NAME", "RRPN")),
+        *(("MODEL.SEM_SEG_HEAD.NUM_CLASSES", 2), ("INPUT.MASK_FORMAT", "bitmask")),
+    ],
+)
+def test_what_else_a_run_does_and_other_models_are_no_part_of_it(toy, log, key, value):
+    check_changed(toy, key, value)
+    assert log == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "before"),
+    [
+        *(("SOLVER.GAMMA", 0.5, "0.1"), ("SOLVER.WEIGHT_DECAY", 0.5, "0.0001")),
+        *(("SOLVER.IMS_PER_BATCH", 4, "2"), ("INPUT.MIN_SIZE_TRAIN", (32,), r"\[48, 64\]")),
+        *(("TEST.PRECISE_BN.ENABLED", True, "False"), ("SAD.DISTILL.LOSS", "kl", "adl")),
+        *(("DATALOADER.ASPECT_RATIO_GROUPING", False, "True"), ("MODEL.FPN.NORM", "BN", "")),
+        *(("SEED", 3, "0"), ("MODEL.RETINANET.IOU_THRESHOLDS", [0.3, 0.5], r"\[0.4, 0.5\]")),
+    ],
+)
+def test_what_weights_depend_on_is_refused(toy, key, value, before):
+    now = re.escape(str(list(value) if isinstance(value, tuple) else value))
+    with pytest.raises(UserError, match=f"differs: {key} {before} before, {now} now "):
+        check_changed(toy, key, value)
+
+
+def check_changed(toy, key: str, value) -> None:
+    before, now = (
+        describe_run(derive_schedule(toy.cfg("SAD.yaml", *opts), 1)) for opts in ((), (key, value))
+    )
+    check_same_run(before, now)
+
+
+def test_a_teachers_test_sizes_are_no_part_of_a_run(toy, tmp_path, log):
+    run = describe_run(toy.cfg("SAD.yaml"))
+    teacher = tmp_path / "teacher.yaml"
+    teacher.write_text(
+        f"_BASE_: {toy.path('teacher.yaml')}\n"
+        "MODEL: {RETINANET: {SCORE_THRESH_TEST: 0.3, FOCAL_LOSS_GAMMA: 2.0}}\n"
+    )
+    check_same_run(run, describe_run(toy.cfg("SAD.yaml", "SAD.TEACHER.CONFIG_FILE", str(teacher))))
+    assert len(log) == 1 and "the teacher's MODEL.RETINANET.SCORE_THRESH_TEST: 0.001" in log[0]
+    teacher.write_text(teacher.read_text() + "INPUT: {FORMAT: RGB}\n")
+    now = describe_run(toy.cfg("SAD.yaml", "SAD.TEACHER.CONFIG_FILE", str(teacher)))
+    with pytest.raises(UserError, match=r"the teacher's INPUT\.FORMAT BGR before, RGB now"):
+        check_same_run(run, now)
+
+
+def test_what_an_experiment_is(toy, tmp_path):
+    """Settings, annotations and teacher; not where they lie."""
+    run = describe_run(toy.cfg("SAD.yaml"))
+    digest = hashlib.sha256((toy.root / "teacher.pth").read_bytes()).hexdigest()
+    assert run["the sha256 of SAD.TEACHER.WEIGHTS"] == digest
+    assert run["the teacher's MODEL.FPN.OUT_CHANNELS"] == 16 and run["number of workers"] == 1
+    moved = shutil.copy(toy.root / "teacher.pth", tmp_path / "moved.pth")
+    assert describe_run(toy.cfg("SAD.yaml", "SAD.TEACHER.WEIGHTS", str(moved))) == run
+    boxes = toy.json("hard_targets.json")
+    boxes["annotations"].pop()
+    (tmp_path / "other.json").write_text(json.dumps(boxes))
+    other = ("DATASETS.REGISTER.toy_hard_targets.JSON", str(tmp_path / "other.json"))
+    changed = describe_run(toy.cfg("SAD.yaml", *other))
+    toy.cfg("SAD.yaml")  # registers the set as it was
+    keys = {key for key in run if run[key] != changed[key]}
+    assert keys == {"the sha256 of toy_hard_targets's annotations"}
+
+
+def test_a_run_that_is_longer_already(toy, tmp_path):
+    train(toy.cfg("SAD.yaml", "OUTPUT_DIR", str(tmp_path), *PERIODS, "SOLVER.MAX_ITER", 8))
+    with pytest.raises(UserError, match=f"MAX_ITER is 5, the run in {tmp_path} has .* 8 iter"):
+        train(toy.cfg("SAD.yaml", "OUTPUT_DIR", str(tmp_path), *PERIODS, "SOLVER.MAX_ITER", 5))
+
+
+def test_a_run_of_detectron2(toy, tmp_path):
+    """Its training state lacks what is needed here."""
+    cfg = toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path), "SOLVER.MAX_ITER", 1)
+    stock = DefaultTrainer(cfg)
+    stock.checkpointer.save("model_0000000")
+    trainer = SADTrainer(cfg)
+    with pytest.raises(UserError, match=f"{tmp_path} holds the run of another trainer.*WEIGHTS"):
+        trainer.resume_or_load(resume=True)
+
+
+def test_old_checkpoints_are_removed(toy, tmp_path):
+    cfg = toy.cfg("SAD.yaml", "OUTPUT_DIR", str(tmp_path), *PERIODS,
+                  "SOLVER.MAX_ITER", 30, "SOLVER.CHECKPOINTS_TO_KEEP", 2)  # fmt: skip
+    (tmp_path / ".model_0000006.pth.x1y2").write_bytes(b"what a killed run was writing")
+    train(cfg)
+    names = ["model_0000020.pth", "model_0000027.pth", "model_best.pth", "model_final.pth"]
+    assert sorted(path.name for path in tmp_path.glob("*model*")) == names
+    # Back to an earlier one: those of the time after it neither count nor are they in the way.
+    shutil.copy(tmp_path / "model_0000020.pth", tmp_path / "model_0000002.pth")
+    model = torch.nn.Linear(1, 1)
+    SADCheckpointer(model, str(tmp_path), keep=2).save("model_0000009")
+    kept = ["model_0000002.pth", "model_0000009.pth", *names]
+    assert sorted(path.name for path in tmp_path.glob("*model*")) == kept
+
+
+def test_other_images_are_refused(toy, tmp_path):
+    """As another DATASETS.TEST, or files that were added, may leave other unlabelled images out."""
+    opts = ("OUTPUT_DIR", str(tmp_path), "SOLVER.MAX_ITER", 2, "DATASETS.TEST", ())
+    trainer = SADTrainer(toy.cfg("SAD.yaml", *opts))
+    state = trainer._trainer.state_dict()
+    trainer._trainer.load_state_dict(state)
+    with pytest.raises(UserError, match="--resume goes on with the same images, and these are"):
+        trainer._trainer.load_state_dict({**state, "images": "another digest"})

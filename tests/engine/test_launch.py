@@ -1,0 +1,341 @@
+"""Workers meet, whoever starts them, and one that dies ends the job."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import launch_worker
+from processes import free_port, run_job, slurm_tasks
+from sad.engine import launch
+from sad.engine.launch import Placement, find_placement, start
+from sad.utils.errors import UserError
+from toy import TRAIN_NET
+
+WORKER = Path(launch_worker.__file__)
+TORCHRUN = {
+    **{"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"},
+    **{"MASTER_ADDR": "Node1", "MASTER_PORT": "29500", "TORCHELASTIC_RUN_ID": "none"},
+}
+# A job of 2 machines with 8 tasks, of which a step of 4 runs.
+SLURM = {
+    **{"SLURM_JOB_ID": "20007", "SLURM_NTASKS": "8", "SLURM_NODELIST": "node[07-08]"},
+    **{"SLURM_NTASKS_PER_NODE": "4", "SLURM_TASKS_PER_NODE": "4(x2)"},
+    **{"SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_STEP_ID": "2"},
+    **{"SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_TASKS_PER_NODE": "2(x2)"},
+    **{"SLURM_STEP_NODELIST": "node07,node08", "MASTER_ADDR": "node07"},
+}
+
+
+def arguments(**given):
+    return SimpleNamespace(
+        **{
+            **{"num_gpus": 1, "num_machines": 1, "machine_rank": 0, "dist_url": "auto"},
+            **{"fate": "well", "rank": 1, "everywhere": False, **given},
+        }
+    )
+
+
+# --- where a launcher has put this worker -------------------------------------------------------
+
+
+def test_torchrun():
+    assert find_placement(TORCHRUN) == Placement("torchrun", 5, 8, 1, 4, "Node1", "29500")
+
+
+def test_slurm_step():
+    assert find_placement(SLURM) == Placement("SLURM", 3, 4, 1, 2, "node07", "10009")
+    assert find_placement({**SLURM, "MASTER_PORT": "1234"}).port == "1234"
+
+
+def test_slurm_with_few_variables():
+    few = {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_LOCALID": "1"}
+    assert find_placement(few) == Placement("SLURM", 1, 2, 1, 2, "127.0.0.1", "10000")
+    few |= {"SLURM_STEP_NUM_TASKS": "4", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NODELIST": "gpu3"}
+    assert find_placement(few) == Placement("SLURM", 1, 4, 1, 2, "gpu3", "10000")
+
+
+def test_torchrun_under_slurm():
+    """`srun torchrun ...`: one task on each machine, whose children are the workers."""
+    assert find_placement(SLURM | TORCHRUN) == find_placement(TORCHRUN)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        # Kubernetes' operators count machines, on which --num-gpus starts the workers.
+        {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "host", "MASTER_PORT": "1"},
+        {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8"},  # salloc's shell
+        {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"},
+        {**SLURM, "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"},  # srun --pty bash
+    ],
+    ids=["nothing", "kubernetes", "salloc", "sbatch", "shell"],
+)
+def test_alone(environment):
+    assert find_placement(environment) is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({**TORCHRUN, "MASTER_ADDR": ""}, "MASTER_ADDR is not set"),
+        ({**TORCHRUN, "RANK": "one"}, "RANK is 'one'"),
+        ({**TORCHRUN, "LOCAL_WORLD_SIZE": "3"}, "worker 5 of 8"),
+        ({**SLURM, "SLURM_STEP_TASKS_PER_NODE": "3,1"}, "spreads its tasks as 3,1"),
+        ({**SLURM, "SLURM_PROCID": "2"}, "worker 2 of 4"),  # --distribution=cyclic
+        ({**SLURM, "SLURM_LOCALID": ""}, "SLURM_LOCALID is not set"),
+    ],
+)
+def test_broken_environment(environment, named):
+    with pytest.raises(UserError, match=named):
+        find_placement(environment)
+
+
+def test_first_machine_of_slurms_list(tmp_path, monkeypatch):
+    environment = {key: value for key, value in SLURM.items() if key != "MASTER_ADDR"}
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    scontrol = tmp_path / "scontrol"
+    with pytest.raises(UserError, match="scontrol show hostnames node07,node08.*MASTER_ADDR"):
+        find_placement(environment)
+    scontrol.write_text(
+        '#!/bin/sh\n[ "$*" = "show hostnames node07,node08" ] && echo node07 && echo node08\n'
+    )
+    scontrol.chmod(0o755)
+    assert find_placement(environment).address == "node07"
+    with pytest.raises(UserError, match="scontrol"):
+        find_placement({**environment, "SLURM_STEP_NODELIST": "node[1-2]"})
+
+
+# --- refused ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("environment", [TORCHRUN, SLURM])
+@pytest.mark.parametrize("given", [{"num_gpus": 4}, {"num_machines": 2}])
+def test_two_launchers(environment, given, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="has started [48] workers, so leave out --num-gpus"):
+        start(launch_worker.main, arguments(**given))
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"num_machines": 2, "machine_rank": 2, "dist_url": "tcp://h:1"}, "--machine-rank is 2"),
+        ({"num_machines": 2}, "--num-machines 2 needs --dist-url"),
+        ({"num_gpus": 2, "dist_url": "127.0.0.1:1"}, "--dist-url is 127.0.0.1:1, it must be tcp"),
+        ({"num_gpus": 2, "dist_url": "tcp://h"}, "--dist-url is tcp://h, it must be tcp://HOST"),
+        ({"num_gpus": 2, "dist_url": "tcp://:1"}, "--dist-url is tcp://:1, it must be tcp"),
+        ({"num_gpus": 2, "dist_url": "tcp://h:x"}, "--dist-url is tcp://h:x, it must be tcp"),
+        ({"num_gpus": 2, "dist_url": "tcp://h:70000"}, "--dist-url is tcp://h:70000, it must be"),
+    ],
+)
+def test_machines(given, named):
+    with pytest.raises(UserError, match=named):
+        start(launch_worker.main, arguments(**given))
+
+
+# --- workers forked from this process, with SLURM's variables -----------------------------------
+
+
+@pytest.fixture
+def job(capfd, monkeypatch):
+    """A function that runs a job: (exit codes, lines of stdout, stderr)."""
+    monkeypatch.setattr(launch, "GRACE_SECONDS", 0.5)
+
+    def run(*args, environments=None, seconds=60, **given):
+        environments = environments or slurm_tasks()
+        args = args or [arguments(**given)] * len(environments)
+        codes = run_job(launch_worker.main, args, environments, seconds)
+        output = capfd.readouterr()
+        return codes, output.out.splitlines(), output.err
+
+    return run
+
+
+def met(lines) -> list[list[int]]:
+    return [json.loads(line) for line in lines if line.startswith("[")]
+
+
+def test_one_worker_runs_in_this_process(capfd):
+    start(launch_worker.main, arguments())
+    assert met(capfd.readouterr().out.splitlines()) == [[0, 1, 0, 1, 1]] * 2
+
+
+def test_workers_of_slurm(job):
+    codes, lines, _ = job()
+    assert codes == [0, 0]
+    assert sorted(met(lines)) == [[0, 2, 0, 2, 3]] * 2 + [[1, 2, 1, 2, 3]] * 2
+    assert lines[0].startswith("Waiting for 2 workers of SLURM at 127.0.0.1:")
+
+
+def test_workers_of_two_machines(job):
+    tasks = [{**task, "SLURM_LOCALID": "0"} for task in slurm_tasks()]
+    for task in tasks:
+        task |= {"SLURM_STEP_TASKS_PER_NODE": "1(x2)", "MASTER_ADDR": "127.0.0.1"}
+    codes, lines, _ = job(environments=tasks)
+    assert codes == [0, 0]
+    assert sorted(met(lines)) == [[0, 2, 0, 1, 3]] * 2 + [[1, 2, 0, 1, 3]] * 2
+
+
+@pytest.mark.parametrize(
+    ("fate", "codes", "said"),
+    [
+        ("exception", [1, 1], "error: worker 1 of 2: ValueError: a bug of mine"),
+        ("killed", [1, -9], "error: worker 0 of 2: RuntimeError: "),
+        ("mistake", [1, 2], "error: SOME.KEY is 3, it must be 4"),
+        ("exit", [1, 5], "error: worker 0 of 2: RuntimeError: "),
+    ],
+)
+def test_dead_worker_ends_the_others(job, fate, codes, said):
+    found, lines, err = job(fate=fate)
+    assert found == codes
+    assert said in err
+    assert len(met(lines)) == 2  # they had met before
+
+
+def test_mistake_of_all_workers(job):
+    codes, _, err = job(fate="mistake", everywhere=True)
+    assert codes == [2, 2]
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_worker_that_waits_in_vain(job):
+    """Nobody closes the connection: the timeout is what ends it."""
+    codes, _, err = job(fate="asleep", seconds=4)
+    assert codes == [1, 1]
+    assert "error: worker 0 of 2: RuntimeError: " in err and "Timed out" in err
+
+
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_workers_that_never_start(job, rank):
+    codes, _, err = job(environments=[slurm_tasks()[rank]], seconds=2)
+    assert codes == [2]
+    assert f"error: worker {rank} did not meet the other 1 at 127.0.0.1:" in err
+
+
+@pytest.fixture
+def port_in_use():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield str(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize("port", ["29500x", "0", "70000", "-1"])
+def test_port_that_is_none(job, port):
+    tasks = [{**task, "MASTER_PORT": port} for task in slurm_tasks()]
+    codes, _, err = job(environments=tasks)
+    assert codes == [2, 2] and "Traceback" not in err
+    assert f"'{port}': they must be a host's name and a port" in err
+
+
+def test_port_in_use(job, port_in_use):
+    codes, _, err = job(environments=[{**slurm_tasks()[0], "MASTER_PORT": port_in_use}], seconds=2)
+    assert codes == [2] and "Traceback" not in err
+    assert f"worker 0 did not meet the other 1 at 127.0.0.1:{port_in_use}" in err
+
+
+def test_host_that_cannot_be_reached(job):
+    task = {**slurm_tasks()[1], "MASTER_ADDR": "no-such-host.invalid"}
+    codes, _, err = job(environments=[task], seconds=2)
+    assert codes == [2] and "Traceback" not in err
+    assert "worker 1 did not meet the other 1 at no-such-host.invalid:" in err
+
+
+def test_ctrl_c_in_all_workers_of_a_launcher(job):
+    codes, _, err = job(fate="interrupted", everywhere=True)
+    assert set(codes) == {130} and "Traceback" not in err
+    assert err.count("interrupted: the same command goes on") == 1
+
+
+# --- started by torchrun and by Detectron2's launch ----------------------------------------------
+
+
+@pytest.mark.slow
+def test_torchrun_names_the_dead_worker():
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
+    run = subprocess.run(
+        [sys.executable, *torchrun, "--master-port", free_port(), str(WORKER), "--fate", "killed"],
+        env={**os.environ, "PYTHONPATH": str(TRAIN_NET.parent)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 1
+    assert sorted(met(run.stdout.splitlines())) == [[0, 2, 0, 2, 3], [1, 2, 1, 2, 3]]
+    cause = run.stderr[run.stderr.index("Root Cause") :]
+    assert "rank      : 1 (local_rank: 1)" in cause and "SIGKILL" in cause
+
+
+@pytest.mark.slow
+def test_launched_workers_and_an_exception(job):
+    codes, lines, err = job(environments=[{}], num_gpus=2, fate="exception")
+    assert codes == [1]
+    assert sorted(met(lines)) == [[0, 2, 0, 2, 3], [1, 2, 1, 2, 3]]
+    assert "ValueError: a bug of mine\nerror: worker 1 of 2: ValueError: a bug of mine\n" in err
+    assert err.count("Traceback") == 1
+    assert err.endswith("error: worker 1 of 2: process 1 terminated with exit code 1\n")
+
+
+@pytest.mark.slow
+def test_two_machines_and_a_killed_worker(job):
+    machines = {"num_machines": 2, "dist_url": f"tcp://127.0.0.1:{free_port()}"}
+    args = [arguments(**machines, machine_rank=rank, fate="killed") for rank in (0, 1)]
+    codes, lines, err = job(*args, environments=[{}, {}])
+    assert codes == [1, 1]
+    assert sorted(met(lines)) == [[0, 2, 0, 1, 3], [1, 2, 0, 1, 3]]
+    assert "error: worker 1 of 2: process 0 terminated with signal SIGKILL\n" in err
+    assert "error: worker 0 of 2: RuntimeError: " in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", [0, 1])
+def test_launched_workers_that_do_not_meet(job, port_in_use, machine):
+    """The port of the first machine is in use, or nobody answers the second one."""
+    at = {0: f"tcp://127.0.0.1:{port_in_use}", 1: f"tcp://127.0.0.1:{free_port()}"}[machine]
+    arguments_ = arguments(num_gpus=1, num_machines=2, machine_rank=machine, dist_url=at)
+    codes, _, err = job(arguments_, environments=[{}], seconds=3)
+    assert codes == [2] and "Traceback" not in err
+    assert err.splitlines()[-1].startswith(f"error: the workers did not meet at {at}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fate", "signals", "code", "saved", "said"),
+    [
+        ("saves", [signal.SIGTERM], 75, 2, "with --resume goes on"),
+        ("saves", [signal.SIGINT], 75, 2, "with --resume goes on"),
+        ("saves", [signal.SIGINT] * 2, -signal.SIGINT, 0, "Ctrl-C again ends it at once"),
+        ("asleep", [signal.SIGINT], 130, 0, "interrupted: the same command goes on"),
+        ("begins", [signal.SIGINT], 130, 0, "interrupted: the same command goes on"),
+    ],
+)
+def test_signal_to_a_launched_job(fate, signals, code, saved, said):
+    """To all its processes, as a terminal and a scheduler send it."""
+    process = subprocess.Popen(
+        [sys.executable, str(WORKER), "--num-gpus", "2", "--fate", fate, "--everywhere"],
+        env={**os.environ, "PYTHONPATH": str(TRAIN_NET.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert len(met([process.stdout.readline() for _ in range(2)])) == 2
+    time.sleep(0.5)
+    for number in signals:
+        os.killpg(process.pid, number)
+        time.sleep(0.3)
+    out, err = process.communicate(timeout=60)  # until the workers have ended, too
+    assert process.returncode == code, err
+    assert out.count("saved") == saved
+    assert "Traceback" not in err and err.count(said) == 1

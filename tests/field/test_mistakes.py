@@ -1,0 +1,658 @@
+"""What users get wrong: each mistake ends in one sentence and exit code 2, with nothing written.
+
+A row of the table is a mistake, the command that makes it, and what the sentence must say: the key
+or file, and what to do. {toy} is a folder with a good problem, {wrong} one with bad files, {out}
+one that does not exist.
+"""
+
+import importlib.util
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from processes import locked
+from sad.modeling.teacher import build_retinanet
+from toy import REPOSITORY, TRAIN_NET, loggers_restored, train_net
+
+# --- the mistakes -------------------------------------------------------------------------------
+
+TRAIN = "train_net --config-file {toy}/SAD.yaml OUTPUT_DIR {out} "
+LABEL = (
+    "label_unlabeled --config-file {toy}/teacher.yaml --images {toy}/unlabeled "
+    "--json {toy}/annotations/image_info.json --output {out}/targets.json "
+)
+LABEL_ALL = LABEL + "--weights {toy}/teacher.pth --labeled-json {toy}/annotations/labeled.json "
+LABEL_FOLDER = (
+    "label_unlabeled --config-file {toy}/teacher.yaml --weights {toy}/teacher.pth --labeled-json "
+    "{toy}/annotations/labeled.json --output {wrong}/targets.json "
+)
+SLICE = (
+    "convert_weights slice --full-config {toy}/teacher.yaml --config-file {toy}/student.yaml "
+    "--weights {toy}/teacher.pth --output "
+)
+DIGITS = "make_digits --root {out} "
+REPORT = "report --output {out} "
+TABLES = " --output {out}/runs --results {out}/results --tables {out}/tables "
+
+# fmt: off
+MISTAKES = {
+    # the command line of train_net.py
+    "no config file": (
+        "train_net OUTPUT_DIR {out}", "--config-file is missing", "give a yaml"),
+    "config file that does not exist, the nearest is named": (
+        "train_net --config-file {toy}/SAD.yml", "SAD.yml does not exist", "did you mean SAD.yaml"),
+    "config file whose base does not exist": (
+        "train_net --config-file {wrong}/no_base.yaml", "no_base.yaml",
+        "absent.yaml does not exist"),
+    "weights given as the config file": (
+        "train_net --config-file {toy}/teacher.pth", "config", "teacher.pth"),
+    "config that is no yaml": (
+        "train_net --config-file {wrong}/broken.yaml", "broken.yaml", "line 1"),
+    "Detectron2's LazyConfig": (
+        "train_net --config-file {wrong}/lazy.py OUTPUT_DIR {out}", "lazy.py", "a yaml is wanted"),
+    "folder given as the config file": (
+        "train_net --config-file {toy}/labeled OUTPUT_DIR {out}", "labeled: it is a folder",
+        "a yaml is wanted"),
+    "config that holds no keys": (
+        "train_net --config-file {wrong}/empty.yaml OUTPUT_DIR {out}", "empty.yaml",
+        "holds no keys", "a yaml is wanted"),
+    "unknown flag": (
+        "train_net --config-file {toy}/SAD.yaml --evaluate", "--evaluate"),
+    "flag after the KEY VALUE pairs": (
+        TRAIN + "--resume", "--resume stands among the KEY VALUE pairs", "put it before them"),
+    "key without a value": (
+        TRAIN + "SOLVER.BASE_LR", "SOLVER.BASE_LR has no value", "KEY VALUE pairs"),
+    "--num-gpus 0": (
+        TRAIN.replace("OUT", "--num-gpus 0 OUT"), "--num-gpus is 0", "at least 1"),
+    "--num-gpus that is no number": (
+        TRAIN.replace("OUT", "--num-gpus all OUT"), "--num-gpus", "'all'"),
+    "--num-machines 0": (
+        TRAIN.replace("OUT", "--num-machines 0 OUT"), "--num-machines is 0", "at least 1"),
+    "--machine-rank of a machine there is not": (
+        TRAIN.replace("OUT", "--num-machines 2 --machine-rank 2 OUT"),
+        "--machine-rank is 2", "below --num-machines 2"),
+    "two machines without an address": (
+        TRAIN.replace("OUT", "--num-machines 2 OUT"), "--dist-url tcp://HOST:PORT"),
+    "address without tcp://": (
+        TRAIN.replace("OUT", "--num-gpus 2 --dist-url 127.0.0.1:29500 OUT"),
+        "--dist-url is 127.0.0.1:29500", "tcp://HOST:PORT"),
+    "address without a port": (
+        TRAIN.replace("OUT", "--num-machines 2 --dist-url tcp://node1 OUT"),
+        "--dist-url is tcp://node1", "tcp://HOST:PORT"),
+    "port that is none": (
+        TRAIN.replace("OUT", "--num-gpus 2 --dist-url tcp://node1:295000 OUT"),
+        "--dist-url is tcp://node1:295000", "tcp://HOST:PORT"),
+    "--timeout nan": (
+        TRAIN.replace("OUT", "--timeout nan OUT"), "--timeout", "from 0.01"),
+
+    # names of keys and types of values
+    "typo in a section": (
+        TRAIN + "SAD.DISTIL.LOSS kl", "SAD.DISTIL.LOSS is no key",
+        "did you mean SAD.DISTILL.LOSS?"),
+    "typo in a key": (
+        TRAIN + "SOLVER.BASE_RL 0.1", "SOLVER.BASE_RL is no key", "did you mean SOLVER.BASE_LR?"),
+    "key in small letters": (
+        TRAIN + "solver.max_iter 5", "solver.max_iter is no key", "did you mean SOLVER.MAX_ITER?"),
+    "typo in a key of a yaml": (
+        "train_net --config-file {wrong}/typo.yaml", "typo.yaml", "SAD.TEECHER is no key",
+        "did you mean SAD.TEACHER?"),
+    "word for a number": (
+        TRAIN + "SAD.DISTILL.GAMMA two", "SAD.DISTILL.GAMMA is two (str)", "must be a number"),
+    "whole number for a float": (
+        TRAIN + "SAD.DISTILL.WEIGHT 1", "SAD.DISTILL.WEIGHT is 1 (int)", "decimal point: 1.0"),
+    "fraction of an image": (
+        TRAIN + "SOLVER.IMS_PER_BATCH 2.5", "SOLVER.IMS_PER_BATCH is 2.5", "a whole number"),
+    "one name for a list of names": (
+        TRAIN + "DATASETS.TRAIN toy_labeled", "DATASETS.TRAIN is toy_labeled", "must be a list"),
+    "value for a section": (
+        TRAIN + "SAD.DISTILL kl", "SAD.DISTILL is kl", "a section of keys"),
+    "None for a number": (
+        TRAIN + "SOLVER.BASE_LR None", "SOLVER.BASE_LR is empty", "such as 0.001"),
+    "nan in a yaml": (
+        "train_net --config-file {wrong}/nan.yaml", "SAD.DISTILL.WEIGHT is nan", "must be finite"),
+
+    # values
+    "negative learning rate": (
+        TRAIN + "SOLVER.BASE_LR -0.01", "SOLVER.BASE_LR is -0.01", "at least 0"),
+    "infinite learning rate": (
+        TRAIN + "SOLVER.BASE_LR 1e999", "SOLVER.BASE_LR is inf", "must be finite"),
+    "no iterations": (
+        TRAIN + "SOLVER.MAX_ITER 0", "SOLVER.MAX_ITER is 0", "at least 1"),
+    "empty batch": (
+        TRAIN + "SOLVER.IMS_PER_BATCH 0", "SOLVER.IMS_PER_BATCH is 0", "at least 1"),
+    "batch that micro-batches cannot share": (
+        TRAIN + "SOLVER.ACCUMULATION_STEPS 3", "SOLVER.IMS_PER_BATCH is 2",
+        "a multiple of 1 workers"),
+    "batch that cannot be scaled to the workers": (
+        TRAIN + "SOLVER.REFERENCE_WORLD_SIZE 4", "SOLVER.IMS_PER_BATCH is 2", "a multiple of"),
+    "no accumulation steps": (
+        TRAIN + "SOLVER.ACCUMULATION_STEPS 0", "SOLVER.ACCUMULATION_STEPS is 0", "at least 1"),
+    "learning rate that drops at iterations instead of shares": (
+        TRAIN + "SOLVER.LR_DROPS (60000,80000)", "SOLVER.LR_DROPS is (60000, 80000)",
+        "shares of MAX_ITER"),
+    "drops of the learning rate given twice": (
+        TRAIN + "SOLVER.STEPS (6,8) SOLVER.LR_DROPS (0.6,0.8)", "SOLVER.STEPS is (6, 8)",
+        "SOLVER.LR_DROPS is (0.6, 0.8)", "give one, and () for the other"),
+    "drop of the learning rate before the start": (
+        TRAIN + "SOLVER.STEPS (0,8)", "SOLVER.STEPS is (0, 8)", "above 0"),
+    "unknown schedule, the nearest is named": (
+        TRAIN + "SOLVER.LR_SCHEDULER_NAME CosineLR", "SOLVER.LR_SCHEDULER_NAME is 'CosineLR'",
+        "did you mean WarmupCosineLR?"),
+    "negative warm-up": (
+        TRAIN + "SOLVER.WARMUP_ITERS -1", "SOLVER.WARMUP_ITERS is -1", "at least 0"),
+    "negative clipping": (
+        TRAIN + "SOLVER.CLIP_FULL_MODEL_NORM -1.0", "CLIP_FULL_MODEL_NORM is -1.0", "at least 0"),
+    "checkpoint every 0 iterations": (
+        TRAIN + "SOLVER.CHECKPOINT_PERIOD 0", "SOLVER.CHECKPOINT_PERIOD is 0", "at least 1"),
+    "negative evaluation period": (
+        TRAIN + "TEST.EVAL_PERIOD -1", "TEST.EVAL_PERIOD is -1", "at least 0"),
+    "negative number of loading processes": (
+        TRAIN + "DATALOADER.NUM_WORKERS -2", "DATALOADER.NUM_WORKERS is -2", "at least 0"),
+    "percent for a share": (
+        TRAIN + "DATALOADER.MAX_UNREADABLE 5.0", "DATALOADER.MAX_UNREADABLE is 5.0", "from 0 to 1"),
+    "seed beyond 32 bits": (
+        TRAIN + "SEED 5000000000", "SEED is 5000000000", "below 2147483648"),
+    "unknown precision": (
+        TRAIN + "SOLVER.AMP.PRECISION fp16", "AMP.PRECISION is 'fp16'", "bfloat16, float16"),
+    "unknown pixel format": (
+        TRAIN + "INPUT.FORMAT BGRA", "INPUT.FORMAT is 'BGRA'", "did you mean BGR?"),
+    "typo in the loss": (
+        TRAIN + "SAD.DISTILL.LOSS feature_l1", "SAD.DISTILL.LOSS is 'feature_l1'",
+        "did you mean feature_l2?"),
+    "negative beta": (
+        TRAIN + "SAD.DISTILL.BETA -1.5", "SAD.DISTILL.BETA is -1.5", "at least 0"),
+    "typo in the targets": (
+        TRAIN + """SAD.TARGETS.LABELED "('hard','sotf')" """, "SAD.TARGETS.LABELED",
+        "did you mean soft?"),
+    "mix ratio of 0 to 0": (
+        TRAIN + "SAD.LOADER.RATIO (0,0)", "SAD.LOADER.RATIO is (0, 0)", "two counts of images"),
+    "mix ratio that leaves out the unlabelled images": (
+        TRAIN + "SAD.LOADER.MIX ratio SAD.LOADER.RATIO (1,0)", "SAD.LOADER.RATIO is (1, 0)",
+        "each above 0"),
+    "mix ratio for another mix": (
+        TRAIN + "SAD.LOADER.RATIO (1,3)", "SAD.LOADER.RATIO is (1, 3)", "SAD.LOADER.MIX alternate"),
+    "gamma for a loss without one": (
+        TRAIN + "SAD.DISTILL.LOSS kl SAD.DISTILL.GAMMA 1.0", "SAD.DISTILL.GAMMA is 1.0",
+        "no say beside SAD.DISTILL.LOSS kl", "default 2.0"),
+    "normaliser for feature maps": (
+        TRAIN + "SAD.DISTILL.LOSS feature_l2 SAD.DISTILL.NORMALIZER elements",
+        "SAD.DISTILL.NORMALIZER is elements", "no say beside SAD.DISTILL.LOSS feature_l2"),
+    "compiling what is not done": (
+        TRAIN + "SAD.DISTILL.COMPILE True SAD.DISTILL.ONE_PASS False",
+        "SAD.DISTILL.COMPILE is True", "no say beside SAD.DISTILL.ONE_PASS False"),
+    "teacher that nothing is learnt from": (
+        TRAIN + """SAD.TARGETS.LABELED "('hard',)" SAD.TARGETS.UNLABELED "('hard',)" """,
+        "SAD.DISTILL.LOSS adl learns from soft targets", "SAD.TARGETS.LABELED", "add 'soft'"),
+    "unlabelled images that nothing is learnt from": (
+        TRAIN + """SAD.DISTILL.LOSS none SAD.TARGETS.UNLABELED "('soft',)" """,
+        "SAD.TARGETS.UNLABELED is ('soft',)", "SAD.DISTILL.LOSS none", "add 'hard'"),
+    "no targets at all": (
+        TRAIN + "SAD.TARGETS.LABELED () SAD.TARGETS.UNLABELED ()", "SAD.TARGETS.LABELED is ()",
+        "add 'hard'"),
+    "distillation of weight 0": (
+        TRAIN + "SAD.DISTILL.WEIGHT 0.0", "SAD.DISTILL.WEIGHT is 0", "SAD.DISTILL.LOSS none"),
+    "GPU where there is none": (
+        TRAIN + "MODEL.DEVICE cuda:99", "MODEL.DEVICE is cuda:99", "GPUs: give"),
+    "device that torch does not know": (
+        TRAIN + "MODEL.DEVICE gpu", "MODEL.DEVICE is 'gpu'", "cpu, cuda or"),
+
+    # the network
+    "Faster R-CNN for a student": (
+        TRAIN + "MODEL.META_ARCHITECTURE GeneralizedRCNN", "MODEL.META_ARCHITECTURE is",
+        "RetinaNet, SADRetinaNet"),
+    "typo in the backbone": (
+        TRAIN + "MODEL.BACKBONE.NAME build_small_resnet_fpn", "MODEL.BACKBONE.NAME is",
+        "did you mean build_small_resnet_fpn_backbone?"),
+    "feature map that the backbone has not": (
+        TRAIN + """MODEL.RETINANET.IN_FEATURES "('p3','p4','p9')" """, "no network", "MODEL", "p9"),
+    "anchor sizes of fewer levels than there are": (
+        TRAIN + "MODEL.ANCHOR_GENERATOR.SIZES [[16],[32]]", "MODEL.ANCHOR_GENERATOR.SIZES",
+        "must be 1 or 3"),
+    "anchor sizes that are no lists": (
+        TRAIN + "MODEL.ANCHOR_GENERATOR.SIZES [16,32,64]", "MODEL.ANCHOR_GENERATOR.SIZES",
+        "a list"),
+    "three pixel means for grey images": (
+        TRAIN + "INPUT.FORMAT L", "MODEL.PIXEL_MEAN", "must be of length 1"),
+
+    # the teacher
+    "no teacher's weights": (
+        TRAIN + "SAD.TEACHER.WEIGHTS ''", "SAD.TEACHER.WEIGHTS is empty",
+        "give the teacher's yaml"),
+    "teacher's weights that do not exist": (
+        TRAIN + "SAD.TEACHER.WEIGHTS absent.pth", "teacher.yaml with absent.pth", "do not exist"),
+    "LazyConfig for a teacher": (
+        TRAIN + "SAD.TEACHER.CONFIG_FILE {wrong}/lazy.py", "lazy.py", "a yaml is wanted"),
+    "Faster R-CNN for a teacher": (
+        TRAIN + "SAD.TEACHER.CONFIG_FILE {wrong}/faster_rcnn.yaml", "faster_rcnn.yaml describes a",
+        "a RetinaNet is needed"),
+    "student's weights for the teacher": (
+        TRAIN + "SAD.TEACHER.WEIGHTS {wrong}/student.pth", "teacher.yaml with", "student.pth",
+        "do not fit"),
+    "teacher of other classes": (
+        TRAIN + "MODEL.RETINANET.NUM_CLASSES 3", "MODEL.RETINANET.NUM_CLASSES is 3",
+        "it must be 2"),
+    "teacher of other anchors": (
+        TRAIN + "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS [[0.5,1.0]]", "number of anchors per cell"),
+
+    "check of a teacher that is not named": (
+        "train_net --config-file {toy}/student.yaml --check-teacher OUTPUT_DIR {out}",
+        "SAD.TEACHER.CONFIG_FILE is empty", "give the teacher's yaml"),
+
+    # data sets
+    "typo in a data set": (
+        TRAIN + """DATASETS.TRAIN "('toy_labelled',)" """, "DATASETS.TRAIN names 'toy_labelled'",
+        "did you mean toy_labeled?"),
+    "no data set": (
+        TRAIN + "DATASETS.TRAIN ()", "DATASETS.TRAIN is empty", "name a labelled data set"),
+    "data set that was not downloaded": (
+        TRAIN + """DATASETS.TRAIN "('coco_2017_train',)" """,
+        "instances_train2017.json does not exist",
+        "$DETECTRON2_DATASETS"),
+    "hard targets that are not written yet": (
+        TRAIN + "DATASETS.REGISTER.toy_hard_targets.JSON absent.json",
+        "absent.json does not exist"),
+    "images without hard targets": (
+        TRAIN + """DATASETS.UNLABELED "('toy_unlabeled',)" """, "toy_unlabeled holds no boxes",
+        "scripts/label_unlabeled.py"),
+    "boxes given by their corners": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/corners.json", "corners.json",
+        "look like corners x0, y0, x1, y1", "DATASETS.MAX_BOXES_OUTSIDE"),
+    "boxes given in shares of the image": (
+        TRAIN + "DATASETS.REGISTER.toy_hard_targets.JSON {wrong}/shares.json", "shares.json",
+        "under a pixel", "DATASETS.MAX_BOXES_UNDER_A_PIXEL"),
+    "labels for images of another type of id": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/text_ids.json", "holds no boxes",
+        "image_id '60' is a text", "such as 10"),
+    "labels that are all crowds": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/crowds.json", "holds no boxes",
+        "12 crowds (iscrowd 1)"),
+    "crowd flag that is none": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/crowd_flag.json", "annotations, id 1",
+        "iscrowd is 'perhaps', not 0 or 1"),
+    "category of another type": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/text_category.json",
+        "annotations, id 1: category_id is '2', a text, the ids of categories are numbers"),
+    "json of another tool": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/via.json", "it looks like VIA's"),
+    "test set without a label": (
+        TRAIN + "DATASETS.REGISTER.toy_unlabeled.JSON {wrong}/no_labels.json "
+        "DATASETS.REGISTER.toy_unlabeled.IMAGES {toy}/labeled "
+        """DATASETS.TEST "('toy_unlabeled',)" """,
+        "data set toy_unlabeled holds no boxes: there are no annotations"),
+    "teacher of other names": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/gray.json", "teacher.pth",
+        "gray.json have other classes", "'dark' and 'gray'"),
+    "teacher that does not name its classes": (
+        TRAIN + "SAD.TEACHER.WEIGHTS {wrong}/nameless.pth", "nameless.pth do not name",
+        "SAD.TEACHER.CLASS_NAMES"),
+    "masks for a box detector": (
+        TRAIN + "MODEL.MASK_ON True", "MODEL.MASK_ON is True", "must be False"),
+    "data of more classes than the model": (
+        "train_net --config-file {toy}/student.yaml OUTPUT_DIR {out} "
+        "DATASETS.REGISTER.toy_labeled.JSON {wrong}/three_classes.json",
+        "MODEL.RETINANET.NUM_CLASSES is 2", "must be 3"),
+    "annotations cut short": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/cut.json", "cut.json is no whole json",
+        "copy it again"),
+
+    # images
+    "image that is not there": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.IMAGES {wrong}/images",
+        "toy_labeled: 1 of 6 images of", "labeled.json do not exist", "images/000004.png",
+        "take them out"),
+    "test image that is not there": (
+        TRAIN + "DATASETS.REGISTER.toy_unlabeled.IMAGES {wrong}/images "
+        """DATASETS.TEST "('toy_unlabeled',)" """, "toy_unlabeled: 1 of 6 images of",
+        "images/000004.png"),
+    "test image that is empty": (
+        TRAIN + "DATASETS.REGISTER.toy_unlabeled.JSON {toy}/annotations/labeled.json "
+        "DATASETS.REGISTER.toy_unlabeled.IMAGES {wrong}/empty "
+        """DATASETS.TEST "('toy_unlabeled',)" """, "toy_unlabeled: 1 of 6 images cannot be read",
+        "empty/000004.png (it is empty", "an evaluation needs every one"),
+    "evaluation without one of the images": (
+        TRAIN.replace("SAD", "student").replace("OUT", "--eval-only OUT")
+        + "MODEL.WEIGHTS {wrong}/student.pth DATASETS.REGISTER.toy_labeled.IMAGES {wrong}/images",
+        "toy_labeled: 1 of 6 images of", "images/000004.png"),
+    "images of floats": (
+        TRAIN + "DATASETS.REGISTER.toy_hard_targets.IMAGES {wrong}/floats",
+        "toy_hard_targets: 6 of 6 images tried cannot be read", "mode F", "8 or 16 bits"),
+    "images of other sizes than the annotations say": (
+        TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/wider.json",
+        "labeled/000001.png", "64 x 48 pixels, its annotations say 65 x 48"),
+    "images of more pixels than are allowed": (
+        TRAIN + "DATALOADER.MAX_IMAGE_PIXELS 3000", "64 x 48 pixels",
+        "more than DATALOADER.MAX_IMAGE_PIXELS 3000"),
+    "no pixels allowed": (
+        TRAIN + "DATALOADER.MAX_IMAGE_PIXELS 0", "DATALOADER.MAX_IMAGE_PIXELS is 0", "at least 1"),
+    "labelled images given as unlabelled ones": (
+        TRAIN + "DATASETS.REGISTER.toy_hard_targets.IMAGES {toy}/labeled",
+        "6 of 6 images of DATASETS.UNLABELED are labelled or tested on",
+        "no unlabelled image is left"),
+
+    # weights and folders
+    "starting weights that do not exist": (
+        TRAIN + "MODEL.WEIGHTS absent.pth", "MODEL.WEIGHTS absent.pth", "do not exist",
+        "made by scripts/convert_weights.py"),
+    "folder of starting weights": (
+        TRAIN + "MODEL.WEIGHTS {wrong}/run", "MODEL.WEIGHTS", "run are a folder", "name a file"),
+    "starting weights cut short": (
+        TRAIN + "MODEL.WEIGHTS {wrong}/cut.pth", "MODEL.WEIGHTS", "cut.pth cannot be read"),
+    "torchvision's weights as they are": (
+        TRAIN + "MODEL.WEIGHTS {wrong}/resnet.pth", "MODEL.WEIGHTS", "resnet.pth",
+        "0 of the 36 tensors", "scripts/convert_weights.py"),
+    "weights of a wider network": (
+        TRAIN + "MODEL.WEIGHTS {toy}/teacher.pth", "MODEL.WEIGHTS", "teacher.pth",
+        "of the 36 tensors", "scripts/convert_weights.py"),
+    "folder of a training that is under way": (
+        "train_net --config-file {toy}/SAD.yaml OUTPUT_DIR {wrong}/busy", "OUTPUT_DIR",
+        "busy is in use by process", "name another folder"),
+    "folder of another run": (
+        "train_net --config-file {toy}/SAD.yaml OUTPUT_DIR {wrong}/run", "OUTPUT_DIR",
+        "run holds a run (last_checkpoint): give --resume"),
+    "finished run that does not say its last checkpoint": (
+        "train_net --config-file {toy}/SAD.yaml --resume OUTPUT_DIR {wrong}/done", "OUTPUT_DIR",
+        "done holds model_final.pth", "no last_checkpoint"),
+    "folder below a file": (
+        "train_net --config-file {toy}/SAD.yaml OUTPUT_DIR {wrong}/cut.json/run", "OUTPUT_DIR",
+        "cannot be written to", "name another folder"),
+    "no folder": (
+        "train_net --config-file {toy}/SAD.yaml OUTPUT_DIR ''", "OUTPUT_DIR is empty", "name a"),
+    "evaluation without weights": (
+        TRAIN.replace("OUT", "--eval-only OUT"), "--eval-only needs MODEL.WEIGHTS", "--resume"),
+    "evaluation of a run there is not": (
+        TRAIN.replace("OUT", "--eval-only --resume OUT"), "OUTPUT_DIR", "holds no checkpoint"),
+    "evaluation of another network's weights": (
+        TRAIN.replace("OUT", "--eval-only OUT") + "MODEL.WEIGHTS {toy}/teacher.pth",
+        "MODEL.WEIGHTS", "teacher.pth", "do not fit the model, keys:"),
+    "evaluation on data of other classes": (
+        TRAIN.replace("SAD", "student").replace("OUT", "--eval-only OUT")
+        + "MODEL.WEIGHTS {wrong}/student.pth "
+        "DATASETS.REGISTER.toy_labeled.JSON {wrong}/three_classes.json",
+        "MODEL.RETINANET.NUM_CLASSES is 2", "must be 3"),
+
+    # label_unlabeled.py
+    "labelling with a LazyConfig": (
+        LABEL.replace("{toy}/teacher.yaml", "{wrong}/lazy.py")
+        + "--weights {toy}/teacher.pth --threshold 0.5", "lazy.py", "a yaml is wanted"),
+    "labelling that is under way": (
+        LABEL_ALL.replace("{out}/targets.json", "{wrong}/busy.json"), "--output",
+        "busy_labelling is in use by process"),
+    "labelling at an address without a port": (
+        LABEL_ALL + "--num-gpus 2 --dist-url tcp://node1", "--dist-url is tcp://node1",
+        "tcp://HOST:PORT"),
+    "labelling with weights that do not exist": (
+        LABEL + "--weights absent.pth --threshold 0.5", "absent.pth", "do not exist"),
+    "labelling with another network's weights": (
+        LABEL + "--weights {wrong}/student.pth --threshold 0.5", "student.pth", "do not fit"),
+    "labelling with a Faster R-CNN": (
+        LABEL.replace("{toy}/teacher.yaml", "{wrong}/faster_rcnn.yaml")
+        + "--weights {toy}/teacher.pth --threshold 0.5", "META_ARCHITECTURE", "RetinaNet"),
+    "nothing to calibrate the threshold with": (
+        LABEL + "--weights {toy}/teacher.pth", "give --labeled-json"),
+    "threshold in percent": (
+        LABEL + "--weights {toy}/teacher.pth --threshold 50", "--threshold", "from 0 to 1"),
+    "labels of other classes than the teacher's": (
+        LABEL + "--weights {toy}/teacher.pth --labeled-json {wrong}/three_classes.json",
+        "the teacher and", "three_classes.json have other classes", "'gray'"),
+    "typo in the set to label": (
+        "label_unlabeled --config-file {toy}/SAD.yaml --weights {wrong}/student.pth "
+        "--threshold 0.5 --dataset toy_unlabelled --output {out}/targets.json",
+        "toy_unlabelled is no registered", "did you mean toy_unlabeled?"),
+    "image folder that does not exist": (
+        LABEL_ALL.replace("{toy}/unlabeled", "{toy}/absent"), "image folder",
+        "absent does not exist"),
+    "image folder of labelled images alone": (
+        LABEL_FOLDER + "--images {toy}/labeled", "6 of 6 images of", "are labelled or tested on",
+        "no unlabelled image is left"),
+    "image folder of floats": (
+        LABEL_FOLDER + "--images {wrong}/floats", "6 of 6 images cannot be read", "mode F",
+        "8 or 16 bits"),
+    "image folder of other files": (
+        LABEL_FOLDER + "--images {toy}/annotations", "there are no images in", "other endings"),
+    "empty batches": (
+        LABEL_ALL + "--batch-size 0", "--batch-size", "at least 1"),
+    "hard targets written to a folder": (
+        LABEL_ALL.replace("{out}/targets.json", "{wrong}"), "--output", "is a folder",
+        "name the json"),
+    "hard targets below a file": (
+        LABEL_ALL.replace("{out}", "{wrong}/cut.json"), "--output", "cannot be written to"),
+
+    "labelling with weights that do not name their classes": (
+        LABEL_ALL.replace("{toy}/teacher.pth", "{wrong}/nameless.pth"), "nameless.pth do not name",
+        "--class-names"),
+    "labelling by labels of other names": (
+        LABEL_ALL.replace("{toy}/annotations/labeled.json", "{wrong}/gray.json"), "the teacher",
+        "gray.json have other classes", "'dark' and 'gray'"),
+    "labelling by labels that are all crowds": (
+        LABEL_ALL.replace("{toy}/annotations/labeled.json", "{wrong}/crowds.json"),
+        "no boxes to calibrate", "12 crowds"),
+    "labelling by boxes given by their corners": (
+        LABEL_ALL.replace("{toy}/annotations/labeled.json", "{wrong}/corners.json"),
+        "look like corners x0, y0, x1, y1"),
+
+    # convert_weights.py
+    "weights written in a format that Detectron2 does not read": (
+        SLICE + "{out}/narrow.pt", "--output", "narrow.pt", "from a .pth alone"),
+    "weights written to a folder": (
+        SLICE + "{wrong}/folder.pth", "--output", "is a folder", "name the .pth"),
+    "narrow model that is the wider one": (
+        "convert_weights slice --full-config {toy}/student.yaml --config-file {toy}/teacher.yaml "
+        "--weights {wrong}/student.pth --output {out}/narrow.pth",
+        "cannot be cut to", "too small"),
+    "Detectron2's weights taken for torchvision's": (
+        "convert_weights torchvision --weights {toy}/teacher.pth --output {out}/x.pth",
+        "teacher.pth", "no state dict of a torchvision ResNet"),
+
+    # make_digits.py
+    "no labelled digits": (DIGITS + "--labeled 0", "labeled is 0", "at least 1 image"),
+    "digits larger than the image": (
+        DIGITS + "--object-size 16 200", "object_size is 16 to 200", "from 8 to 128"),
+    "digits below a file": (
+        "make_digits --root {wrong}/cut.json/digits", "cannot be written to", "cut.json/digits"),
+
+    # report.py
+    "run without a name": (REPORT + "--run {wrong}/run", "--run", "NAME=DIR"),
+    "report on a run that is not finished": (
+        REPORT + "--run one={wrong}/run", "config.yaml does not exist", "train_net.py --resume"),
+    "report on no images": (REPORT + "--run one={wrong}/run --images 0", "--images", "at least 1"),
+
+    # reproduce.py, imbalance.py and benchmark.py
+    "table that the paper has not": ("reproduce --table 7" + TABLES, "--table", "'7'"),
+    "no table": ("reproduce" + TABLES, "give --table or --sweep"),
+    "seeds with spaces": (
+        "reproduce --table 1 --seeds '0 1 2'" + TABLES, "--seeds is '0 1 2'", "such as 0,1,2"),
+    "negative seed": (
+        "reproduce --table 1 --seeds=-1" + TABLES, "--seeds is '-1'", "such as 0,1,2"),
+    "runs on no GPU": ("reproduce --table 1 --num-gpus 0" + TABLES, "--num-gpus", "at least 1"),
+    "sweep without running": ("reproduce --sweep --no-run" + TABLES, "--sweep", "--no-run"),
+    "results written below a file": (
+        "reproduce --table 1 --no-run --output {out} --tables {out} --results {wrong}/cut.json/r",
+        "--results", "cannot be written to"),
+    "results that are cut short": (
+        "reproduce --table 1 --no-run --output {out} --tables {wrong} --results {wrong}",
+        "digits.json", "restore"),
+    "benchmark that does not exist": (
+        "imbalance --benchmark digits8" + TABLES, "--benchmark", "'digits80'"),
+    "benchmark of one round": ("benchmark --rounds 1", "--rounds", "at least 3"),
+    "benchmark of a section that is none": ("benchmark --section loss", "--section", "'losses'"),
+    "no jobs": ("imbalance --no-run --jobs 0" + TABLES, "--jobs", "at least 1"),
+}
+# fmt: on
+
+CHANGES = {  # what is done to each annotation of a good json
+    "corners": lambda coco, a: a.update(bbox=_corners(a["bbox"])),
+    "shares": lambda coco, a: a.update(bbox=[value / 100 for value in a["bbox"]]),
+    "text_ids": lambda coco, a: a.update(image_id=str(a["image_id"])),
+    "crowds": lambda coco, a: a.update(iscrowd=1),
+    "crowd_flag": lambda coco, a: a.update(iscrowd="perhaps"),
+    "text_category": lambda coco, a: a.update(category_id=str(a["category_id"])),
+    "gray": lambda coco, a: coco["categories"][1].update(name="gray"),
+}
+
+
+def _corners(box: list) -> list:
+    x, y, w, h = box
+    return [x, y, x + w, y + h]
+
+
+IN_THE_SHELL = (
+    "typo in a section",
+    "Faster R-CNN for a teacher",
+    "folder of another run",
+    "annotations cut short",
+    "labelling with another network's weights",
+    "negative seed",
+)
+
+# --- and how they end ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wrong(toy, tmp_path_factory):
+    """A folder of files that are given in the place of others."""
+    folder = tmp_path_factory.mktemp("wrong")
+    for name, text in {
+        "broken.yaml": "SAD: [",
+        "no_base.yaml": "_BASE_: absent.yaml",
+        "typo.yaml": f"_BASE_: {toy.root}/SAD.yaml\nSAD: {{TEECHER: {{WEIGHTS: a.pth}}}}",
+        "nan.yaml": f"_BASE_: {toy.root}/SAD.yaml\nSAD: {{DISTILL: {{WEIGHT: .nan}}}}",
+        "faster_rcnn.yaml": "MODEL: {META_ARCHITECTURE: GeneralizedRCNN}",
+        "cut.json": json.dumps(toy.json("labeled.json"))[:500],
+        "digits.json": "{",
+        "lazy.py": "model = dict(num_classes=2)",
+        "empty.yaml": "",
+    }.items():
+        (folder / name).write_text(text)
+    content = toy.json("labeled.json")
+    content["categories"].append({"id": 9, "name": "gray"})
+    (folder / "three_classes.json").write_text(json.dumps(content))
+    (folder / "via.json").write_text(json.dumps({"a.png1": {"filename": "a.png", "regions": []}}))
+    for name, change in CHANGES.items():
+        content = toy.json("labeled.json")
+        for annotation in content["annotations"]:
+            change(content, annotation)
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    content = {**toy.json("labeled.json"), "annotations": []}
+    (folder / "no_labels.json").write_text(json.dumps(content))
+    content = toy.json("labeled.json")
+    for image in content["images"]:
+        image["width"] += 1
+    (folder / "wider.json").write_text(json.dumps(content))
+    shutil.copytree(toy.root / "unlabeled", folder / "images")
+    (folder / "images" / "000004.png").unlink()
+    shutil.copytree(toy.root / "labeled", folder / "empty")
+    (folder / "empty" / "000004.png").write_bytes(b"")
+    (folder / "floats").mkdir()
+    for path in (toy.root / "unlabeled").iterdir():
+        grey = Image.open(path).convert("F")
+        grey.save(folder / "floats" / path.name, "TIFF")
+    (folder / "folder.pth").mkdir()
+    (folder / "run").mkdir()
+    (folder / "done").mkdir()
+    (folder / "done" / "model_final.pth").touch()
+    (folder / "run" / "last_checkpoint").write_text("model_final.pth")
+    model = build_retinanet(toy.cfg("student.yaml"))
+    torch.save({"model": model.state_dict()}, folder / "student.pth")
+    teacher = {"model": build_retinanet(toy.cfg("teacher.yaml")).state_dict()}
+    torch.save(teacher, folder / "nameless.pth")
+    (folder / "cut.pth").write_bytes((folder / "student.pth").read_bytes()[:1000])
+    torch.save({"layer1.0.conv1.weight": torch.zeros(3, 3)}, folder / "resnet.pth")
+    for name in ("busy", "busy_labelling"):
+        (folder / name).mkdir()
+    with locked(folder / "busy"), locked(folder / "busy_labelling"):
+        yield folder
+
+
+def test_the_table_covers_every_command():
+    commands = {mistake[0].split()[0] for mistake in MISTAKES.values()}
+    assert commands == {
+        "train_net",
+        *(path.stem for path in scripts() if path.stem != "install_detectron2"),
+    }
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake(mistake, toy, wrong, tmp_path, monkeypatch, capsys):
+    name, *arguments = filled_in(mistake, toy, wrong, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+    before = files(toy.root, wrong, tmp_path)
+    with pytest.raises(SystemExit) as exit_, loggers_restored():
+        command(name)()
+    check(mistake, exit_.value.code, capsys.readouterr().err, toy, wrong, tmp_path)
+    assert files(toy.root, wrong, tmp_path) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", IN_THE_SHELL)
+def test_mistake_in_the_shell(mistake, toy, wrong, tmp_path):
+    """From the start of the interpreter to its end; 15 s are for a machine that does no more."""
+    name, *arguments = filled_in(mistake, toy, wrong, tmp_path)
+    before = files(toy.root, wrong, tmp_path)
+    start = os.times()
+    done = subprocess.run(
+        [sys.executable, path_of(name), *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(TRAIN_NET.parent)},
+        capture_output=True,
+        text=True,
+    )
+    end = os.times()
+    check(mistake, done.returncode, done.stderr, toy, wrong, tmp_path)
+    assert files(toy.root, wrong, tmp_path) == before
+    computed = sum(end[i] - start[i] for i in (2, 3))  # of child processes, user and system
+    assert computed < 15
+
+
+def scripts() -> list[Path]:
+    return sorted((REPOSITORY / "scripts").glob("*.py"))
+
+
+def path_of(name: str) -> Path:
+    return TRAIN_NET if name == "train_net" else REPOSITORY / "scripts" / f"{name}.py"
+
+
+@cache
+def command(name: str):
+    """What a script's last line calls."""
+    if name == "train_net":
+        return train_net().start
+    spec = importlib.util.spec_from_file_location(f"mistaken_{name}", path_of(name))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def filled_in(mistake: str, toy, wrong: Path, tmp_path: Path) -> list[str]:
+    places = {"{toy}": toy.root, "{wrong}": wrong, "{out}": tmp_path / "out"}
+    text = MISTAKES[mistake][0]
+    for place, path in places.items():
+        text = text.replace(place, str(path))
+    return shlex.split(text)
+
+
+def files(*folders: Path) -> dict:
+    paths = [path for folder in folders for path in folder.rglob("*")]
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
+
+
+def check(mistake: str, code: int, stderr: str, toy, wrong: Path, tmp_path: Path) -> None:
+    assert code == 2
+    assert "Traceback" not in stderr
+    sentences = [line.partition("error: ")[2] for line in stderr.splitlines() if "error: " in line]
+    assert len(sentences) == 1 and stderr.rstrip().endswith(sentences[0])
+    for part in MISTAKES[mistake][1:]:
+        assert part in sentences[0]
+    for folder in (toy.root, wrong, tmp_path):  # pytest's are long
+        sentences[0] = sentences[0].replace(str(folder), "")
+    assert len(sentences[0]) < 350

@@ -1,0 +1,488 @@
+"""The student: stock RetinaNet where nothing is distilled, the paper's Eq. 8 where it is."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from detectron2.modeling import RetinaNet, build_model
+from detectron2.solver import build_optimizer
+from detectron2.structures import Boxes
+from detectron2.utils import comm
+from detectron2.utils.events import EventStorage
+
+import reference
+from sad.data.loader import build_mixed_loader
+from sad.modeling.sad_retinanet import SADRetinaNet
+from sad.modeling.teacher import build_teacher
+
+APART = ("SAD.DISTILL.ONE_PASS", False)  # one pass has one gradient for both losses of logits
+NO_NORM = ("MODEL.RESNETS.NORM", "FrozenBN", "MODEL.RETINANET.NORM", "")
+
+
+def build(toy, name, *opts, teacher=True):
+    cfg = toy.cfg(name, *opts)
+    torch.manual_seed(0)
+    model = build_model(cfg).train()
+    if teacher and cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet" and model.distills:
+        model.attach_teacher(build_teacher(cfg)[0])
+    return model
+
+
+@pytest.fixture(scope="module")
+def batches(toy):
+    """Three batches of 4 images: wide, tall and square ones together."""
+    cfg = toy.cfg("SAD.yaml", "SAD.LOADER.MIX", "union", "DATALOADER.ASPECT_RATIO_GROUPING", False,
+                  "SOLVER.IMS_PER_BATCH", 4)  # fmt: skip
+    loader = iter(build_mixed_loader(cfg))
+    return [next(loader) for _ in range(3)]
+
+
+def flagged(batch, hard, soft):
+    """The batch with these targets; "1010" means the first and third image."""
+    return [
+        {**sample, "hard_targets": hard[i] == "1", "soft_targets": soft[i] == "1"}
+        for i, sample in enumerate(batch)
+    ]
+
+
+def losses_of(model, batch, iteration=0):
+    with EventStorage(iteration):
+        return model(batch)
+
+
+@pytest.mark.parametrize(("normalizers", "at_first"), [("local", 1), ("global", 3)])
+def test_a_micro_batch_is_prepared_when_it_is_asked_for(toy, batches, normalizers, at_first):
+    """With one normaliser for all of them, all are: else their logits would lie in memory."""
+    model = build(toy, "SAD.yaml", "SOLVER.LOSS_NORMALIZERS", normalizers)
+    forwards = []
+    model.teacher.backbone.register_forward_hook(lambda *_: forwards.append(1))
+    step = model.prepare([flagged(batch, "1111", "1111") for batch in batches])
+    assert not next(step).teacher_logits[0].requires_grad and len(forwards) == at_first
+    assert len(list(step)) == 2 and len(forwards) == 3
+
+
+# --- a plain RetinaNet as long as nothing is distilled ------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["none", "adl"])
+def test_without_soft_targets_it_is_stock_retinanet_step_for_step(toy, batches, loss):
+    stock = build(toy, "student.yaml")
+    ours = build(toy, "SAD.yaml", "SAD.DISTILL.LOSS", loss, *APART)
+    assert type(stock) is RetinaNet and type(ours) is SADRetinaNet
+    optimizers = [build_optimizer(toy.cfg("student.yaml"), model) for model in (stock, ours)]
+    assert_same_state(stock, ours)
+    for step, batch in enumerate(batches):
+        batch = flagged(batch, "1111", "0000")
+        of_stock, of_ours = losses_of(stock, batch, step), losses_of(ours, batch, step)
+        assert all(torch.equal(of_stock[key], of_ours[key]) for key in of_stock)
+        if loss == "none":
+            assert of_ours.keys() == of_stock.keys()
+        else:
+            assert of_ours.keys() - of_stock.keys() == {"loss_distill"}
+            assert of_ours["loss_distill"] == 0
+        for optimizer, losses in zip(optimizers, (of_stock, of_ours), strict=True):
+            optimizer.zero_grad()
+            sum(losses.values()).backward()
+        for (name, one), other in zip(stock.named_parameters(), ours.parameters(), strict=True):
+            assert torch.equal(one.grad, other.grad), name
+        for optimizer in optimizers:
+            optimizer.step()
+        assert stock.loss_normalizer == ours.loss_normalizer
+        assert_same_state(stock, ours)
+    weights = build(toy, "student.yaml").state_dict()  # and it did learn something
+    assert not torch.equal(weights["head.cls_score.weight"], ours.head.cls_score.weight)
+
+
+def assert_same_state(one, other):
+    one, other = one.state_dict(), other.state_dict()
+    assert one.keys() == other.keys()
+    for key in one:
+        assert torch.equal(one[key], other[key]), key
+
+
+def test_evaluation_is_stock_retinanets(toy, batches):
+    stock = build(toy, "student.yaml").eval()
+    ours = build(toy, "SAD.yaml").eval()
+    ours.teacher.register_forward_pre_hook(fail)
+    ours.teacher.backbone.register_forward_pre_hook(fail)
+    with torch.no_grad():
+        for one, other in zip(stock(batches[0]), ours(batches[0]), strict=True):
+            assert len(one["instances"]) > 0
+            assert torch.equal(one["instances"].scores, other["instances"].scores)
+            boxes = [output["instances"].pred_boxes.tensor for output in (one, other)]
+            assert torch.equal(*boxes)
+
+
+def fail(*_):
+    raise AssertionError("computed, but it should not be")
+
+
+# --- the teacher is outside the module tree -----------------------------------------------------
+
+
+def test_teacher_is_invisible(toy):
+    stock, ours = build(toy, "student.yaml"), build(toy, "SAD.yaml")
+    assert list(ours.state_dict()) == list(stock.state_dict())
+    for names in ("named_parameters", "named_buffers", "named_modules"):
+        ours_, stock_ = ([name for name, _ in getattr(m, names)()] for m in (ours, stock))
+        assert ours_ == stock_
+    groups = [
+        [
+            {key: len(value) if key == "params" else value for key, value in group.items()}
+            for group in build_optimizer(toy.cfg("student.yaml"), model).param_groups
+        ]
+        for model in (stock, ours)
+    ]
+    assert groups[0] == groups[1]
+    with pytest.raises(AttributeError):
+        stock.teacher  # noqa: B018
+
+
+def test_teacher_follows_the_student(toy):
+    model = build(toy, "SAD.yaml")
+    for move, dtype in (("double", torch.float64), ("half", torch.float16)):
+        getattr(model, move)()
+        for tensor in (*model.parameters(), *model.teacher.parameters(), model.teacher.pixel_mean):
+            assert tensor.dtype == dtype
+    model.to(torch.float32)
+    assert model.teacher.head.cls_score.weight.dtype == torch.float32
+    model.to("meta")
+    assert model.teacher.device.type == "meta"
+
+
+def test_double_precision_trains(toy, batches):
+    model = build(toy, "SAD.yaml").double()
+    losses = losses_of(model, batches[0])
+    assert losses["loss_distill"].dtype == torch.float64  # Detectron2's focal loss is float32
+    assert all(loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()
+
+
+def test_teacher_stays_in_eval_mode(toy):
+    model = build(toy, "SAD.yaml")
+    for mode in (False, True):
+        model.train(mode)
+        assert model.training is mode
+        assert not any(module.training for module in model.teacher.modules())
+
+
+def test_teacher_neither_learns_nor_moves(toy, batches):
+    model = build(toy, "SAD.yaml")
+    before = {key: value.clone() for key, value in model.teacher.state_dict().items()}
+    student = {key: value.clone() for key, value in model.state_dict().items()}
+    optimizer = build_optimizer(toy.cfg("SAD.yaml"), model)
+    for batch in batches:
+        optimizer.zero_grad()
+        sum(losses_of(model, batch).values()).backward()
+        optimizer.step()
+    assert all(torch.equal(before[key], v) for key, v in model.teacher.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.teacher.parameters())
+    moved = {
+        key for key, value in model.state_dict().items() if not torch.equal(value, student[key])
+    }
+    assert {"backbone.bottom_up.stem.conv1.norm.running_mean", "head.cls_score.weight"} <= moved
+
+
+def test_box_branch_of_the_teacher_is_never_computed(toy, batches):
+    model = build(toy, "SAD.yaml")
+    model.teacher.head.bbox_subnet.register_forward_pre_hook(fail)
+    model.teacher.head.bbox_pred.register_forward_pre_hook(fail)
+    sum(losses_of(model, batches[0]).values()).backward()
+
+
+def test_deepcopy_has_a_teacher_of_its_own(toy, batches):
+    model = build(toy, "SAD.yaml")
+    clone = copy.deepcopy(model)
+    assert clone.teacher is not model.teacher
+    expected = losses_of(model, batches[0])["loss_distill"]
+    assert torch.equal(losses_of(clone, batches[0])["loss_distill"], expected)
+    torch.nn.init.zeros_(clone.teacher.head.cls_score.weight)
+    assert model.teacher.head.cls_score.weight.any()
+
+
+# --- the losses ---------------------------------------------------------------------------------
+
+
+class Recorder:
+    """What the student's head emits, with the gradients that reach it: (N, R, K) and (N, R, 4)."""
+
+    def __init__(self, model):
+        self.model = model
+        model.head.register_forward_hook(self.record)
+
+    def record(self, head, inputs, outputs):
+        self.levels = [[level.retain_grad() or level for level in levels] for levels in outputs]
+
+    def _join(self, levels, size):
+        arrays = [level.detach().double().numpy() for level in levels]
+        return np.concatenate(
+            [a.reshape(len(a), -1, size, *a.shape[-2:]).transpose(0, 3, 4, 1, 2)
+             .reshape(len(a), -1, size) for a in arrays],
+            axis=1,
+        )  # fmt: skip
+
+    @property
+    def logits(self):
+        return self._join(self.levels[0], self.model.num_classes)
+
+    @property
+    def deltas(self):
+        return self._join(self.levels[1], 4)
+
+    @property
+    def logits_gradient(self):
+        return self._join([level.grad for level in self.levels[0]], self.model.num_classes)
+
+
+def anchors_and_labels(model, recorder, batch):
+    """(R, 4) anchors; (N, R) labels and (N, R, 4) boxes of the anchors, by Detectron2's matcher."""
+    levels = model.anchor_generator(recorder.levels[0])
+    labels, boxes = model.label_anchors(levels, [sample["instances"] for sample in batch])
+    return Boxes.cat(levels).tensor.numpy(), torch.stack(labels).numpy(), torch.stack(boxes).numpy()
+
+
+def teacher_logits(model, batch, like):
+    """The teacher's whole forward on the images padded to the student's shape: (N, R, K)."""
+    teacher = model.teacher
+    height, width = (8 * side for side in like.levels[0][0].shape[-2:])
+    padded = torch.zeros(len(batch), 3, height, width)
+    for image, sample in zip(padded, batch, strict=True):
+        pixels = (sample["image"] - teacher.pixel_mean) / teacher.pixel_std
+        image[:, : pixels.shape[1], : pixels.shape[2]] = pixels
+    with torch.no_grad():
+        features = teacher.backbone(padded)
+        levels, _ = teacher.head([features[name] for name in teacher.head_in_features])
+    return like._join(levels, teacher.num_classes)
+
+
+FORMS = {
+    "adl": ((), lambda x, z: reference.adl(x, z), lambda x, z: reference.adl_gradient(x, z)),
+    "dw": (
+        ("SAD.DISTILL.BETA", 0.0),
+        lambda x, z: reference.adl(x, z, beta=0.0),
+        lambda x, z: reference.adl_gradient(x, z, beta=0.0),
+    ),
+    "gamma": (
+        ("SAD.DISTILL.GAMMA", 1.0, "SAD.DISTILL.BETA", 0.5),
+        lambda x, z: reference.adl(x, z, gamma=1.0, beta=0.5),
+        lambda x, z: reference.adl_gradient(x, z, gamma=1.0, beta=0.5),
+    ),
+    "released": (
+        ("SAD.DISTILL.FORM", "cross_entropy", "SAD.DISTILL.BETA", 1.0, "SAD.DISTILL.ALPHA", 0.25),
+        lambda x, z: reference.released_kernel(x, z, alpha=0.25),
+        lambda x, z: reference.released_kernel_gradient(x, z, alpha=0.25),
+    ),
+    "kl": (
+        ("SAD.DISTILL.LOSS", "kl"),
+        lambda x, z: reference.kl_divergence(x, z),
+        lambda x, z: reference.binary_cross_entropy_gradient(x, z),
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_distillation_loss_and_gradient_are_the_references(toy, batches, form):
+    opts, value, gradient = FORMS[form]
+    model = build(toy, "SAD.yaml", *opts, "SAD.DISTILL.WEIGHT", 0.75, *APART)
+    recorder = Recorder(model)
+    batch = flagged(batches[0], "1111", "1111")
+    loss = losses_of(model, batch)["loss_distill"]
+    x, z = recorder.logits, teacher_logits(model, batch, recorder)
+    _, labels, _ = anchors_and_labels(model, recorder, batch)
+    ignored = labels == -1
+    assert ignored.sum() > 10
+    normalizer = reference.teacher_power_normalizer(z)  # over the ignored anchors too
+    assert normalizer > reference.teacher_power_normalizer(z[~ignored]) > 1
+    np.testing.assert_allclose(
+        loss.item(), 0.75 * value(x, z)[~ignored].sum() / normalizer, rtol=1e-5
+    )
+    loss.backward()
+    expected = np.where(ignored[..., None], 0, 0.75 * gradient(x, z) / normalizer)
+    np.testing.assert_allclose(recorder.logits_gradient, expected, rtol=1e-4, atol=1e-8)
+
+
+TARGETS = {
+    "all hard and soft": ("1111", "1111"),
+    "soft only": ("0000", "1111"),
+    "half hard, all soft": ("1010", "1111"),
+    "all hard, half soft": ("1111", "0110"),
+    "hard here, soft there": ("1100", "0011"),
+    "overlapping": ("1100", "0110"),
+    "one of each": ("1000", "0001"),
+    "hard only": ("1111", "0000"),
+    "no targets": ("0000", "0000"),
+}
+
+
+@pytest.mark.parametrize(("hard", "soft"), TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("number", [0, 1])
+def test_mixed_batches(toy, batches, hard, soft, number):
+    """Every loss over the images that carry its targets, for images of several sizes."""
+    model = build(toy, "SAD.yaml")
+    recorder = Recorder(model)
+    batch = flagged(batches[number], hard, soft)
+    losses = losses_of(model, batch)
+    is_hard = np.array([flag == "1" for flag in hard])
+    is_soft = np.array([flag == "1" for flag in soft])
+
+    x = recorder.logits
+    anchors, labels, boxes = anchors_and_labels(model, recorder, batch)
+    expected = focal_and_box_loss(x[is_hard], recorder.deltas[is_hard], anchors, labels[is_hard],
+                                  boxes[is_hard])  # fmt: skip
+    for key, value in zip(("loss_cls", "loss_box_reg"), expected, strict=True):
+        np.testing.assert_allclose(losses[key].item(), value, rtol=1e-4)
+
+    # An image without hard targets has no anchors to ignore, whatever boxes come with it.
+    used = ~is_hard[:, None] | (labels != -1)
+    z = teacher_logits(model, batch, recorder)
+    distill = reference.adl(x, z)[is_soft][used[is_soft]].sum()
+    distill *= 0.5 / reference.teacher_power_normalizer(z[is_soft])
+    np.testing.assert_allclose(losses["loss_distill"].item(), distill, rtol=1e-5)
+    assert set(losses) == {"loss_cls", "loss_box_reg", "loss_distill"}
+
+    apart = build(toy, "SAD.yaml", *APART)
+    sum(losses_of(apart, batch).values()).backward()
+    # DistributedDataParallel waits for the gradient of every parameter.
+    sum(losses.values()).backward()
+    for ours, theirs in zip(model.parameters(), apart.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+    without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert without == []
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+    learns = any(p.grad.any() for p in model.parameters())
+    assert learns == bool(is_hard.any() or is_soft.any())
+
+
+def focal_and_box_loss(x, deltas, anchors, labels, boxes):
+    """RetinaNet's losses by hand, for the first iteration of its normaliser's average."""
+    foreground = (labels >= 0) & (labels < x.shape[-1])
+    normalizer = 0.9 * 100 + 0.1 * max(foreground.sum(), 1)
+    is_class = labels[..., None] == np.arange(x.shape[-1])
+    focal = reference.focal_loss(x, is_class, gamma=2.0, alpha=0.25)[labels >= 0].sum()
+
+    def centre_and_size(corners):
+        size = corners[..., 2:] - corners[..., :2]
+        return corners[..., :2] + size / 2, size
+
+    anchor_centre, anchor_size = centre_and_size(np.broadcast_to(anchors, boxes.shape))
+    box_centre, box_size = centre_and_size(boxes)
+    with np.errstate(all="ignore"):  # background anchors have no box
+        shift = (box_centre - anchor_centre) / anchor_size
+        target = np.concatenate([shift, np.log(box_size / anchor_size)], axis=-1)
+    box = np.abs(deltas - target)[foreground].sum()  # SMOOTH_L1_LOSS_BETA 0
+    return focal / normalizer, box / normalizer
+
+
+def test_without_hard_targets_the_focal_normaliser_does_not_move(toy, batches):
+    model = build(toy, "SAD.yaml")
+    losses_of(model, flagged(batches[0], "0000", "1111"))
+    assert not hasattr(model, "loss_normalizer")
+
+
+def detection_losses(toy, batch, normalizers, micro_batches=1):
+    """Of twelve iterations without a step, each on the same batch."""
+    model = build(toy, "SAD.yaml", *NO_NORM, "SOLVER.LOSS_NORMALIZERS", normalizers)
+    found = []
+    for _ in range(12):
+        prepared = model.prepare([batch] * micro_batches)
+        losses = [losses_of(model, given) for given in prepared]
+        total = sum((x["loss_cls"] + x["loss_box_reg"]).item() for x in losses)
+        found.append(total if normalizers == "global" else total / micro_batches)
+    return found
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_global_normaliser_begins_as_the_local_ones_do(toy, batches, workers, monkeypatch):
+    """Where every worker has the same foreground, all iterations have the same losses."""
+    batch = flagged(batches[0], "1111", "1111")
+    local = detection_losses(toy, batch, "local")
+    monkeypatch.setattr(comm, "get_world_size", lambda: workers)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda sums: sums.mul_(workers))
+    assert detection_losses(toy, batch, "global") == pytest.approx(local, rel=1e-5)
+    assert local[0] != pytest.approx(local[-1], rel=0.1)
+
+
+def test_global_normaliser_begins_with_the_micro_batches(toy, batches):
+    """Their local mean moves with each, so that only the beginning is the same."""
+    batch = flagged(batches[0], "1111", "1111")
+    local = detection_losses(toy, batch, "local", micro_batches=4)
+    found = detection_losses(toy, batch, "global", micro_batches=4)
+    assert found[0] == pytest.approx(local[0], rel=0.2)
+    assert found == pytest.approx(detection_losses(toy, batch, "local"), rel=1e-5)
+
+
+def test_images_without_instances_may_be_soft_only(toy, batches):
+    """An image-info json gives no boxes; the mapper's empty instances are not looked at."""
+    model = build(toy, "SAD.yaml")
+    batch = flagged(batches[0], "1100", "1111")
+    expected = losses_of(model, batch)
+    bare = [*batch[:2], *({k: v for k, v in s.items() if k != "instances"} for s in batch[2:])]
+    losses = losses_of(build(toy, "SAD.yaml"), bare)
+    assert all(torch.equal(losses[key], expected[key]) for key in expected)
+
+
+def test_foreground_normaliser(toy, batches):
+    opts = ("SAD.DISTILL.NORMALIZER", "foreground")
+    model = build(toy, "SAD.yaml", *opts)
+    recorder = Recorder(model)
+    loss = losses_of(model, batches[0])["loss_distill"].item()
+    x, z = recorder.logits, teacher_logits(model, batches[0], recorder)
+    labels = anchors_and_labels(model, recorder, batches[0])[1]
+    foreground = ((labels >= 0) & (labels < 2)).sum()
+    assert foreground > 3
+    expected = 0.5 * reference.adl(x, z)[labels != -1].sum() / foreground
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_normalizer_power(toy, batches):
+    model = build(toy, "SAD.yaml", "SAD.DISTILL.NORMALIZER_POWER", 1.0)
+    recorder = Recorder(model)
+    loss = losses_of(model, batches[0])["loss_distill"].item()
+    x, z = recorder.logits, teacher_logits(model, batches[0], recorder)
+    used = anchors_and_labels(model, recorder, batches[0])[1] != -1
+    total = 0.5 * reference.adl(x, z)[used].sum()
+    np.testing.assert_allclose(
+        loss, total / reference.teacher_power_normalizer(z, power=1.0), rtol=1e-5
+    )
+
+
+def test_warm_up(toy, batches):
+    model = build(toy, "SAD.yaml", "SAD.DISTILL.WARMUP_ITERS", 4)
+    # Batch statistics normalise in training, so the same batch gives the same loss each time.
+    losses = [losses_of(model, batches[0], i)["loss_distill"].item() for i in range(7)]
+    full = losses_of(build(toy, "SAD.yaml"), batches[0])["loss_distill"].item()
+    np.testing.assert_allclose(losses, np.array([0.25, 0.5, 0.75, 1, 1, 1, 1]) * full, rtol=1e-6)
+
+
+def test_teacher_that_is_the_student_teaches_nothing(toy, batches):
+    """Without batch norm, whose statistics differ between training and evaluation."""
+    model = build(toy, "SAD.yaml", *NO_NORM, *APART, teacher=False)
+    twin = build(toy, "student.yaml", *NO_NORM).requires_grad_(False).eval()
+    model.attach_teacher(twin)
+    loss = losses_of(model, batches[0])["loss_distill"]
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    loss.backward()
+    gradients = [p.grad.abs().max() for p in model.parameters() if p.grad is not None]
+    assert max(gradients) < 1e-6
+    torch.nn.init.normal_(twin.head.cls_score.weight)
+    assert losses_of(model, batches[0])["loss_distill"].item() > 0.01
+
+
+def test_teacher_in_bfloat16(toy, batches):
+    exact = losses_of(build(toy, "SAD.yaml"), batches[0])["loss_distill"].item()
+    model = build(toy, "SAD.yaml", "SAD.TEACHER.PRECISION", "bfloat16")
+    losses = losses_of(model, batches[0])
+    assert losses["loss_distill"].dtype == torch.float32
+    assert losses["loss_distill"].item() == pytest.approx(exact, rel=0.05)
+    assert losses["loss_distill"].item() != exact
+
+
+def test_student_in_autocast(toy, batches):
+    model = build(toy, "SAD.yaml")
+    exact = losses_of(model, batches[0])
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = losses_of(build(toy, "SAD.yaml"), batches[0])
+    assert losses["loss_distill"].dtype == torch.float32
+    for key, value in losses.items():
+        assert value.item() == pytest.approx(exact[key].item(), rel=0.05)

@@ -1,0 +1,186 @@
+"""Values of a config that are refused: a rule a key, and the few rules of several keys."""
+
+import re
+
+import pytest
+
+from sad.config.defaults import flat
+from sad.config.load import get_sad_cfg
+from sad.preflight.values import RULES, check_config
+from sad.utils.errors import UserError
+from toy import REPOSITORY
+
+CONFIGS = sorted((REPOSITORY / "configs").glob("*/*.yaml"))
+SAD_YAML = ("MODEL.META_ARCHITECTURE", "SADRetinaNet")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("MODEL.META_ARCHITECTURE", "GeneralizedRCNN"),
+        ("SAD.DISTILL.LOSS", "mse"),
+        ("SAD.DISTILL.FORM", "hinge"),
+        ("SAD.DISTILL.NORMALIZER", "anchors"),
+        ("SAD.DISTILL.GAMMA", -1.0),
+        ("SAD.DISTILL.BETA", -0.5),
+        ("SAD.DISTILL.WEIGHT", -0.5),
+        ("SAD.TEACHER.PRECISION", "float64"),
+        ("SOLVER.AMP.PRECISION", "float32"),
+        ("SAD.TARGETS.LABELED", ("hard", "sotf")),
+        ("SAD.TARGETS.UNLABELED", ("GT",)),
+        ("SAD.LOADER.MIX", "mixed"),
+        ("SAD.LOADER.RATIO", (0, 0)),
+        ("SAD.LOADER.RATIO", (1, 0)),
+        ("SAD.LOADER.RATIO", (0, 3)),
+        ("SAD.LOADER.RATIO", (1,)),
+        ("SAD.LOADER.RATIO", (1, -1)),
+        ("SAD.LOADER.RATIO", (0.5, 0.5)),
+        ("SAD.LOADER.RATIO", (1, 1, 1)),
+        ("SOLVER.LR_DROPS", (0.9, 0.7)),
+        ("SOLVER.LR_DROPS", (7.0,)),
+    ],
+)
+def test_refused_values(key, value):
+    opts = [*SAD_YAML, "DATASETS.TRAIN", ("coco_2017_train",), "SAD.LOADER.MIX", "ratio"]
+    check_config(get_sad_cfg("", opts))
+    with pytest.raises(UserError, match=re.escape(key)) as error:
+        check_config(get_sad_cfg("", [*opts, key, value]))
+    if not isinstance(value, tuple):
+        assert str(value) in str(error.value)
+
+
+def test_unlabeled_images_need_the_student_of_a_teacher():
+    opts = ["MODEL.META_ARCHITECTURE", "RetinaNet", "DATASETS.TRAIN", ("coco_2017_train",)]
+    with pytest.raises(UserError, match=r"DATASETS\.UNLABELED.*SADRetinaNet"):
+        check_config(get_sad_cfg("", [*opts, "DATASETS.UNLABELED", ("digits_unlabeled",)]))
+
+
+@pytest.mark.parametrize("key", ["LABELED", "UNLABELED"])
+def test_foreground_normalizer_needs_hard_targets(key):
+    opts = [*SAD_YAML, "DATASETS.TRAIN", ("coco_2017_train",)]
+    opts += ["DATASETS.UNLABELED", ("u",), "SAD.DISTILL.NORMALIZER", "foreground"]
+    check_config(get_sad_cfg("", opts))
+    with pytest.raises(UserError, match="NORMALIZER foreground"):
+        check_config(get_sad_cfg("", [*opts, f"SAD.TARGETS.{key}", ("soft",)]))
+
+
+LOSS, TARGETS = "SAD.DISTILL.LOSS", "SAD.TARGETS."
+UNLABELED = ("DATASETS.UNLABELED", ("u",))
+
+
+@pytest.mark.parametrize(
+    ("opts", "named"),
+    [
+        ((f"{TARGETS}LABELED", ("hard",)), "LOSS adl learns from soft targets"),
+        ((*UNLABELED, f"{TARGETS}LABELED", ("hard",), f"{TARGETS}UNLABELED", ("hard",)), "soft"),
+        ((f"{TARGETS}LABELED", ()), "SAD.TARGETS.LABELED is ()"),
+        ((*UNLABELED, f"{TARGETS}UNLABELED", ()), "SAD.TARGETS.UNLABELED is ()"),
+        ((LOSS, "none", f"{TARGETS}LABELED", ("soft",)), "SAD.TARGETS.LABELED is ('soft',)"),
+        ((*UNLABELED, LOSS, "none", f"{TARGETS}UNLABELED", ("soft",)), "SAD.DISTILL.LOSS none"),
+        (("SAD.DISTILL.WEIGHT", 0.0), "SAD.DISTILL.WEIGHT is 0"),
+    ],
+)
+def test_images_and_teachers_that_nothing_is_learnt_from(opts, named):
+    with pytest.raises(UserError, match=re.escape(named)):
+        check_config(get_sad_cfg("", [*SAD_YAML, *opts]))
+
+
+@pytest.mark.parametrize(
+    "opts",
+    [
+        (f"{TARGETS}UNLABELED", ()),  # of no images
+        (f"{TARGETS}UNLABELED", ("soft",), LOSS, "none"),
+        (*UNLABELED, f"{TARGETS}LABELED", ("hard",)),
+        (*UNLABELED, f"{TARGETS}LABELED", ("hard",), f"{TARGETS}UNLABELED", ("soft",)),
+        (f"{TARGETS}UNLABELED", ("soft",), LOSS, "fdl"),
+        (LOSS, "none", "SAD.DISTILL.WEIGHT", 0.0),
+        (LOSS, "none", f"{TARGETS}LABELED", ("hard",)),
+    ],
+)
+def test_targets_that_something_is_learnt_from(opts):
+    check_config(get_sad_cfg("", [*SAD_YAML, *opts]))
+
+
+LOSSES = {"adl", "kl", "fdl", "l2"}  # of logits
+IDLE = {  # key -> another value than the default, and the losses that read it
+    "GAMMA": (1.0, {"adl", "fdl"}),
+    "BETA": (0.0, {"adl"}),
+    "FORM": ("cross_entropy", {"adl"}),
+    "NORMALIZER": ("elements", LOSSES),
+    "NORMALIZER_POWER": (1.0, LOSSES),
+    "COMPILE": (True, LOSSES),
+}
+
+
+@pytest.mark.parametrize("loss", ["none", "feature_l2", *sorted(LOSSES)])
+@pytest.mark.parametrize("key", IDLE)
+def test_keys_that_the_loss_does_not_read_are_refused(key, loss):
+    value, losses = IDLE[key]
+    cfg = get_sad_cfg("", [*SAD_YAML, LOSS, loss, f"SAD.DISTILL.{key}", value])
+    if loss in losses or loss == "none":  # "none" switches off what the yaml may set
+        check_config(cfg)
+        return
+    with pytest.raises(UserError, match=f"SAD.DISTILL.{key} is {value}, .*SAD.DISTILL.LOSS {loss}"):
+        check_config(cfg)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "beside"),
+    [
+        ("SAD.DISTILL.ALPHA", 0.25, "SAD.DISTILL.FORM kl"),
+        ("SAD.DISTILL.COMPILE", True, "SAD.DISTILL.ONE_PASS False"),
+        ("SAD.DISTILL.NORMALIZER_POWER", 1.0, "SAD.DISTILL.NORMALIZER elements"),
+        ("SAD.LOADER.RATIO", (1, 3), "SAD.LOADER.MIX union"),
+    ],
+)
+def test_keys_that_another_key_leaves_without_a_say_are_refused(key, value, beside):
+    opts = [*SAD_YAML, *beside.split(), key, value]
+    sentence = re.escape(f"{key} is {value}, but has no say beside {beside}")
+    with pytest.raises(UserError, match=sentence):
+        check_config(get_sad_cfg("", opts))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("loss", ["none", "kl", "adl", "l2", "feature_l2"])
+def test_one_option_sets_another_loss_on_every_yaml(path, loss):
+    cfg = get_sad_cfg(str(path), [LOSS, loss])
+    if loss == "none" and cfg.DATASETS.UNLABELED and "hard" not in cfg.SAD.TARGETS.UNLABELED:
+        with pytest.raises(UserError, match=r"SAD\.TARGETS\.UNLABELED"):
+            check_config(cfg)
+    else:
+        check_config(cfg)
+    assert cfg.SAD.DISTILL.LOSS == loss
+
+
+def test_a_plain_student_with_keys_of_sad_is_warned_of(log):
+    plain = ["MODEL.META_ARCHITECTURE", "RetinaNet"]
+    check_config(get_sad_cfg("", [*plain, "SAD.TEACHER.PRECISION", "bfloat16"]))  # labelling's
+    assert log == []
+    opts = [LOSS, "kl", "SAD.DISTILL.GAMMA", 1.0, "SAD.TEACHER.CONFIG_FILE", "teacher.yaml"]
+    check_config(get_sad_cfg("", [*plain, *opts]))
+    assert len(log) == 1
+    assert "SAD.TEACHER.CONFIG_FILE, SAD.DISTILL.LOSS, SAD.DISTILL.GAMMA" in log[0]
+
+
+def test_every_rule_holds_for_the_default_and_refuses_something():
+    values = dict(flat(get_sad_cfg("", SAD_YAML)))
+    for key, rule in RULES.items():
+        assert rule.holds(values[key]), key
+        wrong = [-1, -1.0, (-1,), ((-1,),), (2, 1), 0, 1, "x", ("x",), 2**40, True]
+        alike = [x for x in wrong if type(x) is type(values[key])]
+        alike += [list(x) for x in wrong if isinstance(x, tuple) and isinstance(values[key], list)]
+        assert any(_refused(key, x) for x in alike), key
+
+
+def _refused(key, value) -> bool:
+    cfg = get_sad_cfg("", SAD_YAML)
+    *sections, last = key.split(".")
+    node = cfg
+    for section in sections:
+        node = node[section]
+    node[last] = value
+    try:
+        check_config(cfg)
+    except UserError as error:
+        return str(error).startswith(f"{key} is ")
+    return False

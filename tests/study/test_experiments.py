@@ -1,0 +1,180 @@
+"""What a run depends on, when its result may be used again, and one chain of real runs."""
+
+import json
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from sad.study.experiments import Experiment, Lab, _alone
+from sad.utils.errors import UserError
+from toy import REPOSITORY
+
+BASE = """
+_BASE_: {root}/{name}.yaml
+DATASETS:
+  REGISTER:
+    toy_unlabeled:
+      JSON: {root}/annotations/image_info.json
+      IMAGES: {root}/unlabeled
+SOLVER:
+  MAX_ITER: 4
+{more}
+"""
+SAD = """
+SAD:
+  TEACHER:
+    CONFIG_FILE: configs/toy/teacher.yaml
+"""
+
+
+@pytest.fixture
+def root(toy, tmp_path, monkeypatch):
+    """A repository with a benchmark of its own, as the current directory."""
+    for folder in ("projects", "scripts"):
+        (tmp_path / folder).symlink_to(REPOSITORY / folder)
+    configs = tmp_path / "configs" / "toy"
+    configs.mkdir(parents=True)
+    for name in ("teacher", "student", "SAD"):
+        more = SAD if name == "SAD" else ""
+        (configs / f"{name}.yaml").write_text(BASE.format(root=toy.root, name=name, more=more))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "datasets"))
+    return tmp_path
+
+
+def lab(root, **arguments):
+    return Lab(root, root / "output", root / "results.json", "toy_unlabeled", **arguments)
+
+
+def test_a_config_says_what_it_needs(root):
+    sad = Experiment("toy", "SAD", 3, ("SAD.DISTILL.WEIGHT", 2.0), ("DATASETS.LABELED_SHARE", 0.5))
+    assert sad.name == "SAD WEIGHT=2.0 LABELED_SHARE=0.5"
+    assert sad.cfg.SAD.DISTILL.WEIGHT == 2.0
+    assert sad.teacher.name == "teacher LABELED_SHARE=0.5" and sad.teacher.seed == 3
+    assert sad.hard_target_set == "toy_hard_targets"
+    hard = replace(sad, opts=("SAD.DISTILL.LOSS", "none"))  # its teacher wrote the boxes
+    assert hard.teacher and hard.hard_target_set
+    soft = replace(sad, opts=("SAD.TARGETS.UNLABELED", "('soft',)"))
+    assert soft.teacher and soft.hard_target_set is None
+    assert soft.name == "SAD UNLABELED=soft LABELED_SHARE=0.5"
+    neither = replace(hard, opts=(*hard.opts, "DATASETS.UNLABELED", "()"))
+    assert neither.teacher is None
+    student = Experiment("toy", "student")
+    assert student.teacher is None and student.hard_target_set is None
+
+
+def test_the_digest_follows_the_settings_and_nothing_else(root):
+    sad = Experiment("toy", "SAD")
+    same = [
+        replace(sad, seed=5),  # which results are kept by
+        replace(sad, opts=("OUTPUT_DIR", "elsewhere")),
+        replace(sad, opts=("SAD.TEACHER.WEIGHTS", "elsewhere.pth")),
+        replace(sad, opts=("DATALOADER.NUM_WORKERS", 2)),
+        replace(sad, opts=("SAD.DISTILL.BETA", 1.5)),  # the default
+    ]
+    assert {other.digest for other in same} == {sad.digest}
+    others = [
+        replace(sad, opts=("SAD.DISTILL.BETA", 1.0)),
+        replace(sad, opts=("SOLVER.MAX_ITER", 5)),
+        replace(sad, opts=("DATASETS.TEST", "('toy_unlabeled',)")),
+        replace(sad, shared_opts=("DATASETS.LABELED_SHARE", 0.5)),
+        Experiment("toy", "student"),
+    ]
+    assert len({other.digest for other in (sad, *others)}) == 6
+    yaml = root / "configs" / "toy" / "teacher.yaml"
+    yaml.write_text(yaml.read_text().replace("MAX_ITER: 4", "MAX_ITER: 5"))
+    assert Experiment("toy", "SAD").digest != sad.digest  # through its teacher
+
+
+def test_a_known_result_of_the_same_settings_is_used_again(root):
+    student = Experiment("toy", "student", 2)
+    entry = {"AP": 1.5, "AP50": 3.0, "AP75": 1.0, "digest": student.digest}
+    (root / "results.json").write_text(json.dumps({"student": {"2": entry}}))
+    assert lab(root).find(student) == entry
+    assert lab(root).run_all([student]) == {student: entry}  # no run was started
+    assert not (root / "output").exists()
+    assert lab(root).find(replace(student, seed=1)) is None
+    assert lab(root).find(replace(student, opts=("SOLVER.BASE_LR", 0.1))) is None
+    # Another name for the same settings.
+    assert lab(root).find(replace(student, opts=("SOLVER.MAX_ITER", 4))) == entry
+    # Other images than those of the result; without any there is nothing to compare.
+    data = root / "datasets" / "toy"
+    data.mkdir(parents=True)
+    (data / "digits.json").write_text('{"labeled": 7}')
+    assert lab(root).find(student) is None
+    entry = {**entry, "data": {"labeled": 7}}
+    (root / "results.json").write_text(json.dumps({"student": {"2": entry}}))
+    assert lab(root).find(student) == entry
+    yaml = root / "configs" / "toy" / "student.yaml"
+    yaml.write_text(yaml.read_text().replace("MAX_ITER: 4", "MAX_ITER: 5"))
+    assert lab(root).find(Experiment("toy", "student", 2)) is None
+
+
+def test_other_settings_or_images_are_another_run(root):
+    """A finished run is never taken for one of an edited yaml."""
+    sad = Experiment("toy", "SAD")
+    before = lab(root).directory(sad)
+    assert lab(root).directory(Experiment("toy", "SAD", 1)).name == before.name
+    yaml = root / "configs" / "toy" / "teacher.yaml"
+    yaml.write_text(yaml.read_text().replace("MAX_ITER: 4", "MAX_ITER: 5"))
+    edited = lab(root).directory(Experiment("toy", "SAD"))
+    assert edited != before
+    data = root / "datasets" / "toy"
+    data.mkdir(parents=True)
+    (data / "digits.json").write_text('{"labeled": 7}')
+    assert lab(root).directory(Experiment("toy", "SAD")) not in (before, edited)
+
+
+@pytest.mark.slow
+def test_teacher_labels_and_student_are_run_once_and_kept(root):
+    sad, student = Experiment("toy", "SAD"), Experiment("toy", "student")
+    teacher = sad.teacher
+    first = lab(root).run_all([teacher, student, sad])
+    home = root / "output" / "toy" / "seed0"
+    runs = [lab(root).directory(experiment) for experiment in (teacher, student, sad)]
+    assert set(home.iterdir()) == set(runs)
+    found = json.loads((runs[0] / "hard_targets.json").read_text())
+    assert found["annotations"]
+    assert str(runs[0] / "model_final.pth") in (runs[2] / "output.txt").read_text()
+    for experiment, result in first.items():
+        assert 0 <= result["AP"] <= 100 and result["seconds_per_iteration"] > 0
+        assert lab(root).find(experiment) == result
+    # Results and runs are there: nothing is trained again.
+    before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
+    assert lab(root).run_all([sad, teacher, student]) == {e: first[e] for e in first}
+    (root / "results.json").unlink()
+    assert lab(root).result(sad) == first[sad]
+    assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
+
+
+def test_a_folder_is_worked_in_by_one_alone(tmp_path):
+    """Also by the process that was started with the lock, after its starter has gone."""
+    log = []
+
+    def work(name):
+        with _alone(tmp_path / "run") as lock:
+            log.append(f"{name} begins")
+            time.sleep(0.2)
+            log.append(f"{name} ends")
+            return subprocess.Popen(["sleep", "2"], pass_fds=[lock])
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(work, "ab")
+    begin, end = log[::2], log[1::2]
+    assert [line.split()[0] for line in begin] == [line.split()[0] for line in end]
+    with _alone(tmp_path / "run"):
+        assert first.wait(0.5) == second.wait(0.5) == 0
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_names_its_log_and_is_the_last(root):
+    broken = Experiment("toy", "student", 0, ("MODEL.RETINANET.NUM_CLASSES", 7))
+    student = Experiment("toy", "student", 1)
+    with pytest.raises(UserError, match="output.txt") as error:
+        lab(root, jobs=1).run_all([broken, student])
+    assert not lab(root).directory(student).exists()
+    log = str(error.value).split("see ")[1].split(";")[0]
+    assert "NUM_CLASSES is 7" in open(log).read()

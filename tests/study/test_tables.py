@@ -1,0 +1,310 @@
+"""Statistics of the tables against scipy and by hand; the shipped spec; files that are written."""
+
+import argparse
+import importlib.util
+import json
+import statistics
+import subprocess
+import sys
+
+import pytest
+from scipy import stats
+
+from sad.study import table_pictures, tables
+from sad.study.experiments import Experiment
+from sad.utils.errors import UserError
+from toy import REPOSITORY
+
+SPEC = REPOSITORY / "configs" / "tables.yaml"
+CLAIM = {"text": "more is more", "more": "a", "less": "b"}
+
+
+def aps(*values):
+    return {seed: {"AP": v, "AP50": v + 20, "AP75": v + 5} for seed, v in enumerate(values)}
+
+
+def test_summary():
+    assert tables.summary(aps(40, 42, 47))["AP"] == (43, pytest.approx(3.6056, abs=1e-4))
+    assert tables.summary(aps(40, 42, 47))["AP75"][0] == 48
+    assert tables.summary(aps(40))["AP50"] == (60, 0)
+
+
+def judge(*differences, **claim):
+    results = {"a": aps(*(40 + d for d in differences)), "b": aps(*[40] * len(differences))}
+    return tables.judge({**CLAIM, **claim}, results)
+
+
+def test_judge_is_a_paired_t_test():
+    more, less = (41.0, 43.0, 44.5, 42.0), (40.0, 40.0, 43.0, 41.5)
+    judged = tables.judge(CLAIM, {"a": aps(*more), "b": aps(*less)})
+    assert judged["differences"] == {0: 1.0, 1: 3.0, 2: 1.5, 3: 0.5}
+    assert judged["mean"] == 1.5
+    assert judged["standard_error"] == pytest.approx(1.0801 / 2, abs=1e-4)
+    assert judged["p"] == pytest.approx(stats.ttest_rel(more, less).pvalue)
+    assert judged["verdict"] == "same sign in every seed"
+
+
+# Mean over standard error at which a textbook's table of Student's t has 5 %, two-sided.
+@pytest.mark.parametrize(("seeds", "quantile"), [(3, 4.303), (4, 3.182), (5, 2.776)])
+def test_students_quantiles(seeds, quantile):
+    """Two standard errors are not enough with so few seeds."""
+    pattern = [-1.0, 1.0, *[0.0] * (seeds - 2)]
+    error = statistics.stdev(pattern) / seeds**0.5
+    for ratio in (2, quantile - 0.01, quantile + 0.01):
+        judged = judge(*(ratio * error + x for x in pattern))
+        assert judged["mean"] / judged["standard_error"] == pytest.approx(ratio)
+        assert (judged["p"] < 0.05) == (judged["verdict"] == "held") == (ratio > quantile)
+
+
+@pytest.mark.parametrize(
+    ("differences", "p", "verdict", "of_no_gain"),
+    [
+        ((1.0, 1.2, 0.9), 0.0073, "held", "contradicted"),
+        ((-1.0, -1.2, -0.9), 0.0073, "contradicted", "held"),
+        # Beyond two standard errors, as these are, is p < 0.18.
+        ((2.70, 0.63, 1.28), 0.129, "same sign in every seed", "other sign in every seed"),
+        ((3.34, 2.19, 1.12), 0.075, "same sign in every seed", "other sign in every seed"),
+        ((-0.38, -1.52, -1.05), 0.098, "other sign in every seed", "same sign in every seed"),
+        ((1.0, 1.2, -0.1), 0.225, "undecided", "undecided"),
+        # Student's t asks for no common sign.
+        ((-0.42, 1.46, 2.43, 2.78, 2.77), 0.041, "held", "contradicted"),
+        ((0.0, 0.0, 0.0), 1, "undecided", "undecided"),
+    ],
+)
+def test_verdicts(differences, p, verdict, of_no_gain):
+    assert judge(*differences)["p"] == pytest.approx(p, rel=0.02)
+    assert judge(*differences)["verdict"] == verdict
+    assert judge(*differences, gains=False)["verdict"] == of_no_gain
+
+
+def test_a_student_is_judged_by_the_teacher_it_had():
+    results = {"a": {seed: {**ap, "teacher_AP": 40 - seed} for seed, ap in aps(41, 41, 41).items()}}
+    judged = tables.judge({"text": "", "more": "a"}, results)
+    assert judged["differences"] == {0: 1, 1: 2, 2: 3} and judged["mean"] == 2
+
+
+def test_seeds_are_paired_and_few_of_them_judge_nothing():
+    judged = tables.judge(CLAIM, {"a": aps(41, 42, 43), "b": {1: {"AP": 40}}})
+    assert judged["differences"] == {1: 2} and judged["p"] is None
+    assert judged["verdict"] == "fewer than three seeds"
+    assert tables.judge(CLAIM, {"a": aps(41, 42, 43)}) is None
+    assert tables.judge(CLAIM, {"a": aps(41), "b": {}}) is None
+
+
+def test_holm():
+    """The worked example of Wikipedia's article, and R's p.adjust on another."""
+    assert tables.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert tables.holm([0.6, 0.02, 0.7]) == pytest.approx([1, 0.06, 1])
+    assert tables.holm([]) == []
+
+
+def test_claims_are_corrected_for_all_that_have_a_p():
+    judged = {"x": {"p": 0.01}, "y": {"p": None}, "z": None, "w": {"p": 0.03}}
+    assert tables.judge_family(judged) == {
+        "x": {"p": 0.01, "holm": 0.02, "family": 2},
+        "y": {"p": None, "holm": None, "family": 2},
+        "z": None,
+        "w": {"p": 0.03, "holm": 0.03, "family": 2},
+    }
+
+
+ROWS = [
+    {
+        "name": "first",
+        "config": "x/one",
+        "coco": "C",
+        "paper": [28.8, 45.8, 30.6],
+        "results": aps(40, 42, 47),
+    },
+    {"name": "second", "config": "x/two", "coco": None, "paper": [], "results": {}},
+]
+
+
+JUDGED = tables.judge_family(
+    {
+        "same sign": judge(1.0, 0.5, 2.0),  # p 0.118
+        "held": judge(1.0, 1.2, 0.9),  # p 0.0073
+        "surely": judge(1.0, 1.01, 1.02),  # p 0.00003
+        "no": judge(1.0),
+        "none": None,
+    }
+)
+CLAIMS = [{"text": text, "judged": judged} for text, judged in JUDGED.items()]
+
+
+def test_markdown():
+    text = tables.markdown("Title", ROWS, CLAIMS, "python x")
+    assert "| first | `C` | 28.8 / 45.8 / 30.6 | `x/one` | 43.0 ± 3.6 |" in text
+    assert "| 40.0, 42.0, 47.0 |" in text
+    assert "| second |  | none | `x/two` | not run here |" in text
+    first = "| same sign | +1.0, +0.5, +2.0 | +1.2 ± 0.4 | 0.118 | 0.118 |"
+    assert f"{first} same sign in every seed |" in text
+    assert "| held | +1.0, +1.2, +0.9 | +1.0 ± 0.1 | 0.007 | 0.014 | held, after Holm too |" in text
+    assert "| no | +1.0 | +1.0 |  |  | fewer than three seeds |" in text
+    assert "| none | not run here |  |  |  |  |" in text
+    assert "the 3 claims judged" in text and "`python x`" in text
+
+
+def test_a_verdict_does_not_hide_that_holms_correction_takes_it_away():
+    family = tables.judge_family({n: judge(1.0, 1.2, 0.9) for n in range(20)})
+    *_, p, corrected, verdict = tables.claim_cells({"text": "", "judged": family[0]})
+    assert (p, corrected, verdict) == ("0.007", "0.144", "held")
+
+
+def test_table_picture():
+    content = {"title": "Title", "rows": ROWS, "claims": CLAIMS}
+    figure = table_pictures.table_picture(content, "digits")
+    *lines, note = figure.get_supxlabel().splitlines()
+    assert lines == [
+        "same sign in every seed: same sign (+1.2 ± 0.4, p 0.118, Holm's 0.118)",
+        "held, after Holm too: held (+1.0 ± 0.1, p 0.007, Holm's 0.014)",
+        "held, after Holm too: surely (+1.0 ± 0.0, p 0.000, Holm's 0.000)",
+        "fewer than three seeds: no",
+        "not run here: none",
+    ]
+    assert "3 claims" in note
+    here, paper = figure.axes
+    dots, mean = here.lines
+    assert list(dots.get_xdata()) == [40, 42, 47] and list(mean.get_xdata()) == [43, 43]
+    assert [line.get_xdata()[0] for line in paper.lines] == [28.8]
+    assert [text.get_text() for text in here.texts] == ["not run here"]
+
+
+def test_cost_table():
+    cost = {"parameters": 1.5, "gflops": 0.123, "ms": 6.54}
+    where = {"device": "CPU", "cpu": "some", "torch_threads": 2, "torch": "2"}
+    rows = [{**ROWS[0], "paper": [35.7, 123]}, {**ROWS[1], "paper": [34.4, 90]}]
+    content = {"title": "T", "command": "c", "rows": rows,
+               "cost": {"machine": where, "rows": {"first": cost}}}  # fmt: skip
+    text = tables.cost_markdown(content)
+    assert "| first | `x/one` | 35.7, 123 | 43.0 ± 3.6 | 1.50 | 0.123 | 6.5 |" in text
+    assert "| second | `x/two` | 34.4, 90 | not run here |  |  |  |" in text
+    here, flops, paper = table_pictures.cost_picture(content).axes
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in here.lines] == [(6.54, 43)]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in flops.lines] == [(0.123, 43)]
+    assert len(paper.lines) == 2
+
+
+def test_curve():
+    curves = {"teacher": {0.1: aps(10, 12), 1.0: {}}, "SAD": {0.1: {}, 1.0: {}}}
+    content = {"title": "T", "command": "c", "curves": curves, "claims": CLAIMS}
+    text = tables.curve_markdown(content)
+    assert "| held | +1.0, +1.2, +0.9 |" in text
+    assert "| | 10% | 100% |" in text and "| teacher | 11.0 ± 1.4 | not run here |" in text
+    (axes,) = table_pictures.curve_picture(content).axes
+    assert list(axes.lines[0].get_xdata()) == [10] and list(axes.lines[0].get_ydata()) == [11]
+
+
+# --- configs/tables.yaml ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def spec():
+    return tables.read_tables(str(SPEC))
+
+
+def test_every_row_is_a_config(spec):
+    for row, entry in spec["rows"].items():
+        for benchmark in entry.keys() - {"name"}:
+            path = REPOSITORY / "configs" / benchmark / f"{entry[benchmark]}.yaml"
+            assert path.exists(), (row, path)
+
+
+def test_the_papers_numbers(spec):
+    """As published (arXiv 1901.00366, Tables 1 to 5)."""
+    paper = {number: table["rows"] for number, table in spec["tables"].items()}
+    betas = ("half_beta0", "half_beta0.5", "half_beta1", "half_ADL")
+    assert [paper[1][row][0] for row in betas] == [28.9, 29.4, 30.5, 30.7]
+    assert paper[1]["half_FDL"] == [28.5, 45.5, 30.2]
+    assert paper[2]["R50_ADL_X101"] == [35.2, 54.1, 37.7]
+    assert paper[3]["half_SAD"] == [33.1, 52.1, 35.2] and paper[3]["up_HT"] == [32.1, 51.6, 33.9]
+    assert paper[4]["R50_SAD"] == [36.3, 55.2, 38.9] and paper[4]["R101_SAD"] == [36.8, 55.7, 39.4]
+    assert paper[5]["R101_800"] == [37.8, 190]
+
+
+def test_each_digit_row_has_the_targets_its_name_says(spec, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    for row, entry in spec["rows"].items():
+        if "digits" not in entry:
+            continue
+        cfg = Experiment("digits", entry["digits"]).cfg
+        loss = cfg.SAD.DISTILL.LOSS if cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet" else "none"
+        hard = Experiment("digits", entry["digits"]).hard_target_set is not None
+        soft = "soft" in cfg.SAD.TARGETS.UNLABELED and bool(cfg.DATASETS.UNLABELED)
+        if "GT + " in entry["name"] or "SAD" in row:
+            assert hard == ("HT" in entry["name"] or "SAD" in row), row
+            assert (loss != "none") == ("ST(lab)" in entry["name"] or "SAD" in row), row
+            assert (soft and loss != "none") == ("ST(un)" in entry["name"] or "SAD" in row), row
+
+
+def test_a_row_that_is_not_there_is_named(tmp_path):
+    path = tmp_path / "tables.yaml"
+    path.write_text(SPEC.read_text().replace("less: half_KL}", "less: half_LK}"))
+    with pytest.raises(UserError, match="half_LK"):
+        tables.read_tables(str(path))
+    path.write_text(SPEC.read_text().replace("claims: [a, b,", "claims: [a, bb,"))
+    with pytest.raises(UserError, match="bb"):
+        tables.read_tables(str(path))
+
+
+def test_the_model_zoo_states_the_tables_verdicts(spec):
+    """Each row under "What holds" is one of docs/tables, word for word, and none is left out."""
+
+    def judged(text):
+        rows = text.split("| verdict |\n")[1].splitlines()[1:]
+        return rows[: rows.index("")]
+
+    tables_of = (REPOSITORY / "docs" / "tables").glob("digits_table[1-4].md")
+    expected = {row for path in tables_of for row in judged(path.read_text())}
+    stated = judged((REPOSITORY / "MODEL_ZOO.md").read_text().split("### What holds")[1])
+    assert sorted(stated) == sorted(expected) and len(stated) == len(spec["claims"])
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "expected"),
+    [
+        ("4", None, {"teacher", "shallow", "shallow_SAD", "large", "medium",
+                     "medium_SAD_from_large", "SAD_ADL", "SAD"}),
+        ("2", ["half_ADL"], {"student_ADL"}),
+        ("labels", None, {f"{config}{share}" for config in ("teacher", "student", "SAD_ADL")
+                          for share in ("", *(f" LABELED_SHARE={part} LABELED_SHARE_SEED={seed}"
+                          for part in (0.01, 0.05, 0.1, 0.5) for seed in (3, 4)))}),
+    ],
+)  # fmt: skip
+def test_what_a_table_runs(spec, tmp_path, monkeypatch, table, rows, expected):
+    monkeypatch.chdir(REPOSITORY)
+    script = importlib.util.spec_from_file_location("r", REPOSITORY / "scripts" / "reproduce.py")
+    script.loader.exec_module(reproduce := importlib.util.module_from_spec(script))
+    args = argparse.Namespace(
+        benchmark="digits", seeds=[3, 4], rows=rows, no_run=False, jobs=1, num_gpus=1,
+        output=tmp_path, results=tmp_path, tables=tmp_path,
+    )  # fmt: skip
+    ran = []
+    monkeypatch.setattr(reproduce.Lab, "run_all", lambda lab, experiments: ran.extend(experiments))
+    reproduce.Reproduction(args, spec, "digits.json").run(table)
+    assert {experiment.name for experiment in ran} == expected
+    assert {experiment.seed for experiment in ran} == {3, 4}
+
+
+@pytest.mark.slow
+def test_reproduce_writes_what_is_known(tmp_path):
+    """The committed results alone, no data, no training: the committed tables come out."""
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "scripts/reproduce.py", "--table", "2", "labels", "--no-run",
+         "--tables", tmp_path / "tables"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    written = {path.name for path in (tmp_path / "tables").iterdir()}
+    assert written == {f"digits_{name}.{kind}" for name in ("table2", "labels")
+                       for kind in ("md", "json", "png")}  # fmt: skip
+    for name in ("digits_table2.md", "digits_labels.md"):
+        made, committed = (
+            [line for line in (folder / name).read_text().splitlines() if "Made by" not in line]
+            for folder in (tmp_path / "tables", REPOSITORY / "docs" / "tables")
+        )
+        assert made == committed
+    content = json.loads((tmp_path / "tables" / "digits_table2.json").read_text())
+    assert content["rows"][3]["results"].keys() == {"0", "1", "2"}
+    # A claim has one verdict, that of all its seeds, also where a table shows some of them.
+    assert content["claims"][0]["judged"]["differences"].keys() == set("01234")
