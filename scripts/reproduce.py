@@ -31,7 +31,7 @@ import torch
 from detectron2.data import DatasetCatalog
 
 from sad.data.datasets import BUILTIN, data_path, register_from_config
-from sad.modeling.teacher import load_retinanet
+from sad.modeling.build import load_detector
 from sad.report.report import Run, machine, measure
 from sad.study import table_pictures, tables
 from sad.study.experiments import Experiment, Lab, add_lab_arguments, make_lab_folders
@@ -189,7 +189,7 @@ class Reproduction:
             register_from_config(experiment.cfg)
             runs[self.spec["rows"][row]["name"]] = Run(row, str(directory))
         models = [
-            load_retinanet(run.path("config.yaml"), run.path("model_final.pth"), device)
+            load_detector(run.path("config.yaml"), run.path("model_final.pth"), device)
             for run in runs.values()
         ]
         everything = DatasetCatalog.get(next(iter(runs.values())).test_set)
@@ -236,7 +236,7 @@ def sweep(args, spec: dict) -> None:
 
     def experiment(config, rate, weight=None):
         opts = ("DATASETS.TEST", f"('{search['test']}',)", "SOLVER.BASE_LR", rate)
-        opts += () if weight is None else ("SAD.DISTILL.WEIGHT", weight)
+        opts += () if weight is None else ("SAD.DISTILL.CLASS.WEIGHT", weight)
         return Experiment(args.benchmark, config, search["seed"], opts)
 
     first, *others = search["rates"]

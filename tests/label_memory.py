@@ -23,7 +23,7 @@ from detectron2.modeling import build_model
 from PIL import Image
 
 from sad.config.load import get_sad_cfg
-from sad.modeling.teacher import load_retinanet
+from sad.modeling.build import load_detector
 from sad.pseudo_labels.job import prepare
 from sad.pseudo_labels.merge import merge_shards
 from sad.pseudo_labels.runner import label_shards, plan_shards
@@ -81,7 +81,7 @@ def main_process(folder: Path, step) -> None:
     (folder / "job.pickle").write_bytes(pickle.dumps(job))
     subprocess.run([sys.executable, __file__, "--worker", str(folder)], check=True)
     step("(wait for the worker)")
-    model, cfg = load_retinanet(job.config_file, job.weights, "cpu", job.opts)
+    model, cfg = load_detector(job.config_file, job.weights, "cpu", job.opts)
     shards = plan_shards(model, cfg, job)
     step("main process: plan")
     for number, batches in enumerate(shards[1:], start=1):
@@ -94,7 +94,7 @@ def main_process(folder: Path, step) -> None:
 
 def worker(folder: Path, step) -> None:
     job = pickle.loads((folder / "job.pickle").read_bytes())
-    model, cfg = load_retinanet(job.config_file, job.weights, "cpu", job.opts)
+    model, cfg = load_detector(job.config_file, job.weights, "cpu", job.opts)
     shards = plan_shards(model, cfg, job)
     step("worker: plan")
     label_shards(model, cfg, job, shards[:1])

@@ -22,7 +22,7 @@ import torch
 
 import toy as toy_problem
 from sad.engine.trainer import SADTrainer
-from sad.modeling.teacher import load_retinanet
+from sad.modeling.build import load_detector
 from sad.pseudo_labels.job import prepare
 from sad.pseudo_labels.runner import label_shards, plan_shards
 
@@ -95,8 +95,8 @@ def soak_labelling(toy, output: Path, iterations: int, every: int) -> dict[str, 
         batch_size=1,
         opts=["DATALOADER.NUM_WORKERS", "2"],
     )
-    model, cfg = load_retinanet(job.config_file, job.weights, "cpu", job.opts)
-    watch = Watch(model.backbone, every)
+    model, cfg = load_detector(job.config_file, job.weights, "cpu", job.opts)
+    watch = Watch(model.student.backbone, every)
     label_shards(model, cfg, job, plan_shards(model, cfg, job))
     return watch.rises()
 

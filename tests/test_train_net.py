@@ -53,7 +53,7 @@ def test_run_directory(finished):
     assert (finished / "last_checkpoint").read_text() == "model_final.pth"
     *_, last_step, evaluated = lines(finished)
     assert last_step["iteration"] == 11
-    assert last_step["loss_distill"] > 0
+    assert last_step["loss_distill_class"] > 0
     assert evaluated["bbox/AP"] > 0
 
 
@@ -153,7 +153,7 @@ def refused(monkeypatch, toy, tmp_path, capsys):
         (["SAD.TEACHER.CONFIG_FILE", "absent.yaml"], "absent.yaml"),
         (["MODEL.WEIGHTS", "absent.pth"], "absent.pth do not exist"),
         (["MODEL.RETINANET.NUM_CLASSES", 3], "NUM_CLASSES is 3, it must be 2"),
-        (["SAD.DISTILL.LOSS", "mse"], "SAD.DISTILL.LOSS is 'mse'"),
+        (["SAD.DISTILL.CLASS.LOSS", "mse"], "SAD.DISTILL.CLASS.LOSS is 'mse'"),
         (["SAD.DISTILL.LAMDA", 1], "SAD.DISTILL.LAMDA"),
         (["SOLVER.ACCUMULATION_STEPS", 3], "IMS_PER_BATCH is 2, it must be a multiple of 1 work"),
         (["SOLVER.REFERENCE_WORLD_SIZE", 4], "SOLVER.IMS_PER_BATCH is 2, it must be a multiple"),

@@ -67,7 +67,7 @@ MODEL:
 SAD = """
 _BASE_: student.yaml
 MODEL:
-  META_ARCHITECTURE: SADRetinaNet
+  META_ARCHITECTURE: Distiller
 DATASETS:
   REGISTER:
     toy_hard_targets:

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from sad.checkpoint import safe_load as weights_file
 from sad.checkpoint.checkpointer import SADCheckpointer
 from sad.checkpoint.safe_load import check_download, read_weights, write_safetensors
-from sad.modeling.teacher import load_retinanet
+from sad.modeling.build import load_detector
 from sad.utils.errors import UserError
 from toy import REPOSITORY, peak_memory
 
@@ -157,8 +157,8 @@ def test_student_as_safetensors(toy, tmp_path, monkeypatch, capsys):
     plain = load_file(output)  # anybody's reader
     assert plain.keys() == state.keys()
     assert all(same_bits(plain[key], tensor) for key, tensor in state.items())
-    one, _ = load_retinanet(toy.path("teacher.yaml"), toy.path("teacher.pth"), "cpu")
-    other, _ = load_retinanet(toy.path("teacher.yaml"), str(output), "cpu")
+    one, _ = load_detector(toy.path("teacher.yaml"), toy.path("teacher.pth"), "cpu")
+    other, _ = load_detector(toy.path("teacher.yaml"), str(output), "cpu")
     assert all(same_bits(other.state_dict()[key], x) for key, x in one.state_dict().items())
 
 

@@ -65,7 +65,8 @@ def test_every_key_has_a_comment_above():
 
 def test_defaults_are_the_papers_values():
     cfg = get_sad_cfg()
-    distill = cfg.SAD.DISTILL
+    assert cfg.SAD.DISTILL.TERMS == ("class",)
+    distill = cfg.SAD.DISTILL.CLASS
     assert (distill.LOSS, distill.FORM, distill.NORMALIZER) == ("adl", "kl", "teacher_power")
     assert (distill.GAMMA, distill.BETA, distill.NORMALIZER_POWER) == (2.0, 1.5, 1.8)
     assert cfg.SOLVER.LR_DROPS == (0.7, 0.9)
@@ -97,7 +98,7 @@ def test_shipped_config(path):
     check_config(cfg)
     parents = [parent.name for parent in path.parents]
     if cfg.SAD.TEACHER.CONFIG_FILE:
-        assert cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet"
+        assert cfg.MODEL.META_ARCHITECTURE == "Distiller"
         teacher = shipped(REPOSITORY / cfg.SAD.TEACHER.CONFIG_FILE)
         assert teacher.MODEL.META_ARCHITECTURE == "RetinaNet"
         assert teacher.MODEL.RETINANET.NUM_CLASSES == cfg.MODEL.RETINANET.NUM_CLASSES
@@ -111,7 +112,7 @@ def test_shipped_config(path):
 
 def test_saved_config_loads_again(tmp_path, toy):
     """config.yaml of a run directory describes the run."""
-    cfg = toy.cfg("SAD.yaml", "SAD.DISTILL.WEIGHT", 0.25)
+    cfg = toy.cfg("SAD.yaml", "SAD.DISTILL.CLASS.WEIGHT", 0.25)
     (tmp_path / "config.yaml").write_text(cfg.dump())
     again = get_sad_cfg(str(tmp_path / "config.yaml"))
     check_config(again)
@@ -120,9 +121,9 @@ def test_saved_config_loads_again(tmp_path, toy):
 
 def test_options_win_over_the_yaml(toy):
     cfg = get_sad_cfg(
-        toy.path("SAD.yaml"), ["SAD.DISTILL.LOSS", "kl", "SAD.LOADER.RATIO", "(1, 4)"]
+        toy.path("SAD.yaml"), ["SAD.DISTILL.CLASS.LOSS", "kl", "SAD.LOADER.RATIO", "(1, 4)"]
     )
-    assert cfg.SAD.DISTILL.LOSS == "kl"
+    assert cfg.SAD.DISTILL.CLASS.LOSS == "kl"
     assert cfg.SAD.LOADER.RATIO == (1, 4)
     assert not cfg.is_frozen()
 
@@ -132,41 +133,45 @@ def test_what_an_option_leaves_without_a_say_goes_back_to_its_default(toy, tmp_p
     path = tmp_path / "SAD.yaml"
     path.write_text(
         f"_BASE_: {toy.path('SAD.yaml')}\n"
-        "SAD: {DISTILL: {BETA: 0.5, GAMMA: 1.0, WEIGHT: 2.0},\n"
+        "SAD: {DISTILL: {CLASS: {BETA: 0.5, GAMMA: 1.0, WEIGHT: 2.0}},\n"
         "      LOADER: {MIX: ratio, RATIO: [1, 3]}}\n"
     )
     check_config(get_sad_cfg(str(path)))
     assert log == []
-    cfg = get_sad_cfg(str(path), ["SAD.DISTILL.LOSS", "fdl", "SAD.LOADER.MIX", "union"])
-    distill = cfg.SAD.DISTILL
-    assert (distill.LOSS, distill.BETA, distill.GAMMA, distill.WEIGHT) == ("fdl", 1.5, 1.0, 2.0)
+    cfg = get_sad_cfg(str(path), ["SAD.DISTILL.CLASS.LOSS", "fdl", "SAD.LOADER.MIX", "union"])
+    term = cfg.SAD.DISTILL.CLASS
+    assert (term.LOSS, term.BETA, term.GAMMA, term.WEIGHT) == ("fdl", 1.5, 1.0, 2.0)
     assert cfg.SAD.LOADER.RATIO == (1, 1)
     named = [key for message in log for key in re.findall(r"^\S+", message)]
-    assert sorted(named) == ["SAD.DISTILL.BETA", "SAD.LOADER.RATIO"]
+    assert sorted(named) == ["SAD.DISTILL.CLASS.BETA", "SAD.LOADER.RATIO"]
     (tmp_path / "config.yaml").write_text(cfg.dump())
     check_config(get_sad_cfg(str(tmp_path / "config.yaml")))
-    off = get_sad_cfg(str(path), ["SAD.DISTILL.LOSS", "none"]).SAD.DISTILL
-    assert (off.LOSS, off.BETA, off.GAMMA) == ("none", 0.5, 1.0)
+    off = get_sad_cfg(str(path), ["SAD.DISTILL.TERMS", "()"]).SAD.DISTILL
+    assert (off.TERMS, off.CLASS.BETA, off.CLASS.GAMMA) == ((), 0.5, 1.0)
+    other = get_sad_cfg(str(path), ["SAD.DISTILL.TERMS", "['feature']"])
+    assert other.SAD.DISTILL.CLASS.WEIGHT == 0.5
+    assert any(message.startswith("SAD.DISTILL.CLASS.WEIGHT") for message in log)
+    check_config(other)
 
 
 def test_what_is_without_a_say_in_the_yaml_or_among_the_options_stays(toy, tmp_path):
     path = tmp_path / "SAD.yaml"
-    distill = "SAD: {DISTILL: {LOSS: kl, GAMMA: 1.0}}"
+    distill = "SAD: {DISTILL: {CLASS: {LOSS: kl, GAMMA: 1.0}}}"
     path.write_text(f"_BASE_: {toy.path('SAD.yaml')}\n{distill}\n")
-    opts = ["SAD.DISTILL.LOSS", "kl", "SAD.DISTILL.GAMMA", "1.0"]
+    opts = ["SAD.DISTILL.CLASS.LOSS", "kl", "SAD.DISTILL.CLASS.GAMMA", "1.0"]
     for cfg in (
         get_sad_cfg(str(path)),
         get_sad_cfg(str(path), opts[:2]),
         get_sad_cfg(toy.path("SAD.yaml"), opts),
     ):
-        with pytest.raises(UserError, match=r"SAD\.DISTILL\.GAMMA is 1\.0"):
+        with pytest.raises(UserError, match=r"SAD\.DISTILL\.CLASS\.GAMMA is 1\.0"):
             check_config(cfg)
 
 
 REFUSED = {
     "unknown key": ("SAD: {DISTIL: {LOSS: adl}}", "SAD.DISTIL"),
     "unknown leaf": ("SAD: {DISTILL: {LAMBDA: 1}}", "SAD.DISTILL.LAMBDA"),
-    "wrong type": ("SAD: {DISTILL: {GAMMA: two}}", "SAD.DISTILL.GAMMA"),
+    "wrong type": ("SAD: {DISTILL: {CLASS: {GAMMA: two}}}", "SAD.DISTILL.CLASS.GAMMA"),
     "string for a list": ("SAD: {TARGETS: {LABELED: hard}}", "SAD.TARGETS.LABELED"),
     "value for a section": ("SAD: 3", "SAD"),
     "no yaml": ("SAD: [", "line 1"),
@@ -223,8 +228,8 @@ def test_missing_yaml():
     ("opts", "named"),
     [
         (["SAD.DISTILL.LAMDA", "1"], "SAD.DISTILL.LAMDA"),
-        (["SAD.DISTILL.GAMMA"], "SAD.DISTILL.GAMMA"),  # no value
-        (["SAD.DISTILL.GAMMA", "two"], "SAD.DISTILL.GAMMA"),
+        (["SAD.DISTILL.CLASS.GAMMA"], "SAD.DISTILL.CLASS.GAMMA"),  # no value
+        (["SAD.DISTILL.CLASS.GAMMA", "two"], "SAD.DISTILL.CLASS.GAMMA"),
         (["SOLVER.IMS_PER_BATCH", "8.5"], "SOLVER.IMS_PER_BATCH"),
     ],
 )

@@ -18,7 +18,7 @@ from processes import run_workers
 from sad.data.datasets import register_coco_set
 from sad.data.images import ImageError
 from sad.data.loader import MixedBatchSampler, MixedDataset, SampleKey, build_mixed_loader
-from sad.engine.step import ReadableShare
+from sad.engine.unreadable import ReadableShare
 from sad.utils.errors import UserError
 from toy import peak_memory, png_bomb
 

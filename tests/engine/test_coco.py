@@ -28,9 +28,10 @@ from sad.checkpoint.checkpointer import SADCheckpointer
 from sad.config.load import get_sad_cfg
 from sad.data.datasets import BUILTIN, data_path, register_coco_set
 from sad.data.loader import build_mixed_loader
-from sad.engine.trainer import derive_schedule
+from sad.engine.schedule import derive_schedule
 from sad.export.initial_weights import convert_torchvision_file, slice_file
-from sad.modeling.teacher import build_retinanet, check_same_logits
+from sad.modeling.build import build_detector
+from sad.modeling.teacher import check_same_logits
 from sad.preflight.values import check_config
 from toy import REPOSITORY, TRAIN_NET, run_train_net, save_random_teacher
 
@@ -108,7 +109,7 @@ def test_settings_of_the_paper(name):
     assert cfg.INPUT.MIN_SIZE_TRAIN == (scale,) and cfg.INPUT.MIN_SIZE_TEST == scale
     assert cfg.INPUT.MAX_SIZE_TRAIN == cfg.INPUT.MAX_SIZE_TEST == CAPS[scale]
     assert cfg.DATASETS.TRAIN == ("coco_2017_train",) and cfg.DATASETS.TEST == ("coco_2017_val",)
-    assert (cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet") == ("from" in name)
+    assert (cfg.MODEL.META_ARCHITECTURE == "Distiller") == ("from" in name)
     distill = cfg.SAD.DISTILL
     if name.startswith(("ADL", "SAD", "ST")):
         expected = {"beta0": 0, "beta0.5": 0.5, "beta1": 1, "released": 1}
@@ -140,7 +141,7 @@ def shapes_alone(cfg):
     cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS = "RetinaNet", "meta", ""
     key = str(cfg.MODEL), cfg.INPUT.FORMAT
     if key not in MODELS:
-        MODELS[key] = build_retinanet(cfg)
+        MODELS[key] = build_detector(cfg)
     return MODELS[key]
 
 
@@ -477,7 +478,7 @@ def test_life(monkeypatch, laboratory, name, tmp_path):
     assert [line["iteration"] for line in lines] == [1]
     for line in lines:
         assert 0 < line["total_loss"] < math.inf
-        assert ("loss_distill" in line) == (kind not in ("RetinaNet", "HT"))
+        assert ("loss_distill_class" in line) == (kind not in ("RetinaNet", "HT"))
     results = json.loads(
         (output / "inference" / "coco_2017_val" / "coco_instances_results.json").read_text()
     )

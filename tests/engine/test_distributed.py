@@ -57,7 +57,7 @@ def train(cfg, output, dtype, mean):
     if comm.is_main_process():
         logged = {
             name: [value for value, _ in trainer.storage.history(name).values()]
-            for name in ("total_loss", "loss_cls", "loss_box_reg", "loss_distill")
+            for name in ("total_loss", "loss_cls", "loss_box_reg", "loss_distill_class")
         }
         torch.save(
             {
@@ -157,5 +157,5 @@ def test_worker_without_hard_targets(trained):
 def test_feature_mimic_counts_each_image_alike(trained):
     """Also where micro-batches have unequal numbers of images with soft targets."""
     opts = (*NORMS["FrozenBN"], *GLOBAL, *SPLIT, "SAD.LOADER.MIX", "union")
-    opts += ("SAD.DISTILL.LOSS", "feature_l2")
+    opts += ("SAD.DISTILL.TERMS", "('feature',)")
     assert difference(trained(1, 1, *opts), trained(2, 2, *opts)) < 1e-10

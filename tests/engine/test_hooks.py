@@ -25,7 +25,8 @@ from processes import run_workers
 from sad.checkpoint.checkpointer import SADCheckpointer
 from sad.config.identity import check_same_run, describe_run
 from sad.data import checks as set_checks
-from sad.engine.trainer import SADTrainer, derive_schedule
+from sad.engine.schedule import derive_schedule
+from sad.engine.trainer import SADTrainer
 from sad.utils.errors import RESUME_EXIT_CODE, UserError
 from sad.utils.preemption import Preemption
 from sad.utils.rng import rng_state, set_rng_state
@@ -461,7 +462,7 @@ def test_longer_runs_and_other_machines_are_warned_of(log):
         *(("SOLVER.CLIP_FULL_MODEL_NORM", 0.5, 1.0), ("DATALOADER.MAX_UNREADABLE", 0.5, 0.01)),
         *(("DATASETS.MAX_BOXES_OUTSIDE", 0.5, 0.1), ("SOLVER.STEPS", (5,), [7, 9])),
         *(("VIS_PERIOD", 5, 0), ("CUDNN_BENCHMARK", True, False)),
-        *(("TEST.AUG.ENABLED", True, False), ("SAD.DISTILL.ONE_PASS", False, True)),
+        *(("TEST.AUG.ENABLED", True, False), ("SAD.DISTILL.CLASS.FUSED", False, True)),
         *(("TEST.DETECTIONS_PER_IMAGE", 5, 100), ("DATASETS.TEST", (), ["toy_labeled"])),
         *(("INPUT.MIN_SIZE_TEST", 32, 64), ("INPUT.MAX_SIZE_TEST", 200, 96)),
         *((f"MODEL.RETINANET.{key}", new, old) for key, new, old in (
@@ -497,7 +498,7 @@ def test_what_else_a_run_does_and_other_models_are_no_part_of_it(toy, log, key, 
     [
         *(("SOLVER.GAMMA", 0.5, "0.1"), ("SOLVER.WEIGHT_DECAY", 0.5, "0.0001")),
         *(("SOLVER.IMS_PER_BATCH", 4, "2"), ("INPUT.MIN_SIZE_TRAIN", (32,), r"\[48, 64\]")),
-        *(("TEST.PRECISE_BN.ENABLED", True, "False"), ("SAD.DISTILL.LOSS", "kl", "adl")),
+        *(("TEST.PRECISE_BN.ENABLED", True, "False"), ("SAD.DISTILL.CLASS.LOSS", "kl", "adl")),
         *(("DATALOADER.ASPECT_RATIO_GROUPING", False, "True"), ("MODEL.FPN.NORM", "BN", "")),
         *(("SEED", 3, "0"), ("MODEL.RETINANET.IOU_THRESHOLDS", [0.3, 0.5], r"\[0.4, 0.5\]")),
     ],

@@ -10,7 +10,7 @@ from fvcore.nn import get_bn_modules, update_bn_stats
 
 from sad.engine.precise_bn import PreciseBN
 from sad.engine.trainer import SADTrainer
-from sad.modeling import sad_retinanet
+from sad.modeling import distiller
 
 PRECISE = ("TEST.PRECISE_BN.ENABLED", True, "TEST.PRECISE_BN.NUM_ITER", 3, "SOLVER.MAX_ITER", 2)
 
@@ -40,9 +40,9 @@ def test_statistics_of_the_same_batches_without_a_teacher(trainer, monkeypatch):
     trainer._hooks.insert(trainer._hooks.index(hook), before)
     before.trainer = trainer
     calls = []
-    teacher_outputs = sad_retinanet.teacher_outputs
+    teacher_outputs = distiller.teacher_outputs
     monkeypatch.setattr(
-        sad_retinanet, "teacher_outputs", lambda *a: calls.append(1) or teacher_outputs(*a)
+        distiller, "teacher_outputs", lambda *a: calls.append(1) or teacher_outputs(*a)
     )
     trainer.train()
     assert len(calls) == 2  # one for each iteration, none for the statistics

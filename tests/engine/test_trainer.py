@@ -18,7 +18,8 @@ import reference
 from processes import run_workers
 from sad.checkpoint.checkpointer import SADCheckpointer
 from sad.data.loader import build_mixed_loader
-from sad.engine.trainer import SADTrainer, derive_schedule, describe_start
+from sad.engine.schedule import derive_schedule, describe_start
+from sad.engine.trainer import SADTrainer
 from sad.losses import fused as one_pass
 from sad.modeling import sad_retinanet
 from sad.utils.errors import UserError
@@ -163,10 +164,10 @@ def test_drops_come_after_the_scaling_to_the_workers(toy):
     cfg = toy.cfg(
         *("student.yaml", "SOLVER.REFERENCE_WORLD_SIZE", 8, "SOLVER.IMS_PER_BATCH", 16),
         *("SOLVER.BASE_LR", 0.08, "SOLVER.MAX_ITER", 1000, "SOLVER.WARMUP_ITERS", 100),
-        *("SAD.DISTILL.WARMUP_ITERS", 50),
+        *("SAD.DISTILL.CLASS.WARMUP_ITERS", 50),
     )
     cfg = derive_schedule(cfg, 2)
-    assert cfg.SAD.DISTILL.WARMUP_ITERS == 200
+    assert cfg.SAD.DISTILL.CLASS.WARMUP_ITERS == 200
     solver = cfg.SOLVER
     assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.MAX_ITER) == (4, 0.02, 4000)
     assert (solver.WARMUP_ITERS, solver.STEPS) == (400, (2800, 3600))
@@ -205,7 +206,7 @@ def test_share_of_labeled_images_is_stated(toy, opts, unlabeled, share):
     assert f": {share} of the images" in describe_start(toy.cfg("SAD.yaml", *opts), 6, unlabeled, 1)
 
 
-@pytest.mark.parametrize("opts", [(), ("SAD.DISTILL.LOSS", "none")])
+@pytest.mark.parametrize("opts", [(), ("SAD.DISTILL.TERMS", "()")])
 def test_soft_targets_are_stated_where_there_are_any(toy, opts):
     cfg = toy.cfg("SAD.yaml" if opts else "student.yaml", *opts)
     assert "targets hard on labelled and hard on unlabelled" in describe_start(cfg, 6, 6, 1)
@@ -300,7 +301,7 @@ def test_mixed_precision_trains(toy, tmp_path, precision, teacher, loss_inputs):
     loss_inputs.clear()
     opts += (*AMP, precision, "SAD.TEACHER.PRECISION", teacher)
     trainer, _ = train(toy, tmp_path / "amp", "SAD.yaml", *opts)
-    for key in ("loss_cls", "loss_box_reg", "loss_distill"):
+    for key in ("loss_cls", "loss_box_reg", "loss_distill_class"):
         ours, theirs = history(trainer, key), history(exact, key)
         assert ours[0] == pytest.approx(theirs[0], rel=0.05)
         assert ours != theirs
@@ -344,18 +345,18 @@ def test_step_that_overflows_is_skipped(toy, tmp_path, name):
 
 def test_losses_and_their_ratio_are_logged(run):
     output, trainer, _ = run
-    distill = np.array(history(trainer, "loss_distill"))
+    distill = np.array(history(trainer, "loss_distill_class"))
     detection = np.array(history(trainer, "loss_cls")) + np.array(history(trainer, "loss_box_reg"))
     assert len(distill) == 20 and (distill > 0).all()
     np.testing.assert_allclose(
-        history(trainer, "distill_to_detection"), distill / detection, rtol=1e-5
+        history(trainer, "distill_class_to_detection"), distill / detection, rtol=1e-5
     )
     np.testing.assert_allclose(history(trainer, "total_loss"), distill + detection, rtol=1e-5)
     lines = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
     keys = {key for line in lines for key in line}
     assert keys >= {
-        *("iteration", "total_loss", "loss_cls", "loss_box_reg", "loss_distill", "lr"),
-        *("distill_to_detection", "eta_seconds", "time", "bbox/AP", "bbox/AP50", "bbox/AP75"),
+        *("iteration", "total_loss", "loss_cls", "loss_box_reg", "loss_distill_class", "lr"),
+        *("distill_class_to_detection", "eta_seconds", "time", "bbox/AP", "bbox/AP50", "bbox/AP75"),
     }
 
 
@@ -363,7 +364,7 @@ def test_it_learns(toy, tmp_path):
     """The focal normaliser's average starts at 100, so detection is judged by AP, not by loss."""
     opts = ("SOLVER.MAX_ITER", 50, "SOLVER.BASE_LR", 0.1, "SOLVER.CLIP_FULL_MODEL_NORM", 1.0)
     trainer, _ = train(toy, tmp_path / "run", "SAD.yaml", *opts)
-    distill = history(trainer, "loss_distill")
+    distill = history(trainer, "loss_distill_class")
     assert np.mean(distill[-10:]) < 0.7 * np.mean(distill[:10])
     assert trainer._last_eval_results["bbox"]["AP50"] > 5
 
@@ -372,13 +373,13 @@ def test_it_learns(toy, tmp_path):
 
 
 def test_distillation_off_is_the_plain_run(toy, tmp_path):
-    off = ("SAD.DISTILL.LOSS", "none", "DATASETS.UNLABELED", (), "SAD.TEACHER.WEIGHTS", "")
+    off = ("SAD.DISTILL.TERMS", "()", "DATASETS.UNLABELED", (), "SAD.TEACHER.WEIGHTS", "")
     plain, one = train(toy, tmp_path / "plain", "student.yaml", *TEN, "DATASETS.TEST", ())
     ours, other = train(toy, tmp_path / "ours", "SAD.yaml", *TEN, *off, "DATASETS.TEST", ())
     assert one.samples == other.samples
     for key in ("loss_cls", "loss_box_reg", "total_loss", "lr"):
         assert history(plain, key) == history(ours, key)
-    assert "loss_distill" not in ours.storage.histories()
+    assert "loss_distill_class" not in ours.storage.histories()
     assert_same_weights(
         *(weights(tmp_path / name / "model_final.pth") for name in ("plain", "ours"))
     )
@@ -437,7 +438,7 @@ def test_resumed_run_is_the_unbroken_run(run, toy, tmp_path):
     assert recorder.iterations == list(range(10, 20))
     assert recorder.samples == recorded.samples[10:]
     assert recorder.learning_rates == recorded.learning_rates[10:]
-    for key in ("loss_cls", "loss_box_reg", "loss_distill"):
+    for key in ("loss_cls", "loss_box_reg", "loss_distill_class"):
         assert history(trainer, key) == history(unbroken, key)
     assert_same_weights(
         weights(tmp_path / "resumed" / "model_final.pth"), weights(output / "model_final.pth")
@@ -561,7 +562,7 @@ def test_what_is_no_number_stops_the_run_before_the_step(toy, tmp_path, value, n
         def before_step(self):
             if self.trainer.iter == 4:
                 self.before = copy.deepcopy(dict(self.trainer.model.named_parameters()))
-                bias = self.trainer.model.head.cls_score.bias
+                bias = self.trainer._trainer.student.head.cls_score.bias
                 if value == "loss":
                     bias.data[0] = torch.nan
                 else:

@@ -26,7 +26,7 @@ from sad.evaluation.coco_evaluator import (
     evaluate_boxes,
     submission_name,
 )
-from sad.modeling.teacher import load_retinanet
+from sad.modeling.build import load_detector
 from sad.study.benchmarks.evaluation import by_pycocotools, index, make_set
 from sad.utils.errors import UserError
 
@@ -52,7 +52,7 @@ def evaluate(toy, tmp_path):
 
     def run(dataset_name):
         toy.cfg("SAD.yaml")  # registers the sets
-        model, cfg = load_retinanet(toy.path("teacher.yaml"), toy.path("teacher.pth"), "cpu")
+        model, cfg = load_detector(toy.path("teacher.yaml"), toy.path("teacher.pth"), "cpu")
         loader = build_detection_test_loader(cfg, dataset_name, num_workers=0)
         evaluator = BoxEvaluator(dataset_name, str(tmp_path), "random")
         return inference_on_dataset(model, loader, evaluator)

@@ -30,7 +30,8 @@ from sad.data.loader import MixedDataset, SampleKey
 from sad.data.mapper import SADDatasetMapper
 from sad.evaluation.coco_evaluator import read_truth
 from sad.losses.distillation import DISTILLATION_LOSSES
-from sad.modeling.teacher import build_teacher, load_retinanet
+from sad.modeling.build import load_detector
+from sad.modeling.teacher import build_teacher
 from sad.pseudo_labels.image_table import ImageTable, list_folder, list_json
 from sad.pseudo_labels.runner import ReadableImages, _shapes, form_batches
 from sad.utils.errors import UserError
@@ -273,7 +274,7 @@ def fuzz_jsons(number: int, folder: Folder, toy, watch) -> None:
     DatasetCatalog.get("sane")
     sets = ("DATASETS.TRAIN", ("sane",), "DATASETS.TEST", ("fuzzed",))
     cfg = toy.cfg("teacher.yaml", *sets, checked=False)
-    teacher = load_retinanet(toy.path("teacher.yaml"), toy.path("teacher.pth"), "cpu")
+    teacher = load_detector(toy.path("teacher.yaml"), toy.path("teacher.pth"), "cpu")
 
     @cases(number)
     @given(broken_jsons())
@@ -408,10 +409,19 @@ def test_many_broken_images(folder, toy, watch):
 # --- extremes that are right --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", ["none", "feature_l2", *DISTILLATION_LOSSES])
-def test_crowded_tiny_and_empty_images_are_trained_on(toy, tmp_path, loss):
+TERM_SETS = ["()", "['feature']", "['box']", "['class','box','feature']"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("SAD.DISTILL.TERMS", terms) for terms in TERM_SETS),
+        *(("SAD.DISTILL.CLASS.LOSS", loss) for loss in DISTILLATION_LOSSES),
+    ],
+)
+def test_crowded_tiny_and_empty_images_are_trained_on(toy, tmp_path, key, value):
     """5,000 boxes in one image, boxes of a pixel and less, and no box: mapper, anchors, losses."""
-    cfg = toy.cfg("SAD.yaml", "SAD.DISTILL.LOSS", loss)
+    cfg = toy.cfg("SAD.yaml", key, value)
     path = tmp_path / "image.png"
     Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(path)
     corners = rng.integers(0, 63, (5000, 2)).astype(float)
@@ -437,11 +447,11 @@ def test_crowded_tiny_and_empty_images_are_trained_on(toy, tmp_path, loss):
     ]
     assert [len(sample["instances"]) for sample in samples] == [5000, 3, 0]
     student = build_model(cfg).train()
-    if student.distills:
+    if student.terms:
         student.attach_teacher(build_teacher(cfg)[0])
     with EventStorage():
         losses = student(samples)
-    assert len(losses) == 2 + student.distills
+    assert len(losses) == 2 + len(student.terms)
     sum(losses.values()).backward()
     assert all(torch.isfinite(value) for value in losses.values())
     assert all(torch.isfinite(p.grad).all() for p in student.parameters())

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from processes import locked
-from sad.modeling.teacher import build_retinanet
+from sad.modeling.build import build_detector
 from toy import REPOSITORY, TRAIN_NET, loggers_restored, train_net
 
 # --- the mistakes -------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ MISTAKES = {
     # names of keys and types of values
     "typo in a section": (
         TRAIN + "SAD.DISTIL.LOSS kl", "SAD.DISTIL.LOSS is no key",
-        "did you mean SAD.DISTILL.LOSS?"),
+        "did you mean SAD.DISTILL."),
     "typo in a key": (
         TRAIN + "SOLVER.BASE_RL 0.1", "SOLVER.BASE_RL is no key", "did you mean SOLVER.BASE_LR?"),
     "key in small letters": (
@@ -106,9 +106,11 @@ MISTAKES = {
         "train_net --config-file {wrong}/typo.yaml", "typo.yaml", "SAD.TEECHER is no key",
         "did you mean SAD.TEACHER?"),
     "word for a number": (
-        TRAIN + "SAD.DISTILL.GAMMA two", "SAD.DISTILL.GAMMA is two (str)", "must be a number"),
+        TRAIN + "SAD.DISTILL.CLASS.GAMMA two", "SAD.DISTILL.CLASS.GAMMA is two (str)",
+        "must be a number"),
     "whole number for a float": (
-        TRAIN + "SAD.DISTILL.WEIGHT 1", "SAD.DISTILL.WEIGHT is 1 (int)", "decimal point: 1.0"),
+        TRAIN + "SAD.DISTILL.CLASS.WEIGHT 1", "SAD.DISTILL.CLASS.WEIGHT is 1 (int)",
+        "decimal point: 1.0"),
     "fraction of an image": (
         TRAIN + "SOLVER.IMS_PER_BATCH 2.5", "SOLVER.IMS_PER_BATCH is 2.5", "a whole number"),
     "one name for a list of names": (
@@ -118,7 +120,8 @@ MISTAKES = {
     "None for a number": (
         TRAIN + "SOLVER.BASE_LR None", "SOLVER.BASE_LR is empty", "such as 0.001"),
     "nan in a yaml": (
-        "train_net --config-file {wrong}/nan.yaml", "SAD.DISTILL.WEIGHT is nan", "must be finite"),
+        "train_net --config-file {wrong}/nan.yaml", "SAD.DISTILL.CLASS.WEIGHT is nan",
+        "must be finite"),
 
     # values
     "negative learning rate": (
@@ -166,10 +169,10 @@ MISTAKES = {
     "unknown pixel format": (
         TRAIN + "INPUT.FORMAT BGRA", "INPUT.FORMAT is 'BGRA'", "did you mean BGR?"),
     "typo in the loss": (
-        TRAIN + "SAD.DISTILL.LOSS feature_l1", "SAD.DISTILL.LOSS is 'feature_l1'",
-        "did you mean feature_l2?"),
+        TRAIN + "SAD.DISTILL.CLASS.LOSS k1", "SAD.DISTILL.CLASS.LOSS is 'k1'",
+        "did you mean kl?"),
     "negative beta": (
-        TRAIN + "SAD.DISTILL.BETA -1.5", "SAD.DISTILL.BETA is -1.5", "at least 0"),
+        TRAIN + "SAD.DISTILL.CLASS.BETA -1.5", "SAD.DISTILL.CLASS.BETA is -1.5", "at least 0"),
     "typo in the targets": (
         TRAIN + """SAD.TARGETS.LABELED "('hard','sotf')" """, "SAD.TARGETS.LABELED",
         "did you mean soft?"),
@@ -181,25 +184,26 @@ MISTAKES = {
     "mix ratio for another mix": (
         TRAIN + "SAD.LOADER.RATIO (1,3)", "SAD.LOADER.RATIO is (1, 3)", "SAD.LOADER.MIX alternate"),
     "gamma for a loss without one": (
-        TRAIN + "SAD.DISTILL.LOSS kl SAD.DISTILL.GAMMA 1.0", "SAD.DISTILL.GAMMA is 1.0",
-        "no say beside SAD.DISTILL.LOSS kl", "default 2.0"),
+        TRAIN + "SAD.DISTILL.CLASS.LOSS kl SAD.DISTILL.CLASS.GAMMA 1.0",
+        "SAD.DISTILL.CLASS.GAMMA is 1.0", "no say beside SAD.DISTILL.CLASS.LOSS kl", "default 2.0"),
     "normaliser for feature maps": (
-        TRAIN + "SAD.DISTILL.LOSS feature_l2 SAD.DISTILL.NORMALIZER elements",
-        "SAD.DISTILL.NORMALIZER is elements", "no say beside SAD.DISTILL.LOSS feature_l2"),
+        TRAIN + "SAD.DISTILL.TERMS ('feature',) SAD.DISTILL.CLASS.NORMALIZER elements",
+        "SAD.DISTILL.CLASS.NORMALIZER is elements", "no say beside SAD.DISTILL.TERMS"),
     "compiling what is not done": (
-        TRAIN + "SAD.DISTILL.COMPILE True SAD.DISTILL.ONE_PASS False",
-        "SAD.DISTILL.COMPILE is True", "no say beside SAD.DISTILL.ONE_PASS False"),
+        TRAIN + "SAD.DISTILL.CLASS.COMPILE True SAD.DISTILL.CLASS.FUSED False",
+        "SAD.DISTILL.CLASS.COMPILE is True", "no say beside SAD.DISTILL.CLASS.FUSED False"),
     "teacher that nothing is learnt from": (
         TRAIN + """SAD.TARGETS.LABELED "('hard',)" SAD.TARGETS.UNLABELED "('hard',)" """,
-        "SAD.DISTILL.LOSS adl learns from soft targets", "SAD.TARGETS.LABELED", "add 'soft'"),
+        "learns from soft targets", "SAD.TARGETS.LABELED", "add 'soft'"),
     "unlabelled images that nothing is learnt from": (
-        TRAIN + """SAD.DISTILL.LOSS none SAD.TARGETS.UNLABELED "('soft',)" """,
-        "SAD.TARGETS.UNLABELED is ('soft',)", "SAD.DISTILL.LOSS none", "add 'hard'"),
+        TRAIN + """SAD.DISTILL.TERMS () SAD.TARGETS.UNLABELED "('soft',)" """,
+        "SAD.TARGETS.UNLABELED is ('soft',)", "SAD.DISTILL.TERMS []", "add 'hard'"),
     "no targets at all": (
         TRAIN + "SAD.TARGETS.LABELED () SAD.TARGETS.UNLABELED ()", "SAD.TARGETS.LABELED is ()",
         "add 'hard'"),
     "distillation of weight 0": (
-        TRAIN + "SAD.DISTILL.WEIGHT 0.0", "SAD.DISTILL.WEIGHT is 0", "SAD.DISTILL.LOSS none"),
+        TRAIN + "SAD.DISTILL.CLASS.WEIGHT 0.0", "SAD.DISTILL.CLASS.WEIGHT is 0",
+        "leave class out of SAD.DISTILL.TERMS"),
     "GPU where there is none": (
         TRAIN + "MODEL.DEVICE cuda:99", "MODEL.DEVICE is cuda:99", "GPUs: give"),
     "device that torch does not know": (
@@ -208,7 +212,7 @@ MISTAKES = {
     # the network
     "Faster R-CNN for a student": (
         TRAIN + "MODEL.META_ARCHITECTURE GeneralizedRCNN", "MODEL.META_ARCHITECTURE is",
-        "RetinaNet, SADRetinaNet"),
+        "RetinaNet, Distiller"),
     "typo in the backbone": (
         TRAIN + "MODEL.BACKBONE.NAME build_small_resnet_fpn", "MODEL.BACKBONE.NAME is",
         "did you mean build_small_resnet_fpn_backbone?"),
@@ -524,7 +528,7 @@ def wrong(toy, tmp_path_factory):
         "broken.yaml": "SAD: [",
         "no_base.yaml": "_BASE_: absent.yaml",
         "typo.yaml": f"_BASE_: {toy.root}/SAD.yaml\nSAD: {{TEECHER: {{WEIGHTS: a.pth}}}}",
-        "nan.yaml": f"_BASE_: {toy.root}/SAD.yaml\nSAD: {{DISTILL: {{WEIGHT: .nan}}}}",
+        "nan.yaml": f"_BASE_: {toy.root}/SAD.yaml\nSAD: {{DISTILL: {{CLASS: {{WEIGHT: .nan}}}}}}",
         "faster_rcnn.yaml": "MODEL: {META_ARCHITECTURE: GeneralizedRCNN}",
         "cut.json": json.dumps(toy.json("labeled.json"))[:500],
         "digits.json": "{",
@@ -560,9 +564,9 @@ def wrong(toy, tmp_path_factory):
     (folder / "done").mkdir()
     (folder / "done" / "model_final.pth").touch()
     (folder / "run" / "last_checkpoint").write_text("model_final.pth")
-    model = build_retinanet(toy.cfg("student.yaml"))
+    model = build_detector(toy.cfg("student.yaml"))
     torch.save({"model": model.state_dict()}, folder / "student.pth")
-    teacher = {"model": build_retinanet(toy.cfg("teacher.yaml")).state_dict()}
+    teacher = {"model": build_detector(toy.cfg("teacher.yaml")).state_dict()}
     torch.save(teacher, folder / "nameless.pth")
     (folder / "cut.pth").write_bytes((folder / "student.pth").read_bytes()[:1000])
     torch.save({"layer1.0.conv1.weight": torch.zeros(3, 3)}, folder / "resnet.pth")

@@ -240,7 +240,7 @@ def test_focal_distillation_loss_matches_the_reference(spread, gamma):
     arrays = student.double().numpy(), teacher.double().numpy(), positive.numpy()
     assert_close(actual[0], reference.fdl(*arrays, gamma=gamma))
     assert_close(actual[1], reference.fdl_gradient(*arrays, gamma=gamma), 2e-5)
-    # As a choice of SAD.DISTILL.LOSS it reads the labels of the anchors.
+    # As a choice of SAD.DISTILL.CLASS.LOSS it reads the labels of the anchors.
     labels = (~positive).long()
     by_labels = losses.DISTILLATION_LOSSES["fdl"](
         student[:, None], teacher[:, None], labels, gamma=gamma, beta=1.5, form="kl", alpha=0.5

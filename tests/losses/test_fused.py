@@ -8,7 +8,7 @@ from torch.autograd.graph import saved_tensors_hooks
 import reference
 from sad.losses import fused as one_pass
 from sad.losses.distillation import DISTILLATION_LOSSES
-from sad.losses.fused import ClassLosses, sum_in_pieces
+from sad.losses.fused import FusedClassLosses, sum_in_pieces
 
 LEVELS, CLASSES = (30, 8, 3), 7
 HARD, SOFT = [0, 1, 4], [1, 2, 4, 5]  # images 3 and 6 have no targets
@@ -85,7 +85,7 @@ def focal_gradient(x, positive, gamma=2.0, alpha=0.25):
 @pytest.mark.parametrize("spread", [1.0, 4.0, 20.0])
 def test_values_and_gradient_are_the_references(name, spread):
     student, teacher, labels = batch(spread=spread)
-    values, gradients = run(ClassLosses(name, **FOCAL, **OPTIONS), student, teacher, labels)
+    values, gradients = run(FusedClassLosses(name, **FOCAL, **OPTIONS), student, teacher, labels)
     wanted, gradient = expected(name, student, teacher, labels, **OPTIONS)
     np.testing.assert_allclose(values, wanted, rtol=1e-5)
     np.testing.assert_allclose(
@@ -99,7 +99,7 @@ def test_values_and_gradient_are_the_references(name, spread):
 def test_gamma_and_beta(gamma, beta):
     student, teacher, labels = batch()
     options = {**OPTIONS, "gamma": gamma, "beta": beta}
-    values, gradients = run(ClassLosses("adl", **FOCAL, **options), student, teacher, labels)
+    values, gradients = run(FusedClassLosses("adl", **FOCAL, **options), student, teacher, labels)
     wanted, gradient = expected("adl", student, teacher, labels, **options)
     np.testing.assert_allclose(values, wanted, rtol=1e-5)
     np.testing.assert_allclose(torch.cat(gradients, dim=1), gradient, rtol=1e-4, atol=1e-5)
@@ -108,7 +108,7 @@ def test_gamma_and_beta(gamma, beta):
 def test_cross_entropy_form_is_the_plain_one():
     student, teacher, labels = batch()
     options = {**OPTIONS, "form": "cross_entropy"}
-    (_, distill), _ = run(ClassLosses("adl", **FOCAL, **options), student, teacher, labels)
+    (_, distill), _ = run(FusedClassLosses("adl", **FOCAL, **options), student, teacher, labels)
     x, z = torch.cat(student, 1)[SOFT], torch.cat(teacher, 1)
     counted = labels[SOFT] >= 0
     plain = DISTILLATION_LOSSES["adl"](x[counted], z[counted], labels[SOFT][counted], **options)
@@ -118,7 +118,7 @@ def test_cross_entropy_form_is_the_plain_one():
 @pytest.mark.parametrize("name", DISTILLATION_LOSSES)
 def test_gradient_in_double_is_that_of_the_value(name):
     student, teacher, labels = batch(torch.float64, spread=1.0)
-    losses = ClassLosses(name, **FOCAL, **OPTIONS)
+    losses = FusedClassLosses(name, **FOCAL, **OPTIONS)
 
     def total(*student):
         return sum(losses(list(student), teacher, labels, HARD, SOFT, *FACTORS))
@@ -132,7 +132,7 @@ def test_images_with_one_kind_of_target_or_none(hard, soft):
     student, teacher, labels = batch()
     hard, soft = list(hard), list(soft)
     teacher = [level[: len(soft)] for level in teacher]
-    losses = ClassLosses("adl", **FOCAL, **OPTIONS)
+    losses = FusedClassLosses("adl", **FOCAL, **OPTIONS)
     values, gradients = run(losses, student, teacher, labels, hard, soft)
     wanted, gradient = expected("adl", student, teacher, labels, hard, soft, **OPTIONS)
     np.testing.assert_allclose(values, wanted, rtol=1e-5)
@@ -140,7 +140,7 @@ def test_images_with_one_kind_of_target_or_none(hard, soft):
 
 
 def test_pieces_of_any_size_give_the_same(monkeypatch):
-    arguments = ClassLosses("adl", **FOCAL, **OPTIONS), *batch()
+    arguments = FusedClassLosses("adl", **FOCAL, **OPTIONS), *batch()
     whole_values, whole = run(*arguments)
     monkeypatch.setitem(one_pass.PIECE, "cpu", 2 * CLASSES)
     values, gradients = run(*arguments)
@@ -151,7 +151,7 @@ def test_pieces_of_any_size_give_the_same(monkeypatch):
 def test_focal_loss_without_balance():
     student, teacher, labels = batch()
     (focal, _), _ = run(
-        ClassLosses("kl", focal_alpha=-1, focal_gamma=2.0, **OPTIONS), student, teacher, labels
+        FusedClassLosses("kl", focal_alpha=-1, focal_gamma=2.0, **OPTIONS), student, teacher, labels
     )
     x = torch.cat(student, 1)[HARD].double().numpy()
     positive = labels[HARD].numpy()[..., None] == np.arange(CLASSES)
@@ -162,7 +162,7 @@ def test_focal_loss_without_balance():
 def test_logits_in_channels_last_order():
     """Then the levels are views whose rows do not lie one after the other."""
     student, teacher, labels = batch()
-    losses = ClassLosses("adl", **FOCAL, **OPTIONS)
+    losses = FusedClassLosses("adl", **FOCAL, **OPTIONS)
     turned = [level.transpose(1, 2).contiguous().transpose(1, 2) for level in student]
     assert not turned[0].is_contiguous()
     torch.testing.assert_close(
@@ -173,7 +173,7 @@ def test_logits_in_channels_last_order():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_float32(dtype):
     student, teacher, labels = batch(dtype, spread=2.0)
-    losses = ClassLosses("adl", **FOCAL, **OPTIONS)
+    losses = FusedClassLosses("adl", **FOCAL, **OPTIONS)
     values, gradients = run(losses, student, teacher, labels)
     as_floats = [[level.float() for level in logits] for logits in (student, teacher)]
     wanted, exact = run(losses, *as_floats, labels)
@@ -191,7 +191,7 @@ def test_factor_of_an_accumulated_or_scaled_loss(dtype, scale):
     """A factor is not rounded to the logits' precision, in which float16 has no 65536."""
     student, teacher, labels = batch(dtype, spread=1.0)
     student = [level - 6 for level in student]  # gradients that float16 has no numbers for
-    losses = ClassLosses("adl", **FOCAL, **OPTIONS)
+    losses = FusedClassLosses("adl", **FOCAL, **OPTIONS)
     scaled = run(losses, student, teacher, labels, scale=scale)[1]
     exact = run(losses, [level.float() for level in student], teacher, labels)[1]
     wanted = [scale * level for level in exact]
@@ -210,7 +210,7 @@ def test_finite_for_all_logits(name, form, dtype):
     x, z = ([column.view(1, -1, 1).expand(3, -1, 2)] for column in pairs.T)
     labels = torch.tensor([0, 2, -1])[:, None].expand(3, len(pairs))  # foreground, not, ignored
     for gamma in (0.0, 0.5, 2.0):
-        losses = ClassLosses(name, **FOCAL, **{**OPTIONS, "gamma": gamma, "form": form})
+        losses = FusedClassLosses(name, **FOCAL, **{**OPTIONS, "gamma": gamma, "form": form})
         values, (gradient,) = run(losses, x, z, labels, [0, 1, 2], [0, 1, 2])
         assert np.isfinite(values).all() and min(values) >= 0
         assert gradient.isfinite().all() and not gradient[2].any()
@@ -219,10 +219,10 @@ def test_finite_for_all_logits(name, form, dtype):
 def test_losses_that_are_taken_apart_are_refused():
     student, teacher, labels = batch()
     student = [level.requires_grad_() for level in student]
-    losses = ClassLosses("adl", **FOCAL, **OPTIONS)
+    losses = FusedClassLosses("adl", **FOCAL, **OPTIONS)
     for pick in (lambda focal, distill: distill, lambda focal, distill: focal + 2 * distill):
         found = losses(student, teacher, labels, HARD, SOFT, *FACTORS)
-        with pytest.raises(RuntimeError, match="SAD.DISTILL.ONE_PASS False"):
+        with pytest.raises(RuntimeError, match="SAD.DISTILL.CLASS.FUSED False"):
             pick(*found).backward()
 
 
@@ -231,7 +231,11 @@ def test_nothing_but_the_gradient_is_kept():
     kept = []
     with saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
         student = [level.requires_grad_() for level in student]
-        sum(ClassLosses("adl", **FOCAL, **OPTIONS)(student, teacher, labels, HARD, SOFT, *FACTORS))
+        sum(
+            FusedClassLosses("adl", **FOCAL, **OPTIONS)(
+                student, teacher, labels, HARD, SOFT, *FACTORS
+            )
+        )
     assert sum(tensor.numel() for tensor in kept) == sum(level.numel() for level in student)
 
 
@@ -242,8 +246,8 @@ def test_compiled(name, dtype, monkeypatch):
     """Pieces of different sizes, too."""
     monkeypatch.setitem(one_pass.PIECE, "cpu", 13 * CLASSES)
     arguments = batch(dtype)
-    wanted = run(ClassLosses(name, **FOCAL, **OPTIONS), *arguments)
-    values, gradients = run(ClassLosses(name, **FOCAL, **OPTIONS, compiled=True), *arguments)
+    wanted = run(FusedClassLosses(name, **FOCAL, **OPTIONS), *arguments)
+    values, gradients = run(FusedClassLosses(name, **FOCAL, **OPTIONS, compiled=True), *arguments)
     np.testing.assert_allclose(values, wanted[0], rtol=1e-5)
     torch.testing.assert_close(gradients, wanted[1])
 

@@ -14,7 +14,7 @@ from sad.config.load import get_sad_cfg
 from sad.engine.trainer import SADTrainer
 from sad.modeling import anchors
 from sad.modeling.anchors import as_trained, best_iou, check_anchors, find_better, sample_boxes
-from sad.modeling.teacher import build_retinanet
+from sad.modeling.build import build_detector
 from toy import REPOSITORY
 
 BCCD = str(REPOSITORY / "configs" / "bccd" / "teacher.yaml")
@@ -23,7 +23,7 @@ BCCD = str(REPOSITORY / "configs" / "bccd" / "teacher.yaml")
 def network(*opts):
     """(config, its model without memory) of BCCD's teacher: 192 x 256 pixels, strides 8 to 32."""
     cfg = get_sad_cfg(BCCD, ["MODEL.DEVICE", "meta", *opts])
-    return cfg, build_retinanet(cfg)
+    return cfg, build_detector(cfg)
 
 
 def images_with(boxes, width=1280, height=960, **annotation):
@@ -68,7 +68,7 @@ def test_iou_of_the_best_of_all_anchors(size, p6_p7, offset):
         *("MODEL.RETINANET.IN_FEATURES", levels),
     )
     cfg.MODEL.DEVICE = "cpu"
-    model = build_retinanet(cfg).eval()
+    model = build_detector(cfg).eval()
     boxes = random_boxes(np.random.default_rng(0), 300, *size)
 
     images = model.preprocess_image([{"image": torch.zeros(3, *size)}])

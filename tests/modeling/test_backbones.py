@@ -10,7 +10,7 @@ from detectron2.utils.events import EventStorage
 
 from sad.config.load import get_sad_cfg
 from sad.data.loader import build_mixed_loader
-from sad.modeling.teacher import build_teacher, check_same_logits
+from sad.modeling.teacher import build_teacher, check_pair
 from sad.utils.errors import UserError
 from toy import REPOSITORY
 
@@ -132,11 +132,12 @@ def test_deconvolution_starts_as_bilinear_interpolation(toy):
 
 def test_anchors_boxes_and_logits_are_the_teachers_one_to_one(toy):
     """The same boxes in image coordinates, for every anchor of every level."""
-    student = build_model(toy.cfg("SAD.yaml", *UP)).train()
+    distiller = build_model(toy.cfg("SAD.yaml", *UP)).train()
+    student = distiller.student
     teacher, _ = build_teacher(toy.cfg("SAD.yaml", *UP))
-    student.attach_teacher(teacher)
+    distiller.attach_teacher(teacher)
     batch = next(iter(build_mixed_loader(toy.cfg("SAD.yaml", *UP, "SAD.LOADER.MIX", "union"))))
-    (prepared,) = student.prepare([batch])
+    (prepared,) = distiller.prepare([batch])
     with torch.no_grad():
         features = student.backbone(prepared.images.tensor)
         features = [features[name] for name in student.head_in_features]
@@ -144,13 +145,13 @@ def test_anchors_boxes_and_logits_are_the_teachers_one_to_one(toy):
         height, width = (2 * side for side in prepared.images.tensor.shape[-2:])
         theirs = teacher.backbone(torch.zeros(2, 3, height, width))
     own = Boxes.cat(student.anchor_generator(features)).tensor
-    assert torch.equal(own, Boxes.cat(prepared.anchors).tensor)
+    assert torch.equal(own, Boxes.cat(prepared.targets.anchors).tensor)
     of_teacher = Boxes.cat(
         teacher.anchor_generator([theirs[name] for name in teacher.head_in_features])
     ).tensor
     torch.testing.assert_close(2 * own, of_teacher, atol=1e-3, rtol=0)
     count = sum(level[0].numel() for level in logits) // student.num_classes
-    assert count == len(own) == sum(level.shape[1] for level in prepared.teacher_logits)
+    assert count == len(own) == sum(level.shape[1] for level in prepared.teacher.logits)
     # One box, asked for at either scale, is the same box of the image.
     deltas = torch.randn(len(own), 4) * 0.1
     boxes = student.box2box_transform.apply_deltas(deltas, own)
@@ -194,9 +195,9 @@ def test_a_smaller_view_that_cannot_be_padded_alike_is_refused(toy):
     """Half of 96 pixels is no multiple of the 32 that the teacher needs."""
     teacher = build_model(toy.cfg("student.yaml", *UP))
     student = build_model(toy.cfg("student.yaml"))
-    check_same_logits(teacher, student, 2.0)
+    check_pair(teacher, student, 2.0)
     with pytest.raises(UserError, match=r"INPUT_SCALE is 0.5, .*: 0.5 x 32 must be a multiple"):
-        check_same_logits(student, teacher, 0.5)
+        check_pair(student, teacher, 0.5)
 
 
 def test_upsampled_student_learns_from_its_own_scale(toy):
@@ -210,7 +211,7 @@ def test_upsampled_student_learns_from_its_own_scale(toy):
         )
     with EventStorage():
         losses = student(batch)
-    assert losses["loss_distill"] > 0
+    assert losses["loss_distill_class"] > 0
     sum(losses.values()).backward()
     assert all(parameter.grad is not None for parameter in student.parameters())
 

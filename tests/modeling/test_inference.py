@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from sad.modeling.build import load_detector
 from sad.modeling.inference import detect
-from sad.modeling.teacher import load_retinanet, teacher_outputs
+from sad.modeling.teacher import teacher_outputs
 
 
 @pytest.fixture
@@ -24,9 +25,9 @@ def batch():
 @pytest.fixture
 def teacher(toy, batch):
     """The toy teacher, its class logits scaled until the scores are all over the range."""
-    model, _ = load_retinanet(toy.path("teacher.yaml"), toy.path("teacher.pth"), "cpu")
+    model, _ = load_detector(toy.path("teacher.yaml"), toy.path("teacher.pth"), "cpu")
     images = [item["image"] for item in batch]
-    _, logits = teacher_outputs(model, images, model.input_format)
+    logits = teacher_outputs(model, images, model.input_format, {"logits"}).logits
     model.head.cls_score.weight *= 1.5 / torch.cat(logits, dim=1).std()
     return model
 

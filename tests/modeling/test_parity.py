@@ -14,11 +14,11 @@ from sad.engine.trainer import SADTrainer
 # Warm-up (3 iterations in the toy problem's yaml) and both drops of the learning rate lie within.
 SCHEDULE = ("SOLVER.MAX_ITER", 8, "SOLVER.CLIP_FULL_MODEL_NORM", 0.0, "DATASETS.TEST", ())
 PLAIN = ("SOLVER.LR_DROPS", (), "SOLVER.STEPS", (6, 7))  # 70 % and 90 % of 8, rounded
-NO_DISTILLATION = ("SAD.DISTILL.LOSS", "none")
+NO_DISTILLATION = ("SAD.DISTILL.TERMS", "()")
 
 CASES = {
     "RetinaNet": ("student.yaml", ()),
-    "SADRetinaNet": ("SAD.yaml", (*NO_DISTILLATION, "DATASETS.UNLABELED", ())),
+    "Distiller": ("SAD.yaml", (*NO_DISTILLATION, "DATASETS.UNLABELED", ())),
     "with the teacher's boxes": ("SAD.yaml", NO_DISTILLATION),
     "frozen batch norm": ("student.yaml", ("MODEL.RESNETS.NORM", "FrozenBN")),
     "clipped gradients": ("SAD.yaml", (*NO_DISTILLATION, "SOLVER.CLIP_GRADIENTS.ENABLED", True)),
@@ -92,7 +92,7 @@ def test_other_order_of_memory(toy, tmp_path):
         seed_all_rng(5)
         trainer, losses = SADTrainer(cfg), Losses()
         trainer.register_hooks([losses])
-        kernel = trainer.model.backbone.bottom_up.stem.conv1.weight
+        kernel = trainer.model.student.backbone.bottom_up.stem.conv1.weight
         assert kernel.is_contiguous(memory_format=torch.channels_last) == channels_last
         trainer.train()
         found.append(losses.history)

@@ -8,20 +8,15 @@ import torch
 from detectron2.modeling import RetinaNet, build_model
 
 from sad.config.load import get_sad_cfg
-from sad.modeling import teacher
-from sad.modeling.teacher import (
-    build_retinanet,
-    build_teacher,
-    check_same_logits,
-    load_retinanet,
-    teacher_outputs,
-)
+from sad.modeling import build as building
+from sad.modeling.build import build_detector, load_detector
+from sad.modeling.teacher import build_teacher, check_pair, teacher_outputs
 from sad.utils.errors import UserError
 from toy import REPOSITORY
 
 
 def load(toy, *opts, config="teacher.yaml", weights="teacher.pth"):
-    return load_retinanet(toy.path(config), toy.path(weights), "cpu", opts)[0]
+    return load_detector(toy.path(config), toy.path(weights), "cpu", opts)[0]
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +50,11 @@ def logits_of_whole_model(model, images):
     )  # fmt: skip
 
 
-def class_logits(model, batched_inputs, *arguments):
+def class_logits(model, batched_inputs, image_format, *arguments):
     images = [item["image"] for item in batched_inputs]
-    return torch.cat(teacher_outputs(model, images, *arguments)[1], dim=1)
+    return torch.cat(
+        teacher_outputs(model, images, image_format, {"logits"}, *arguments).logits, dim=1
+    )
 
 
 # --- class logits -------------------------------------------------------------------------------
@@ -147,7 +144,7 @@ def test_float32_teacher_of_a_student_in_autocast(toy, images):
 
 
 def test_loads_model_and_config(toy):
-    model, cfg = load_retinanet(toy.path("teacher.yaml"), toy.path("teacher.pth"), "cpu")
+    model, cfg = load_detector(toy.path("teacher.yaml"), toy.path("teacher.pth"), "cpu")
     assert type(model) is RetinaNet
     weights = torch.load(toy.path("teacher.pth"))["model"]
     assert all(torch.equal(weights[key], value) for key, value in model.state_dict().items())
@@ -164,9 +161,9 @@ def test_build_teacher_uses_the_students_config(toy):
 
 
 def test_student_trained_with_sad_teaches_too(toy, tmp_path):
-    """Its yaml says SADRetinaNet; as a teacher it is a plain RetinaNet and needs no teacher."""
+    """Its yaml says Distiller; as a teacher it is a plain RetinaNet and needs no teacher."""
     torch.save({"model": build_model(toy.cfg("student.yaml")).state_dict()}, tmp_path / "w.pth")
-    model, _ = load_retinanet(toy.path("SAD.yaml"), str(tmp_path / "w.pth"), "cpu")
+    model, _ = load_detector(toy.path("SAD.yaml"), str(tmp_path / "w.pth"), "cpu")
     assert type(model) is RetinaNet
 
 
@@ -190,7 +187,7 @@ def test_stock_retinanet_from_a_model_zoo_pickle(tmp_path, images):
     zoo = {"model": arrays, "__author__": "Detectron2 Model Zoo"}
     (tmp_path / "model_final.pkl").write_bytes(pickle.dumps(zoo))
     files = str(tmp_path / "stock.yaml"), str(tmp_path / "model_final.pkl")
-    model, _ = load_retinanet(*files, "cpu", ("MODEL.CHANNELS_LAST", "False"))  # as Detectron2's
+    model, _ = load_detector(*files, "cpu", ("MODEL.CHANNELS_LAST", "False"))  # as Detectron2's
     forbid_box_branch(model)
     logits = class_logits(model, images, "BGR")
     assert torch.equal(logits, logits_of_whole_model(trained, images))
@@ -212,7 +209,7 @@ def test_missing_files(toy):
     with pytest.raises(UserError, match=r"teacher\.yaml.*absent\.pth do not exist"):
         build_teacher(toy.cfg("SAD.yaml", "SAD.TEACHER.WEIGHTS", "absent.pth"))
     with pytest.raises(UserError, match=r"no weights are given .*teacher\.yaml"):
-        load_retinanet(toy.path("teacher.yaml"), "", "cpu")
+        load_detector(toy.path("teacher.yaml"), "", "cpu")
 
 
 def test_truncated_weights(toy, tmp_path):
@@ -243,7 +240,7 @@ def test_one_wrong_key(toy, tmp_path, change, named):
     change(state)
     torch.save({"model": state}, tmp_path / "w.pth")
     with pytest.raises(UserError, match=named):
-        load_retinanet(toy.path("teacher.yaml"), str(tmp_path / "w.pth"), "cpu")
+        load_detector(toy.path("teacher.yaml"), str(tmp_path / "w.pth"), "cpu")
 
 
 def test_weights_of_a_backbone_alone(toy, tmp_path):
@@ -251,13 +248,13 @@ def test_weights_of_a_backbone_alone(toy, tmp_path):
     backbone = {key: value for key, value in state.items() if key.startswith("backbone.")}
     torch.save({"model": backbone}, tmp_path / "imagenet.pth")
     with pytest.raises(UserError, match=r"missing \(head\."):
-        load_retinanet(toy.path("teacher.yaml"), str(tmp_path / "imagenet.pth"), "cpu")
+        load_detector(toy.path("teacher.yaml"), str(tmp_path / "imagenet.pth"), "cpu")
 
 
 def test_faster_rcnn_is_no_teacher(toy, tmp_path):
     (tmp_path / "rcnn.yaml").write_text("MODEL: {META_ARCHITECTURE: GeneralizedRCNN}")
-    with pytest.raises(UserError, match=r"rcnn\.yaml.*GeneralizedRCNN.*RetinaNet is needed"):
-        load_retinanet(str(tmp_path / "rcnn.yaml"), toy.path("teacher.pth"), "cpu")
+    with pytest.raises(UserError, match=r"rcnn\.yaml.*GeneralizedRCNN.*one of RetinaNet, FCOS"):
+        load_detector(str(tmp_path / "rcnn.yaml"), toy.path("teacher.pth"), "cpu")
 
 
 # --- teacher and student must emit the same logits ----------------------------------------------
@@ -285,9 +282,9 @@ def test_faster_rcnn_is_no_teacher(toy, tmp_path):
 def test_mismatch_is_refused(toy, opts, named):
     student = build_model(toy.cfg("student.yaml"))
     teacher = build_model(toy.cfg("teacher.yaml", *opts))
-    check_same_logits(student, build_model(toy.cfg("teacher.yaml")))
+    check_pair(student, build_model(toy.cfg("teacher.yaml")))
     with pytest.raises(UserError, match=named) as error:
-        check_same_logits(student, teacher)
+        check_pair(student, teacher)
     assert len(str(error.value)) < 500  # a sentence, not a table of anchors
 
 
@@ -309,7 +306,7 @@ def test_anchor_sizes_written_out_equal_the_computed_ones(toy):
         build_model(toy.cfg("student.yaml", *narrow, "MODEL.ANCHOR_GENERATOR.SIZES", sizes))
         for sizes in (written.MODEL.ANCHOR_GENERATOR.SIZES, computed)
     ]
-    check_same_logits(*models)
+    check_pair(*models)
 
 
 # --- without memory -----------------------------------------------------------------------------
@@ -318,10 +315,10 @@ def test_anchor_sizes_written_out_equal_the_computed_ones(toy):
 @pytest.mark.parametrize("name", ["teacher.yaml", "SAD.yaml"])
 def test_a_model_on_meta_has_the_names_shapes_and_anchors_of_the_real_one(toy, name):
     meta, real = (
-        build_retinanet(toy.cfg(name, "MODEL.DEVICE", device, checked=False))
+        build_detector(toy.cfg(name, "MODEL.DEVICE", device, checked=False))
         for device in ("meta", "cpu")
     )
-    check_same_logits(meta, real)
+    check_pair(*(getattr(model, "student", model) for model in (meta, real)))
     shapes = [{key: x.shape for key, x in model.state_dict().items()} for model in (meta, real)]
     assert shapes[0] == shapes[1]
     assert all(x.device.type == "meta" for x in meta.state_dict().values())
@@ -329,21 +326,21 @@ def test_a_model_on_meta_has_the_names_shapes_and_anchors_of_the_real_one(toy, n
 
 def test_weights_are_checked_on_meta(toy):
     files = toy.path("teacher.yaml"), toy.path("teacher.pth")
-    load_retinanet(*files, "meta")
+    load_detector(*files, "meta")
     with pytest.raises(UserError, match="do not fit the model"):
-        load_retinanet(toy.path("student.yaml"), files[1], "meta")
+        load_detector(toy.path("student.yaml"), files[1], "meta")
 
 
 def test_no_network(toy):
     opts = ("MODEL.DEVICE", "meta", "MODEL.RETINANET.IN_FEATURES", ("p3", "p9"))
     with pytest.raises(UserError, match=r"MODEL says: KeyError: 'p9'"):
-        build_retinanet(toy.cfg("teacher.yaml", *opts, checked=False))
+        build_detector(toy.cfg("teacher.yaml", *opts, checked=False))
 
 
 def test_a_bug_is_not_taken_for_a_wrong_config(toy, monkeypatch):
     def build(cfg):
         raise AttributeError("a bug")
 
-    monkeypatch.setattr(teacher, "build_model", build)
+    monkeypatch.setattr(building, "build_model", build)
     with pytest.raises(AttributeError, match="a bug"):
-        build_retinanet(toy.cfg("teacher.yaml", "MODEL.DEVICE", "meta", checked=False))
+        build_detector(toy.cfg("teacher.yaml", "MODEL.DEVICE", "meta", checked=False))

@@ -7,23 +7,24 @@ import pytest
 from sad.config.defaults import flat
 from sad.config.load import get_sad_cfg
 from sad.preflight.values import RULES, check_config
+from sad.terms import TERMS
 from sad.utils.errors import UserError
 from toy import REPOSITORY
 
 CONFIGS = sorted((REPOSITORY / "configs").glob("*/*.yaml"))
-SAD_YAML = ("MODEL.META_ARCHITECTURE", "SADRetinaNet")
+SAD_YAML = ("MODEL.META_ARCHITECTURE", "Distiller")
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
         ("MODEL.META_ARCHITECTURE", "GeneralizedRCNN"),
-        ("SAD.DISTILL.LOSS", "mse"),
-        ("SAD.DISTILL.FORM", "hinge"),
-        ("SAD.DISTILL.NORMALIZER", "anchors"),
-        ("SAD.DISTILL.GAMMA", -1.0),
-        ("SAD.DISTILL.BETA", -0.5),
-        ("SAD.DISTILL.WEIGHT", -0.5),
+        ("SAD.DISTILL.CLASS.LOSS", "mse"),
+        ("SAD.DISTILL.CLASS.FORM", "hinge"),
+        ("SAD.DISTILL.CLASS.NORMALIZER", "anchors"),
+        ("SAD.DISTILL.CLASS.GAMMA", -1.0),
+        ("SAD.DISTILL.CLASS.BETA", -0.5),
+        ("SAD.DISTILL.CLASS.WEIGHT", -0.5),
         ("SAD.TEACHER.PRECISION", "float64"),
         ("SOLVER.AMP.PRECISION", "float32"),
         ("SAD.TARGETS.LABELED", ("hard", "sotf")),
@@ -51,33 +52,37 @@ def test_refused_values(key, value):
 
 def test_unlabeled_images_need_the_student_of_a_teacher():
     opts = ["MODEL.META_ARCHITECTURE", "RetinaNet", "DATASETS.TRAIN", ("coco_2017_train",)]
-    with pytest.raises(UserError, match=r"DATASETS\.UNLABELED.*SADRetinaNet"):
+    with pytest.raises(UserError, match=r"DATASETS\.UNLABELED.*Distiller"):
         check_config(get_sad_cfg("", [*opts, "DATASETS.UNLABELED", ("digits_unlabeled",)]))
 
 
 @pytest.mark.parametrize("key", ["LABELED", "UNLABELED"])
 def test_foreground_normalizer_needs_hard_targets(key):
     opts = [*SAD_YAML, "DATASETS.TRAIN", ("coco_2017_train",)]
-    opts += ["DATASETS.UNLABELED", ("u",), "SAD.DISTILL.NORMALIZER", "foreground"]
+    opts += ["DATASETS.UNLABELED", ("u",), "SAD.DISTILL.CLASS.NORMALIZER", "foreground"]
     check_config(get_sad_cfg("", opts))
     with pytest.raises(UserError, match="NORMALIZER foreground"):
         check_config(get_sad_cfg("", [*opts, f"SAD.TARGETS.{key}", ("soft",)]))
 
 
-LOSS, TARGETS = "SAD.DISTILL.LOSS", "SAD.TARGETS."
+LOSS, TARGETS = "SAD.DISTILL.CLASS.LOSS", "SAD.TARGETS."
+OFF = ("SAD.DISTILL.TERMS", "()")
 UNLABELED = ("DATASETS.UNLABELED", ("u",))
 
 
 @pytest.mark.parametrize(
     ("opts", "named"),
     [
-        ((f"{TARGETS}LABELED", ("hard",)), "LOSS adl learns from soft targets"),
+        ((f"{TARGETS}LABELED", ("hard",)), "learns from soft targets"),
         ((*UNLABELED, f"{TARGETS}LABELED", ("hard",), f"{TARGETS}UNLABELED", ("hard",)), "soft"),
         ((f"{TARGETS}LABELED", ()), "SAD.TARGETS.LABELED is ()"),
         ((*UNLABELED, f"{TARGETS}UNLABELED", ()), "SAD.TARGETS.UNLABELED is ()"),
-        ((LOSS, "none", f"{TARGETS}LABELED", ("soft",)), "SAD.TARGETS.LABELED is ('soft',)"),
-        ((*UNLABELED, LOSS, "none", f"{TARGETS}UNLABELED", ("soft",)), "SAD.DISTILL.LOSS none"),
-        (("SAD.DISTILL.WEIGHT", 0.0), "SAD.DISTILL.WEIGHT is 0"),
+        ((*OFF, f"{TARGETS}LABELED", ("soft",)), "SAD.TARGETS.LABELED is ('soft',)"),
+        (
+            (*UNLABELED, *OFF, f"{TARGETS}UNLABELED", ("soft",)),
+            "SAD.TARGETS.UNLABELED is ('soft',)",
+        ),
+        (("SAD.DISTILL.CLASS.WEIGHT", 0.0), "SAD.DISTILL.CLASS.WEIGHT is 0"),
     ],
 )
 def test_images_and_teachers_that_nothing_is_learnt_from(opts, named):
@@ -89,12 +94,12 @@ def test_images_and_teachers_that_nothing_is_learnt_from(opts, named):
     "opts",
     [
         (f"{TARGETS}UNLABELED", ()),  # of no images
-        (f"{TARGETS}UNLABELED", ("soft",), LOSS, "none"),
+        (f"{TARGETS}UNLABELED", ("soft",), *OFF),
         (*UNLABELED, f"{TARGETS}LABELED", ("hard",)),
         (*UNLABELED, f"{TARGETS}LABELED", ("hard",), f"{TARGETS}UNLABELED", ("soft",)),
         (f"{TARGETS}UNLABELED", ("soft",), LOSS, "fdl"),
-        (LOSS, "none", "SAD.DISTILL.WEIGHT", 0.0),
-        (LOSS, "none", f"{TARGETS}LABELED", ("hard",)),
+        (*OFF, "SAD.DISTILL.CLASS.WEIGHT", 0.0),
+        (*OFF, f"{TARGETS}LABELED", ("hard",)),
     ],
 )
 def test_targets_that_something_is_learnt_from(opts):
@@ -112,24 +117,46 @@ IDLE = {  # key -> another value than the default, and the losses that read it
 }
 
 
-@pytest.mark.parametrize("loss", ["none", "feature_l2", *sorted(LOSSES)])
+@pytest.mark.parametrize("loss", sorted(LOSSES))
 @pytest.mark.parametrize("key", IDLE)
 def test_keys_that_the_loss_does_not_read_are_refused(key, loss):
     value, losses = IDLE[key]
-    cfg = get_sad_cfg("", [*SAD_YAML, LOSS, loss, f"SAD.DISTILL.{key}", value])
-    if loss in losses or loss == "none":  # "none" switches off what the yaml may set
+    key = f"SAD.DISTILL.CLASS.{key}"
+    cfg = get_sad_cfg("", [*SAD_YAML, LOSS, loss, key, value])
+    if loss in losses:
         check_config(cfg)
         return
-    with pytest.raises(UserError, match=f"SAD.DISTILL.{key} is {value}, .*SAD.DISTILL.LOSS {loss}"):
+    with pytest.raises(UserError, match=f"{key} is {value}, .*{LOSS} {loss}"):
         check_config(cfg)
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_keys_of_terms_that_are_not_named_are_refused(term):
+    """Unless none is: that switches off what the yaml may set."""
+    key = f"SAD.DISTILL.{term.upper()}.WEIGHT"
+    opts = [*SAD_YAML, key, 0.75, "SAD.DISTILL.TERMS"]
+    check_config(get_sad_cfg("", [*opts, (term,)]))
+    check_config(get_sad_cfg("", [*opts, "()"]))
+    others = tuple(name for name in TERMS if name != term)
+    with pytest.raises(UserError, match=rf"{key} is 0\.75, .*SAD\.DISTILL\.TERMS"):
+        check_config(get_sad_cfg("", [*opts, others]))
+
+
+@pytest.mark.parametrize("key", ["LABELED", "UNLABELED"])
+def test_better_boxes_need_hard_targets(key):
+    opts = [*SAD_YAML, *UNLABELED, "SAD.DISTILL.TERMS", "('box',)", "SAD.DISTILL.BOX.ANCHORS"]
+    check_config(get_sad_cfg("", [*opts, "better"]))
+    check_config(get_sad_cfg("", [*opts, "all", f"SAD.TARGETS.{key}", ("soft",)]))
+    with pytest.raises(UserError, match="ANCHORS better"):
+        check_config(get_sad_cfg("", [*opts, "better", f"SAD.TARGETS.{key}", ("soft",)]))
 
 
 @pytest.mark.parametrize(
     ("key", "value", "beside"),
     [
-        ("SAD.DISTILL.ALPHA", 0.25, "SAD.DISTILL.FORM kl"),
-        ("SAD.DISTILL.COMPILE", True, "SAD.DISTILL.ONE_PASS False"),
-        ("SAD.DISTILL.NORMALIZER_POWER", 1.0, "SAD.DISTILL.NORMALIZER elements"),
+        ("SAD.DISTILL.CLASS.ALPHA", 0.25, "SAD.DISTILL.CLASS.FORM kl"),
+        ("SAD.DISTILL.CLASS.COMPILE", True, "SAD.DISTILL.CLASS.FUSED False"),
+        ("SAD.DISTILL.CLASS.NORMALIZER_POWER", 1.0, "SAD.DISTILL.CLASS.NORMALIZER elements"),
         ("SAD.LOADER.RATIO", (1, 3), "SAD.LOADER.MIX union"),
     ],
 )
@@ -141,25 +168,39 @@ def test_keys_that_another_key_leaves_without_a_say_are_refused(key, value, besi
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("loss", ["none", "kl", "adl", "l2", "feature_l2"])
-def test_one_option_sets_another_loss_on_every_yaml(path, loss):
-    cfg = get_sad_cfg(str(path), [LOSS, loss])
-    if loss == "none" and cfg.DATASETS.UNLABELED and "hard" not in cfg.SAD.TARGETS.UNLABELED:
-        with pytest.raises(UserError, match=r"SAD\.TARGETS\.UNLABELED"):
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (LOSS, "kl"),
+        (LOSS, "l2"),
+        ("SAD.DISTILL.TERMS", ()),
+        ("SAD.DISTILL.TERMS", ("feature",)),
+        ("SAD.DISTILL.TERMS", ("class", "box")),
+    ],
+)
+def test_one_option_sets_another_loss_on_every_yaml(path, key, value):
+    cfg = get_sad_cfg(str(path), [key, value])
+    without = not cfg.SAD.DISTILL.TERMS and cfg.DATASETS.UNLABELED
+    refused = ""
+    if without and "hard" not in cfg.SAD.TARGETS.UNLABELED:
+        refused = r"SAD\.TARGETS\.UNLABELED"
+    elif list(cfg.SAD.DISTILL.TERMS) == ["feature"] and key == LOSS:
+        refused = LOSS
+    if refused:
+        with pytest.raises(UserError, match=refused):
             check_config(cfg)
     else:
         check_config(cfg)
-    assert cfg.SAD.DISTILL.LOSS == loss
 
 
 def test_a_plain_student_with_keys_of_sad_is_warned_of(log):
     plain = ["MODEL.META_ARCHITECTURE", "RetinaNet"]
     check_config(get_sad_cfg("", [*plain, "SAD.TEACHER.PRECISION", "bfloat16"]))  # labelling's
     assert log == []
-    opts = [LOSS, "kl", "SAD.DISTILL.GAMMA", 1.0, "SAD.TEACHER.CONFIG_FILE", "teacher.yaml"]
+    opts = [LOSS, "kl", "SAD.DISTILL.CLASS.GAMMA", 1.0, "SAD.TEACHER.CONFIG_FILE", "teacher.yaml"]
     check_config(get_sad_cfg("", [*plain, *opts]))
     assert len(log) == 1
-    assert "SAD.TEACHER.CONFIG_FILE, SAD.DISTILL.LOSS, SAD.DISTILL.GAMMA" in log[0]
+    assert "SAD.TEACHER.CONFIG_FILE, SAD.DISTILL.CLASS.LOSS, SAD.DISTILL.CLASS.GAMMA" in log[0]
 
 
 def test_every_rule_holds_for_the_default_and_refuses_something():

@@ -21,7 +21,7 @@ from PIL import Image
 
 from sad.config.load import get_sad_cfg
 from sad.data.subset import choose_share
-from sad.modeling.teacher import load_retinanet
+from sad.modeling.build import load_detector
 from sad.pseudo_labels import report as label_report
 from sad.pseudo_labels import runner as labeler
 from sad.pseudo_labels.job import prepare
@@ -479,7 +479,7 @@ def test_the_order_of_the_json_does_not_matter(scene):
 
 def test_shards_hold_every_image_once_and_are_alike_for_any_number_of_processes(scene, monkeypatch):
     job = prepare(**scene, batch_size=2)
-    model, cfg = load_retinanet(job.config_file, job.weights, "cpu")
+    model, cfg = load_detector(job.config_file, job.weights, "cpu")
     shards = plan_shards(model, cfg, job)
     batches = [batch for shard in shards for batch in shard]
     assert len(shards) == len(batches) > 4  # few images: every process gets some
@@ -503,7 +503,7 @@ def test_shards_hold_every_image_once_and_are_alike_for_any_number_of_processes(
 
 def test_a_missing_shard_is_named(scene):
     job = prepare(**scene)
-    model, cfg = load_retinanet(job.config_file, job.weights, "cpu")
+    model, cfg = load_detector(job.config_file, job.weights, "cpu")
     shards = plan_shards(model, cfg, job)
     label_shards(model, cfg, job, shards)
     (Path(job.shards) / "shard_1.npz").unlink()

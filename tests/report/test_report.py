@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.structures import Boxes, BoxMode, Instances
 from PIL import Image
 
-from sad.modeling.teacher import load_retinanet
+from sad.modeling.build import load_detector
 from sad.pseudo_labels.targets import precision_recall
 from sad.report.page import running_mean
 from sad.report.report import Run, choose, markdown, match, measure, read_metrics, read_runs
@@ -116,7 +116,7 @@ def test_runs_must_share_one_test_set(runs, student):
 def test_weights_of_another_model_are_named(runs, student):
     shutil.copy(runs / "teacher/model_final.pth", student)
     with pytest.raises(UserError, match=f"{student}.*do not fit the model"):
-        load_retinanet(str(student / "config.yaml"), str(student / "model_final.pth"), "cpu")
+        load_detector(str(student / "config.yaml"), str(student / "model_final.pth"), "cpu")
 
 
 def test_markdown_rounds_and_keeps_the_order():
@@ -249,7 +249,7 @@ def test_running_mean_at_the_ends():
 
 def test_costs_are_those_of_the_model(runs):
     run = read_runs([("student", str(runs / "student"))])[0]
-    model, cfg = load_retinanet(run.path("config.yaml"), run.path("model_final.pth"), "cpu")
+    model, cfg = load_detector(run.path("config.yaml"), run.path("model_final.pth"), "cpu")
     records = DatasetCatalog.get(run.test_set)[:2]
     (cost,) = measure([(model, cfg)], records)
     multiply_adds = 0

@@ -50,12 +50,14 @@ def lab(root, **arguments):
 
 
 def test_a_config_says_what_it_needs(root):
-    sad = Experiment("toy", "SAD", 3, ("SAD.DISTILL.WEIGHT", 2.0), ("DATASETS.LABELED_SHARE", 0.5))
+    sad = Experiment(
+        "toy", "SAD", 3, ("SAD.DISTILL.CLASS.WEIGHT", 2.0), ("DATASETS.LABELED_SHARE", 0.5)
+    )
     assert sad.name == "SAD WEIGHT=2.0 LABELED_SHARE=0.5"
-    assert sad.cfg.SAD.DISTILL.WEIGHT == 2.0
+    assert sad.cfg.SAD.DISTILL.CLASS.WEIGHT == 2.0
     assert sad.teacher.name == "teacher LABELED_SHARE=0.5" and sad.teacher.seed == 3
     assert sad.hard_target_set == "toy_hard_targets"
-    hard = replace(sad, opts=("SAD.DISTILL.LOSS", "none"))  # its teacher wrote the boxes
+    hard = replace(sad, opts=("SAD.DISTILL.TERMS", "()"))  # its teacher wrote the boxes
     assert hard.teacher and hard.hard_target_set
     soft = replace(sad, opts=("SAD.TARGETS.UNLABELED", "('soft',)"))
     assert soft.teacher and soft.hard_target_set is None
@@ -73,11 +75,11 @@ def test_the_digest_follows_the_settings_and_nothing_else(root):
         replace(sad, opts=("OUTPUT_DIR", "elsewhere")),
         replace(sad, opts=("SAD.TEACHER.WEIGHTS", "elsewhere.pth")),
         replace(sad, opts=("DATALOADER.NUM_WORKERS", 2)),
-        replace(sad, opts=("SAD.DISTILL.BETA", 1.5)),  # the default
+        replace(sad, opts=("SAD.DISTILL.CLASS.BETA", 1.5)),  # the default
     ]
     assert {other.digest for other in same} == {sad.digest}
     others = [
-        replace(sad, opts=("SAD.DISTILL.BETA", 1.0)),
+        replace(sad, opts=("SAD.DISTILL.CLASS.BETA", 1.0)),
         replace(sad, opts=("SOLVER.MAX_ITER", 5)),
         replace(sad, opts=("DATASETS.TEST", "('toy_unlabeled',)")),
         replace(sad, shared_opts=("DATASETS.LABELED_SHARE", 0.5)),

@@ -5,6 +5,8 @@ import functools
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
 
+from ..terms import TERMS
+
 MAX_PIXELS = 178_956_970  # beyond it Pillow itself speaks of a decompression bomb
 
 
@@ -28,12 +30,12 @@ def add_sad_config(cfg: CN) -> None:
     cfg.DATASETS.LABELED_SHARE_SEED = 0
 
     # Micro-batches whose gradients are summed before a step. SOLVER.IMS_PER_BATCH stays the images
-    # of one step: a forward sees IMS_PER_BATCH / workers / ACCUMULATION_STEPS.
+    # of one step: a forward sees IMS_PER_BATCH / ranks / ACCUMULATION_STEPS.
     cfg.SOLVER.ACCUMULATION_STEPS = 1
-    # What the sums of the losses are divided by: "local", counted on each worker in each forward
-    # (as Detectron2 does), or "global", over all workers and micro-batches of a step, so that the
+    # What the sums of the losses are divided by: "local", counted on each rank in each forward
+    # (as Detectron2 does), or "global", over all ranks and micro-batches of a step, so that the
     # step does not depend on how the batch is split. The focal loss's mean begins at 100 for each
-    # forward of the step (workers x micro-batches) with both. "global" needs SADRetinaNet.
+    # forward of the step (ranks x micro-batches) with both. "global" needs a Distiller.
     cfg.SOLVER.LOSS_NORMALIZERS = "local"
     # Learning rate drops by SOLVER.GAMMA at these shares of MAX_ITER (section 4: 70 % and 90 %;
     # the released yaml: 2/3 and 8/9), or at the iterations STEPS, which take the place of the
@@ -69,7 +71,15 @@ def add_sad_config(cfg: CN) -> None:
     cfg.MODEL.UPSAMPLED = CN()
     cfg.MODEL.UPSAMPLED.BACKBONE = "build_retinanet_resnet_fpn_backbone"
 
+    # FCOS: the cells this near to the middle of an object are to find it, in strides.
+    cfg.MODEL.FCOS = CN()
+    cfg.MODEL.FCOS.CENTER_SAMPLING_RADIUS = 1.5
+
     cfg.SAD = CN()
+    cfg.SAD.STUDENT = CN()
+    # The detector that a Distiller teaches: RetinaNet or FCOS. MODEL describes it.
+    cfg.SAD.STUDENT.META_ARCHITECTURE = "RetinaNet"
+
     cfg.SAD.TEACHER = CN()
     # The yaml the teacher was trained with, and its weights.
     cfg.SAD.TEACHER.CONFIG_FILE = ""
@@ -84,34 +94,12 @@ def add_sad_config(cfg: CN) -> None:
     cfg.SAD.TEACHER.INPUT_SCALE = 1.0
 
     cfg.SAD.DISTILL = CN()
-    # The soft-target loss: "adl" (Eq. 7), "kl" (Eq. 2), "fdl" (Eq. 4), "l2" (of the logits),
-    # "feature_l2" (mean squared difference of the FPN maps, without a normaliser); "none" switches
-    # distillation off.
-    cfg.SAD.DISTILL.LOSS = "adl"
-    # gamma and beta of Eq. 6. The authors' code's beta is 1 - BETA; it left it at 0, so BETA 1.0.
-    cfg.SAD.DISTILL.GAMMA = 2.0
-    cfg.SAD.DISTILL.BETA = 1.5
-    # What the weight of Eq. 6 modulates: "kl" (Eq. 7) or "cross_entropy" (the authors' code, with
-    # ALPHA balancing its two halves).
-    cfg.SAD.DISTILL.FORM = "kl"
-    cfg.SAD.DISTILL.ALPHA = 0.5
-    # Factor of the distillation loss in Eq. 8, and the iterations over which it rises from 0. The
-    # paper names neither; 0.5 is what ALPHA makes of the loss in the authors' code.
-    cfg.SAD.DISTILL.WEIGHT = 0.5
-    cfg.SAD.DISTILL.WARMUP_ITERS = 0
-    # The sum over anchors and classes is divided by "teacher_power" (sum of q^1.8, the authors'
-    # adaptive normaliser), "foreground" (number of foreground anchors) or "elements" (how many
-    # terms there are: their mean).
-    cfg.SAD.DISTILL.NORMALIZER = "teacher_power"
-    cfg.SAD.DISTILL.NORMALIZER_POWER = 1.8
-
-    # Focal and distillation loss and their gradient in one pass over the logits
-    # (losses/fused.py); False computes them as written in losses/distillation.py, at several times
-    # the memory and time.
-    cfg.SAD.DISTILL.ONE_PASS = True
-    # Let torch.compile make one kernel of the one pass: faster again after some seconds of
-    # compiling, and needs a C++ compiler or, on a GPU, Triton. Nothing else is compiled.
-    cfg.SAD.DISTILL.COMPILE = False
+    # What is learned from the teacher's outputs: "class" (its logits), "box" (its boxes), "feature"
+    # (its FPN maps), any of them together; () switches distillation off. Each has a section.
+    cfg.SAD.DISTILL.TERMS = ("class",)
+    for name, term in TERMS.items():
+        cfg.SAD.DISTILL[name.upper()] = CN()
+        term.add_keys(cfg.SAD.DISTILL[name.upper()])
 
     cfg.SAD.TARGETS = CN()
     # Table 3's columns. "hard": ground truth (GT) on labelled images, the teacher's boxes (HT) on
@@ -129,7 +117,7 @@ def add_sad_config(cfg: CN) -> None:
 
 @functools.cache
 def defaults() -> dict:
-    """Every key's default: {"SAD.DISTILL.LOSS": "adl"}."""
+    """Every key's default: {"SOLVER.BASE_LR": 0.001}."""
     cfg = get_cfg()
     add_sad_config(cfg)
     return dict(flat(cfg))
@@ -137,7 +125,14 @@ def defaults() -> dict:
 
 def distills(cfg) -> bool:
     """Whether the config asks for a teacher."""
-    return cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet" and cfg.SAD.DISTILL.LOSS != "none"
+    return cfg.MODEL.META_ARCHITECTURE == "Distiller" and bool(cfg.SAD.DISTILL.TERMS)
+
+
+def detector_name(cfg) -> str:
+    """The class of the detector that a config describes, be it a distiller's student or alone."""
+    if cfg.MODEL.META_ARCHITECTURE == "Distiller":
+        return cfg.SAD.STUDENT.META_ARCHITECTURE
+    return cfg.MODEL.META_ARCHITECTURE
 
 
 def flat(node, prefix=""):

@@ -37,7 +37,7 @@ def training_settings(cfg) -> dict:
 
 def describe_run(cfg) -> dict:
     """All that tells one experiment from another: {key or what it is: value}."""
-    described = {**_settings(cfg), NUMBER_OF_WORKERS: comm.get_world_size()}
+    described = {**_settings(cfg), NUMBER_OF_RANKS: comm.get_world_size()}
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED):
         if json_file := MetadataCatalog.get(name).get("json_file"):
             described[f"the sha256 of {name}'s annotations"] = sha256(json_file)
@@ -62,13 +62,14 @@ def _settings(cfg) -> dict:
     return {k: value for k, value in settings(cfg).items() if not k.startswith(OF_OTHER_MODELS)}
 
 
-NUMBER_OF_WORKERS = "number of workers"
+NUMBER_OF_RANKS = "number of ranks"
 OF_TEACHER = "the teacher's "
 MAY_CHANGE = (
     # A run may be made longer, and go on elsewhere.
     *("SOLVER.MAX_ITER", "SOLVER.STEPS", "MODEL.WEIGHTS"),
-    *("SOLVER.ACCUMULATION_STEPS", "SOLVER.REFERENCE_WORLD_SIZE", NUMBER_OF_WORKERS),
-    *("SAD.DISTILL.ONE_PASS", "SAD.DISTILL.COMPILE", "MODEL.CHANNELS_LAST", "CUDNN_BENCHMARK"),
+    *("SOLVER.ACCUMULATION_STEPS", "SOLVER.REFERENCE_WORLD_SIZE", NUMBER_OF_RANKS),
+    *("SAD.DISTILL.CLASS.FUSED", "SAD.DISTILL.CLASS.COMPILE", "MODEL.CHANNELS_LAST"),
+    "CUDNN_BENCHMARK",
     # What a run that stops advises, and where it stops.
     *("SOLVER.BASE_LR", "SOLVER.WARMUP_ITERS", "SOLVER.CLIP_FULL_MODEL_NORM"),
     *("DATALOADER.MAX_UNREADABLE", "DATALOADER.MAX_IMAGE_PIXELS", "DATASETS.MAX_BOXES"),

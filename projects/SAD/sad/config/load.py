@@ -13,7 +13,7 @@ from detectron2.config import get_cfg
 from detectron2.utils.file_io import PathManager
 from yaml.constructor import ConstructorError
 
-from ..losses.distillation import DISTILLATION_LOSSES, options_of
+from ..terms import TERMS
 from ..utils.errors import UserError, did_you_mean
 from .defaults import add_sad_config, defaults, flat
 
@@ -26,8 +26,9 @@ WANTED = "and a yaml is wanted: KEY: VALUE pairs, such as those in configs/"
 def get_sad_cfg(config_file: str = "", opts=()) -> CN:
     """Detectron2's defaults + this project's keys + a yaml + KEY VALUE pairs, not frozen.
 
-    A pair may leave a key of the yaml without a say, as SAD.DISTILL.LOSS kl does with GAMMA: such
-    a key goes back to its default, with a warning. Without such a pair `check_config` refuses it.
+    A pair may leave a key of the yaml without a say, as SAD.DISTILL.CLASS.LOSS kl does with GAMMA:
+    such a key goes back to its default, with a warning. Without such a pair `check_config` refuses
+    it.
 
     Raises:
         UserError: the yaml is missing, unsafe or malformed, or a key or value does not fit.
@@ -70,29 +71,22 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
 
 
 def idle_keys(cfg) -> dict[str, str]:
-    """Keys that are set but not read, and why: {"SAD.DISTILL.GAMMA": "SAD.DISTILL.LOSS kl"}.
+    """Keys that are set but not read, and why: {"SAD.LOADER.RATIO": "SAD.LOADER.MIX union"}.
 
-    SAD.DISTILL.LOSS none makes none of them idle: it switches off what may be switched on again.
+    SAD.DISTILL.TERMS () makes none of them idle: it switches off what may be switched on again.
     """
-    distill, loss = cfg.SAD.DISTILL, cfg.SAD.DISTILL.LOSS
-    if cfg.MODEL.META_ARCHITECTURE != "SADRetinaNet":
+    if cfg.MODEL.META_ARCHITECTURE != "Distiller":
         return {}
     idle = {}
     if cfg.SAD.LOADER.MIX != "ratio":
         idle["SAD.LOADER.RATIO"] = f"SAD.LOADER.MIX {cfg.SAD.LOADER.MIX}"
-    if loss in DISTILLATION_LOSSES or loss == "feature_l2":
-        if distill.FORM == "kl":
-            idle["SAD.DISTILL.ALPHA"] = "SAD.DISTILL.FORM kl"
-        if distill.NORMALIZER != "teacher_power":
-            idle["SAD.DISTILL.NORMALIZER_POWER"] = f"SAD.DISTILL.NORMALIZER {distill.NORMALIZER}"
-        if not distill.ONE_PASS:
-            idle["SAD.DISTILL.COMPILE"] = "SAD.DISTILL.ONE_PASS False"
-        unread = {"GAMMA", "BETA", "FORM", "ALPHA"}
-        if loss == "feature_l2":
-            unread |= {"NORMALIZER", "NORMALIZER_POWER", "COMPILE"}
-        else:
-            unread -= {option.upper() for option in options_of(loss)}
-        idle |= {f"SAD.DISTILL.{key}": f"SAD.DISTILL.LOSS {loss}" for key in sorted(unread)}
+    for name, term in TERMS.items():
+        section, node = f"SAD.DISTILL.{name.upper()}.", cfg.SAD.DISTILL[name.upper()]
+        if name in cfg.SAD.DISTILL.TERMS:
+            idle |= {section + key: section + why for key, why in term.idle_keys(node).items()}
+        elif cfg.SAD.DISTILL.TERMS:
+            terms = f"SAD.DISTILL.TERMS {list(cfg.SAD.DISTILL.TERMS)}"
+            idle |= dict.fromkeys((section + key for key in node), terms)
     values = dict(flat(cfg))
     return {key: beside for key, beside in idle.items() if values[key] != defaults()[key]}
 

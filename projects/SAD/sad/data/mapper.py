@@ -138,7 +138,7 @@ class SADDatasetMapper(ImageMapper):
     @classmethod
     def from_config(cls, cfg, is_train: bool = True):
         # Without distillation nobody looks at the teacher's view.
-        scale = 1.0 if cfg.SAD.DISTILL.LOSS == "none" else cfg.SAD.TEACHER.INPUT_SCALE
+        scale = cfg.SAD.TEACHER.INPUT_SCALE if cfg.SAD.DISTILL.TERMS else 1.0
         return {
             **super().from_config(cfg, is_train),
             "targets": {

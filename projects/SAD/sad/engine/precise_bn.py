@@ -12,7 +12,8 @@ class PreciseBN(hooks.PreciseBN):
     def update_stats(self):
         if self._disabled:
             return
-        student = getattr(self._model, "module", self._model)  # inside DistributedDataParallel
+        model = getattr(self._model, "module", self._model)  # inside DistributedDataParallel
+        student = getattr(model, "student", model)
         normalizer = vars(student).get("loss_normalizer")
         super().update_stats()
         if normalizer is None:

@@ -1,6 +1,5 @@
 """One training step, and what it must remember to be taken again."""
 
-import logging
 import math
 import time
 from contextlib import nullcontext
@@ -11,13 +10,10 @@ from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..data.images import allowed_unreadable
-from ..modeling.sad_retinanet import SADRetinaNet
-from ..modeling.teacher import PRECISIONS
 from ..utils.errors import UserError
+from ..utils.precision import PRECISIONS
 from ..utils.rng import rng_state, set_rng_state
-
-logger = logging.getLogger(__name__)
+from .unreadable import ReadableShare
 
 
 class SADStep(SimpleTrainer):
@@ -54,23 +50,27 @@ class SADStep(SimpleTrainer):
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self._write_metrics(losses, data_time)
-        if "loss_distill" in losses:
-            detection = (losses["loss_cls"] + losses["loss_box_reg"]).item()
-            if detection > 0:  # it is 0 in a batch without hard targets
-                ratio = losses["loss_distill"].item() / detection
-                get_event_storage().put_scalar("distill_to_detection", ratio)
+        self._write_ratios(losses)
+
+    def _write_ratios(self, losses: dict[str, torch.Tensor]) -> None:
+        """Of each term's loss to the detector's own."""
+        terms = {name for name in losses if name.startswith("loss_distill_")}
+        detection = sum(losses[name].item() for name in losses.keys() - terms)
+        if detection > 0:  # it is 0 in a batch without hard targets
+            for name in sorted(terms):
+                ratio = losses[name].item() / detection
+                key = f"{name.removeprefix('loss_')}_to_detection"
+                get_event_storage().put_scalar(key, ratio)
 
     def _accumulate(self, batch: list[dict]) -> dict[str, torch.Tensor]:
         """Add up the gradients of equal micro-batches; returns the losses of the whole batch."""
-        model = self.student
+        prepare = getattr(self._unwrapped, "prepare", list)  # Detectron2's own models have none
         size = len(batch) // self.accumulation_steps
         micro_batches = [batch[i : i + size] for i in range(0, len(batch), size)]
-        prepares = isinstance(model, SADRetinaNet)
-        inputs = model.prepare(micro_batches) if prepares else micro_batches
         total = {}
-        for number, given in enumerate(inputs):
-            # DistributedDataParallel averages over the workers once, with the last micro-batch.
-            alone = number + 1 < len(micro_batches) and self.model is not model
+        for number, given in enumerate(prepare(micro_batches)):
+            # DistributedDataParallel averages over the ranks once, with the last micro-batch.
+            alone = number + 1 < len(micro_batches) and self.model is not self._unwrapped
             with self.model.no_sync() if alone else nullcontext():
                 with torch.autocast(self.device_type, self.precision, enabled=self.autocast):
                     losses = self.model(given)
@@ -98,7 +98,7 @@ class SADStep(SimpleTrainer):
         images = ", ".join(str(sample["image_id"]) for sample in batch)
         found = [(wrong[0], images)]
         if not (self.scaler.is_enabled() or math.isfinite(values[-1])):
-            # The gradient is every worker's, the loss perhaps that of another one.
+            # The gradient is every rank's, the loss perhaps that of another one.
             found = comm.all_gather(found[0])
         (name, value), images = next((x for x in found if x[0][0] in losses), found[0])
         rate = max(group["lr"] for group in self.optimizer.param_groups)
@@ -110,11 +110,16 @@ class SADStep(SimpleTrainer):
         )
 
     @property
-    def student(self):
+    def _unwrapped(self):
         return getattr(self.model, "module", self.model)  # inside DistributedDataParallel
 
+    @property
+    def student(self):
+        """The detector that learns."""
+        return getattr(self._unwrapped, "student", self._unwrapped)
+
     def _statistics(self) -> dict:
-        """Batch norm's running ones, each worker's own; the checkpoint's model has the first's."""
+        """Batch norm's running ones, each rank's own; the checkpoint's model has the first's."""
         return {
             f"{name}.{key}": getattr(module, key).cpu()  # else each GPU gets a copy of all
             for name, module in self.student.named_modules()
@@ -123,7 +128,7 @@ class SADStep(SimpleTrainer):
         }
 
     def state_dict(self):
-        worker = {
+        of_rank = {
             "rng": rng_state(),
             "statistics": self._statistics() if comm.get_world_size() > 1 else {},
             "readable": self.readable.state_dict(),
@@ -135,7 +140,7 @@ class SADStep(SimpleTrainer):
             "scaler": self.scaler.state_dict(),
             "loader_seed": self.data_loader.batch_sampler.seed,
             "images": self.data_loader.dataset.digest,
-            "workers": comm.all_gather(worker),
+            "ranks": comm.all_gather(of_rank),
         }
 
     def load_state_dict(self, state):
@@ -152,67 +157,10 @@ class SADStep(SimpleTrainer):
         super().load_state_dict(state)
         self.scaler.load_state_dict(state["scaler"])
         self.data_loader.batch_sampler.seed = state["loader_seed"]
-        rank, workers = comm.get_rank(), state["workers"]
-        worker = workers[rank if rank < len(workers) else 0]  # there may be more than before
-        self.student.load_state_dict(worker["statistics"], strict=False)
-        self.readable.load_state_dict(worker["readable"])
-        if worker["loss_normalizer"] is not None:
-            self.student.loss_normalizer = worker["loss_normalizer"]
-        set_rng_state(worker["rng"])
-
-
-class ReadableShare:
-    """Names images that could not be read, and stops the run when they become too many."""
-
-    def __init__(self, max_share: float, num_images: int):
-        """
-        Args:
-            max_share: see DATALOADER.MAX_UNREADABLE.
-            num_images: of the whole set.
-        """
-        self.max_share = max_share
-        self.num_images = num_images
-        self.seen = 0
-        # Files: those drawn that were replaced; these and failed replacements; cut JPEGs.
-        self.failed, self.named, self.truncated = set(), set(), set()
-
-    def state_dict(self) -> dict:
-        files = {name: sorted(getattr(self, name)) for name in ("failed", "named", "truncated")}
-        return {"seen": self.seen, **files}
-
-    def load_state_dict(self, state: dict) -> None:
-        self.seen = state["seen"]
-        for name in ("failed", "named", "truncated"):
-            setattr(self, name, set(state[name]))
-
-    def check(self, batch: list[dict]) -> None:
-        """
-        Raises:
-            UserError: more images than are allowed were unreadable, or all that stand in for one.
-        """
-        self.seen += len(batch)
-        for sample in batch:
-            for name, why in sample["unreadable"]:
-                if name not in self.named:
-                    logger.warning(f"Image skipped, it cannot be read: {name} ({why})")
-                self.named.add(name)
-            self.failed |= {name for name, _ in sample["unreadable"][:1]}
-            if "truncated" in sample and sample["file_name"] not in self.truncated:
-                self.truncated.add(sample["file_name"])
-                logger.warning(
-                    f"Image {len(self.truncated)} that lacks its last bytes: {sample['file_name']}"
-                )
-        images = min(self.seen, self.num_images)
-        failed = f"{len(self.failed)} of {images} images could not be read"
-        if len(self.failed) > allowed_unreadable(self.max_share, images):
-            last, why = next(x for sample in batch[::-1] for x in sample["unreadable"][:1])
-            raise UserError(
-                f"{failed}, more than DATALOADER.MAX_UNREADABLE {self.max_share:g} allows; for "
-                f"example {last} ({why})"
-            )
-        for sample in batch:
-            if "image" not in sample:
-                (first, why), *others = sample["unreadable"]
-                raise UserError(
-                    f"{failed}, nor {len(others)} that were drawn in the place of {first} ({why})"
-                )
+        rank, ranks = comm.get_rank(), state["ranks"]
+        own = ranks[rank if rank < len(ranks) else 0]  # there may be more than before
+        self.student.load_state_dict(own["statistics"], strict=False)
+        self.readable.load_state_dict(own["readable"])
+        if own["loss_normalizer"] is not None:
+            self.student.loss_normalizer = own["loss_normalizer"]
+        set_rng_state(own["rng"])

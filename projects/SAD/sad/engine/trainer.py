@@ -10,7 +10,7 @@ from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, hoo
 from detectron2.utils import comm
 
 from ..checkpoint.checkpointer import BestWeights, SADCheckpointer
-from ..config.defaults import distills
+from ..config.defaults import detector_name, distills
 from ..config.identity import check_same_run, describe_run
 from ..data.checks import check_test_sets, classes_of
 from ..data.classes import check_same_classes
@@ -18,82 +18,18 @@ from ..data.datasets import ClassOrder
 from ..data.loader import build_mixed_loader
 from ..data.shared_read import once_per_machine
 from ..evaluation.coco_evaluator import BoxEvaluator, build_test_loader
+from ..modeling.adapters import ADAPTERS
 from ..modeling.anchors import check_anchors
-from ..modeling.sad_retinanet import SADRetinaNet
-from ..modeling.teacher import build_teacher, order_memory
+from ..modeling.build import to_channels_last
+from ..modeling.teacher import build_teacher
 from ..utils.errors import UserError
 from ..utils.preemption import preemption
 from .hooks import BestCheckpointer, Checkpointer, MetricsHistory, set_aside_metrics
 from .precise_bn import PreciseBN
+from .schedule import derive_schedule, describe_start
 from .step import SADStep
 
 logger = logging.getLogger(__name__)
-
-
-def derive_schedule(cfg, world_size: int):
-    """A copy of the config scaled to the workers, with SOLVER.LR_DROPS turned into SOLVER.STEPS.
-
-    The drops are shares of MAX_ITER after Detectron2's REFERENCE_WORLD_SIZE scaling, which scales
-    STEPS that were given.
-
-    Raises:
-        UserError: the batch cannot be scaled, or both STEPS and LR_DROPS are given.
-    """
-    solver = cfg.SOLVER
-    if solver.STEPS and solver.LR_DROPS:
-        raise UserError(
-            f"SOLVER.STEPS is {solver.STEPS} and SOLVER.LR_DROPS is {solver.LR_DROPS}, which both "
-            "say when the learning rate drops: give one, and () for the other"
-        )
-    if solver.REFERENCE_WORLD_SIZE and solver.IMS_PER_BATCH % solver.REFERENCE_WORLD_SIZE:
-        raise UserError(
-            f"SOLVER.IMS_PER_BATCH is {solver.IMS_PER_BATCH}, it must be a multiple of "
-            f"SOLVER.REFERENCE_WORLD_SIZE {solver.REFERENCE_WORLD_SIZE}"
-        )
-    max_iter = cfg.SOLVER.MAX_ITER
-    cfg = DefaultTrainer.auto_scale_workers(cfg, world_size).clone()
-    cfg.defrost()
-    distill = cfg.SAD.DISTILL
-    distill.WARMUP_ITERS = round(distill.WARMUP_ITERS * cfg.SOLVER.MAX_ITER / max(1, max_iter))
-    cfg.SOLVER.CHECKPOINT_PERIOD = max(1, cfg.SOLVER.CHECKPOINT_PERIOD)  # scaled to 0, perhaps
-    solver = cfg.SOLVER
-    late = [step for step in solver.STEPS if step >= solver.MAX_ITER]
-    if late:
-        logger.warning(f"SOLVER.STEPS {late} are left out, SOLVER.MAX_ITER is {solver.MAX_ITER}")
-    wanted = [round(share * solver.MAX_ITER) for share in solver.LR_DROPS] or solver.STEPS
-    # Steps fall together in very short runs, and Detectron2 takes fewer of them than iterations.
-    steps = tuple(sorted({step for step in wanted if 0 < step < solver.MAX_ITER}))
-    solver.STEPS = steps if len(steps) < solver.MAX_ITER else ()
-    solver.LR_DROPS = ()
-    cfg.freeze()
-    return cfg
-
-
-def describe_start(cfg, num_labeled: int, num_unlabeled: int, world_size: int) -> str:
-    """Effective batch, mix and learning rate in one line; `cfg` is that of `derive_schedule`."""
-    solver, mix = cfg.SOLVER, cfg.SAD.LOADER.MIX
-    labeled, unlabeled = (
-        "+".join(name for name in names if name == "hard" or distills(cfg)) or "none"
-        for names in (cfg.SAD.TARGETS.LABELED, cfg.SAD.TARGETS.UNLABELED)
-    )
-    steps = solver.ACCUMULATION_STEPS
-    by_steps = solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR"
-    drops = f"times {solver.GAMMA:g} at {solver.STEPS}" if by_steps else solver.LR_SCHEDULER_NAME
-    everything = num_labeled + num_unlabeled
-    share = {
-        "alternate": (1 + num_labeled / everything) / 2,
-        "union": num_labeled / everything,
-        "ratio": cfg.SAD.LOADER.RATIO[0] / sum(cfg.SAD.LOADER.RATIO),
-    }[mix if num_unlabeled else "union"]
-    return (
-        f"Effective batch {solver.IMS_PER_BATCH} = {world_size} workers x {steps} accumulation "
-        f"steps x {solver.IMS_PER_BATCH // (world_size * steps)} images a forward, loss "
-        f"normalisers {solver.LOSS_NORMALIZERS}; mix {mix} of {num_labeled} labelled and "
-        f"{num_unlabeled} unlabelled images: {share:.0%} of the images seen are labelled, targets "
-        f"{labeled} on labelled and {unlabeled} on unlabelled; "
-        f"learning rate {solver.BASE_LR:g} over {solver.MAX_ITER} iterations, warm-up "
-        f"{solver.WARMUP_ITERS}, {drops}"
-    )
 
 
 DISK_ERRORS = {getattr(errno, name) for name in "ENOSPC EDQUOT EROFS EIO EACCES EPERM".split()}
@@ -116,7 +52,7 @@ class SADTrainer(DefaultTrainer):
         TrainerBase.__init__(self)
         cfg = derive_schedule(cfg, comm.get_world_size())
         model = self.build_model(cfg)
-        if isinstance(model, SADRetinaNet) and model.distills:
+        if distills(cfg):
             model.attach_teacher(build_teacher(cfg)[0])
         optimizer = self.build_optimizer(cfg, model)
         data_loader = self.build_train_loader(cfg)
@@ -128,9 +64,11 @@ class SADTrainer(DefaultTrainer):
         logger.info(
             describe_start(cfg, images.num_labeled, images.num_unlabeled, comm.get_world_size())
         )
-        if comm.is_main_process():
-            labeled = range(images.num_labeled)
-            check_anchors(cfg, model, torch.utils.data.Subset(data_loader.dataset.items, labeled))
+        if comm.is_main_process() and ADAPTERS[detector_name(cfg)].learns_by_overlap:
+            detector, labeled = getattr(model, "student", model), range(images.num_labeled)
+            check_anchors(
+                cfg, detector, torch.utils.data.Subset(data_loader.dataset.items, labeled)
+            )
         check_test_sets(cfg)
         self.run = once_per_machine(lambda: describe_run(cfg))
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
@@ -139,14 +77,15 @@ class SADTrainer(DefaultTrainer):
         device_ids = [torch.cuda.current_device()] if on_gpu else None
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
         self._trainer = SADStep(model, data_loader, optimizer, cfg)
-        extra = {"mimic": mimic} if (mimic := getattr(self._trainer.student, "mimic", None)) else {}
+        terms = getattr(getattr(model, "module", model), "terms", None)
+        layers = {"terms": terms} if terms and list(terms.parameters()) else {}
         self.checkpointer = SADCheckpointer(
             model,
             cfg.OUTPUT_DIR,
             keep=cfg.SOLVER.CHECKPOINTS_TO_KEEP,
             class_names=self.class_names,
             trainer=weakref.proxy(self),
-            **extra,
+            **layers,
         )
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
@@ -155,10 +94,10 @@ class SADTrainer(DefaultTrainer):
 
     @classmethod
     def build_model(cls, cfg):
-        return order_memory(super().build_model(cfg), cfg)
+        return to_channels_last(super().build_model(cfg), cfg)
 
     def build_hooks(self):
-        """Detectron2's, with the checkpoint on every worker, and the best weights."""
+        """Detectron2's, with the checkpoint on every rank, and the best weights."""
         cfg = self.cfg
         if comm.is_main_process():
             set_aside_metrics(cfg.OUTPUT_DIR)

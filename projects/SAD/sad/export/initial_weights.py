@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from ..checkpoint.checkpointer import SADCheckpointer
 from ..checkpoint.safe_load import read_weights
+from ..config.defaults import detector_name
 from ..config.load import get_sad_cfg
-from ..modeling.teacher import build_retinanet
+from ..modeling.build import build_detector
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, make_folder
 
@@ -193,13 +194,11 @@ class _RecordingCheckpointer(SADCheckpointer):
 
 def _build(config_file: str):
     cfg = get_sad_cfg(config_file)
-    if cfg.MODEL.META_ARCHITECTURE not in ("RetinaNet", "SADRetinaNet"):
-        raise UserError(
-            f"{config_file} describes a {cfg.MODEL.META_ARCHITECTURE}, a RetinaNet is needed"
-        )
+    if detector_name(cfg) != "RetinaNet":
+        raise UserError(f"{config_file} describes a {detector_name(cfg)}, a RetinaNet is needed")
     cfg.MODEL.META_ARCHITECTURE = "RetinaNet"
     cfg.MODEL.DEVICE = "cpu"
-    return build_retinanet(cfg), cfg
+    return build_detector(cfg), cfg
 
 
 def _check_output(output: str) -> None:

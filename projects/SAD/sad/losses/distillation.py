@@ -6,7 +6,7 @@ Every class of every anchor is a binary problem. Letters used here and in the pa
 All functions work elementwise on logits of one shape, compute in float32 (float64 stays float64),
 stay finite for any logits in [-100, 100], and send no gradient to the teacher.
 
-SAD.DISTILL.LOSS names a function of DISTILLATION_LOSSES, at the end of this file.
+SAD.DISTILL.CLASS.LOSS names a function of DISTILLATION_LOSSES, at the end of this file.
 """
 
 import inspect
@@ -143,7 +143,7 @@ def _fdl(student_logits, teacher_logits, labels, *, gamma, **_):
     return focal_distillation_loss(student_logits, teacher_logits, positive, gamma=gamma)
 
 
-# SAD.DISTILL.LOSS names one of these: a function of the logits (M, K), the hard labels of the
+# SAD.DISTILL.CLASS.LOSS names one of these: a function of the logits (M, K), the hard labels of the
 # anchors (M,), K for background, and the keywords gamma, beta, form and alpha, of which each names
 # what it needs. It returns the loss of each element, (M, K).
 DISTILLATION_LOSSES = {

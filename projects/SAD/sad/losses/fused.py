@@ -60,7 +60,7 @@ def adl_slope(
 SLOPES = {"adl": adl_slope, "kl": kl_slope}
 
 
-class ClassLosses:
+class FusedClassLosses:
     """FL + the distillation loss of a config, both as sums over anchors and classes."""
 
     def __init__(
@@ -111,7 +111,7 @@ class ClassLosses:
         """
         one = at_least_float32(student[0].new_ones(()))
         factors = [one * factor for factor in (focal_factor, distill_factor)]
-        return _OnePass.apply(self, teacher, labels, hard, soft, factors, *student)
+        return _Fused.apply(self, teacher, labels, hard, soft, factors, *student)
 
     def piece(self, x, z, labels, is_hard: bool, factors, out: Tensor) -> Tensor:
         """Add up a piece.
@@ -167,9 +167,9 @@ class ClassLosses:
         return terms.detach(), slope
 
 
-class _OnePass(torch.autograd.Function):
+class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, losses: ClassLosses, teacher, labels, hard, soft, factors, *student):
+    def forward(ctx, losses: FusedClassLosses, teacher, labels, hard, soft, factors, *student):
         # float16 must wait for the loss scaler's factor; autograd casts what backward returns.
         kinds = [torch.float32 if x.dtype == torch.float16 else x.dtype for x in student]
         gradients = [  # not empty_like: rows lie in order
@@ -205,8 +205,8 @@ class _OnePass(torch.autograd.Function):
 
 def _check_alike(of_focal: Tensor, of_distill: Tensor) -> None:
     message = (
-        "loss_cls and loss_distill share one gradient and must be added with equal weights; set "
-        "SAD.DISTILL.ONE_PASS False to use them apart"
+        "the focal loss and loss_distill_class share one gradient and must be added with equal "
+        "weights; set SAD.DISTILL.CLASS.FUSED False to use them apart"
     )
     if of_focal.is_cuda:
         torch._assert_async(of_focal == of_distill, message)

@@ -1,4 +1,4 @@
-"""Detections of a frozen RetinaNet, those of a whole batch in few steps.
+"""Detections of a frozen detector, those of a whole batch in few steps.
 
 Detectron2 takes the scores of all logits, and finds the best of each level of each image by itself:
 where the network is fast (on a GPU, in bfloat16, or on small images) that takes as long as the
@@ -11,7 +11,8 @@ from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from .teacher import PRECISIONS
+from ..utils.precision import PRECISIONS
+from .adapters import adapter_of
 
 
 @torch.inference_mode()
@@ -19,24 +20,23 @@ def detect(model, batch: list[dict], precision: str = "float32") -> list[Instanc
     """What `model(batch)` gives, in the same order.
 
     Args:
-        model: a Detectron2 RetinaNet in eval mode.
+        model: a RetinaNet or FCOS of Detectron2 in eval mode.
         batch: dicts with image, height and width, as of DatasetMapper.
-        precision: of the network, see `sad.modeling.teacher.PRECISIONS`; scores and boxes
+        precision: of the network, see `sad.utils.precision`; scores and boxes
             are float32.
     Returns:
         of each image, in pixels of its height and width; N boxes with pred_boxes, scores and
         pred_classes.
     """
     images = model.preprocess_image(batch)
+    adapter = adapter_of(model)
     dtype = PRECISIONS[precision]
     with torch.autocast(model.device.type, dtype=dtype, enabled=dtype != torch.float32):
-        features = model.backbone(images.tensor)
-        features = [features[name] for name in model.head_in_features]
-        predictions = model._transpose_dense_predictions(
-            model.head(features), [model.num_classes, 4]
-        )
-    levels = zip(model.anchor_generator(features), *predictions, strict=True)
-    found = zip(*[_candidates(model, *level) for level in levels], strict=True)
+        outputs = adapter.outputs(model, images.tensor)
+    anchors = model.anchor_generator(outputs.features)
+    centerness = outputs.centerness or [None] * len(anchors)
+    levels = zip(anchors, outputs.logits, outputs.deltas, centerness, strict=True)
+    found = zip(*[_candidates(model, adapter, *level) for level in levels], strict=True)
     image, *columns = map(torch.cat, found)
     order = image.sort(stable=True).indices
     counts = image.bincount(minlength=len(batch)).tolist()
@@ -52,17 +52,22 @@ def detect(model, batch: list[dict], precision: str = "float32") -> list[Instanc
     return results
 
 
-def _candidates(model, anchors: Boxes, logits: Tensor, deltas: Tensor) -> tuple[Tensor, ...]:
+def _candidates(
+    model, adapter, anchors: Boxes, logits: Tensor, deltas: Tensor, centerness: Tensor | None
+) -> tuple[Tensor, ...]:
     """What reaches the score threshold in a level, the best `test_topk_candidates` of each image.
 
     Args:
         anchors, logits, deltas: R anchors, (N, R, K) and (N, R, 4) of N images and K classes.
+        centerness: (N, R, 1) of an FCOS
     Returns:
         (C,) image, (C, 4) box, (C,) score and (C,) class, by image and falling score.
     """
-    limit = torch.logit(torch.tensor(model.test_score_thresh)).item()
+    limit = adapter.least_logit(model.test_score_thresh)
     image, anchor, classes = (logits >= limit).nonzero(as_tuple=True)  # in the logits' precision
-    scores = logits[image, anchor, classes].float().sigmoid()
+    if centerness is not None:
+        centerness = centerness[image, anchor, 0].float()
+    scores = adapter.scores(logits[image, anchor, classes].float(), centerness)
     above = scores > model.test_score_thresh
     image, anchor, classes, scores = (x[above] for x in (image, anchor, classes, scores))
     order = scores.sort(descending=True, stable=True).indices

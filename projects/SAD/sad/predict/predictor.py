@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..config.load import get_sad_cfg
 from ..data.images import ImageError, check_resizable, read_image
-from ..modeling.teacher import load_retinanet
+from ..modeling.build import load_detector
 from ..utils.errors import UserError
 
 
@@ -38,7 +38,7 @@ class Predictor:
             config_file = _inside(run, "config.yaml")
         wanted = get_sad_cfg(config_file, opts).MODEL.DEVICE
         device = wanted if torch.cuda.is_available() else "cpu"
-        self.model, self.cfg = load_retinanet(config_file, weights, device, opts)
+        self.model, self.cfg = load_detector(config_file, weights, device, opts)
         self.class_names = self.model.class_names
         self.augmentations = T.AugmentationList(build_augmentation(self.cfg, is_train=False))
 

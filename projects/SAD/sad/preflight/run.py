@@ -21,8 +21,9 @@ from ..config.identity import check_same_run, describe_run
 from ..data.checks import check_classes, check_files, check_test_sets
 from ..data.loader import build_mixed_loader, check_before_reading
 from ..data.shared_read import once_per_machine
-from ..engine.trainer import derive_schedule
-from ..modeling.teacher import build_retinanet, build_teacher, fill
+from ..engine.schedule import derive_schedule
+from ..modeling.build import build_detector, load_weights
+from ..modeling.teacher import build_teacher
 from ..utils.errors import UserError
 
 MADE_WEIGHTS = "; those below output/weights are made by scripts/convert_weights.py, see README.md"
@@ -115,7 +116,7 @@ def _check_weights(cfg, model, resume: bool, *, strict: bool) -> None:
     if not cfg.MODEL.WEIGHTS or (resume and _has_checkpoint(cfg)):
         return
     try:
-        fill(model, cfg.MODEL.WEIGHTS, strict=strict)
+        load_weights(model, cfg.MODEL.WEIGHTS, strict=strict)
     except UserError as error:
         absent = isinstance(error, UnreadableError) and not os.path.exists(cfg.MODEL.WEIGHTS)
         hint = MADE_WEIGHTS if absent else ""
@@ -134,7 +135,7 @@ def _on_meta(cfg):
 
 
 def _without_memory(cfg):
-    return build_retinanet(_on_meta(cfg))
+    return build_detector(_on_meta(cfg))
 
 
 def _names(cfg) -> list[str]:

@@ -3,63 +3,38 @@
 import logging
 import math
 import re
-from collections.abc import Callable
-from numbers import Real
-from typing import Any, NamedTuple
 
 import torch
 from detectron2.modeling import BACKBONE_REGISTRY
 
 from ..config.defaults import defaults, flat
 from ..config.load import idle_keys
-from ..losses.distillation import DISTILLATION_LOSSES, FORMS
+from ..modeling.adapters import ADAPTERS
+from ..terms import TERMS
 from ..utils.errors import UserError, did_you_mean
+from ..utils.rules import (
+    Rule,
+    above,
+    at_least,
+    check,
+    count,
+    each,
+    number,
+    one_of,
+    positive,
+    share,
+    text,
+    within,
+)
 
 logger = logging.getLogger(__name__)
 
 
-class Rule(NamedTuple):
-    holds: Callable[[Any], bool]
-    must_be: str
-    names: tuple[str, ...] = ()  # what the nearest one is suggested of
-
-
-def at_least(limit: float) -> Rule:
-    return Rule(lambda x: x >= limit, f"at least {limit}")
-
-
-def above(limit: float) -> Rule:
-    return Rule(lambda x: x > limit, f"above {limit}")
-
-
-def within(least: float, most: float) -> Rule:
-    return Rule(lambda x: least <= x <= most, f"from {least} to {most}")
-
-
-def one_of(*names: str) -> Rule:
-    return Rule(lambda x: x in names, f"one of {', '.join(names)}", names)
-
-
-def each(rule: Rule, least: int = 1) -> Rule:
-    """A list of at least so many values, the rule holds for each of them."""
-    length = "a list" if least else "an empty list, or one"
-    return Rule(
-        lambda x: len(x) >= least and all(rule.holds(value) for value in x),
-        f"{length} of values, each {rule.must_be}",
-        rule.names,
-    )
-
-
-text = Rule(lambda x: isinstance(x, str), "a text")
-count = Rule(lambda x: type(x) is int and x > 0, "a whole number above 0")
-number = Rule(lambda x: isinstance(x, Real), "a number")
-positive = Rule(lambda x: isinstance(x, Real) and x > 0, "a number above 0")
-share = Rule(lambda x: 0 < x <= 1, "above 0 and at most 1")
-
 RULES = {
-    "MODEL.META_ARCHITECTURE": one_of("RetinaNet", "SADRetinaNet"),
-    "MODEL.MASK_ON": Rule(lambda x: not x, "False, as a RetinaNet learns boxes alone"),
-    "MODEL.KEYPOINT_ON": Rule(lambda x: not x, "False, as a RetinaNet learns boxes alone"),
+    "MODEL.META_ARCHITECTURE": one_of(*ADAPTERS, "Distiller"),
+    "MODEL.FCOS.CENTER_SAMPLING_RADIUS": above(0),
+    "MODEL.MASK_ON": Rule(lambda x: not x, "False, as these detectors learn boxes alone"),
+    "MODEL.KEYPOINT_ON": Rule(lambda x: not x, "False, as these detectors learn boxes alone"),
     "MODEL.PIXEL_MEAN": each(number),
     "MODEL.PIXEL_STD": each(positive),
     "MODEL.SMALL_RESNET.BLOCKS": each(count),
@@ -125,15 +100,8 @@ RULES = {
     "SAD.TEACHER.CLASS_NAMES": each(text, least=0),
     "SAD.TEACHER.PRECISION": one_of("float32", "bfloat16", "float16"),
     "SAD.TEACHER.INPUT_SCALE": above(0),
-    "SAD.DISTILL.LOSS": one_of("none", "feature_l2", *DISTILLATION_LOSSES),
-    "SAD.DISTILL.FORM": one_of(*FORMS),
-    "SAD.DISTILL.NORMALIZER": one_of("teacher_power", "foreground", "elements"),
-    "SAD.DISTILL.NORMALIZER_POWER": above(0),
-    "SAD.DISTILL.GAMMA": at_least(0),
-    "SAD.DISTILL.BETA": at_least(0),
-    "SAD.DISTILL.ALPHA": within(0, 1),
-    "SAD.DISTILL.WEIGHT": at_least(0),
-    "SAD.DISTILL.WARMUP_ITERS": at_least(0),
+    "SAD.STUDENT.META_ARCHITECTURE": one_of(*ADAPTERS),
+    "SAD.DISTILL.TERMS": each(one_of(*TERMS), least=0),
     "SAD.TARGETS.LABELED": each(one_of("hard", "soft"), least=0),
     "SAD.TARGETS.UNLABELED": each(one_of("hard", "soft"), least=0),
     "SAD.LOADER.MIX": one_of("alternate", "union", "ratio"),
@@ -141,6 +109,12 @@ RULES = {
         lambda x: len(x) == 2 and all(type(y) is int and y > 0 for y in x),
         "two counts of images, each above 0",
     ),
+}
+
+RULES |= {
+    f"SAD.DISTILL.{name.upper()}.{key}": rule
+    for name, term in TERMS.items()
+    for key, rule in term.RULES.items()
 }
 
 
@@ -153,7 +127,7 @@ def check_config(cfg) -> None:
     values = dict(flat(cfg))
     _check_filled_in(values)
     for key, rule in RULES.items():
-        _check_rule(key, values[key], rule)
+        check(key, values[key], rule)
     _check_network(cfg)
     _check_device(cfg.MODEL.DEVICE)
     _check_student(cfg)
@@ -177,18 +151,6 @@ def _floats(value):
             yield from _floats(item)
     elif isinstance(value, float):
         yield value
-
-
-def _check_rule(key: str, value, rule: Rule) -> None:
-    try:
-        holds = rule.holds(value)
-    except TypeError:  # a list's items may be of any type
-        holds = False
-    if not holds:
-        wrong = [x for x in (value if isinstance(value, (list, tuple)) else [value])
-                 if isinstance(x, str) and x not in rule.names]  # fmt: skip
-        nearest = did_you_mean(wrong[0], rule.names) if wrong else ""
-        raise UserError(f"{key} is {value!r}, it must be {rule.must_be}{nearest}")
 
 
 def _check_network(cfg) -> None:
@@ -230,62 +192,59 @@ def _check_device(device: str) -> None:
 
 
 def _check_student(cfg) -> None:
-    if cfg.DATASETS.UNLABELED and cfg.MODEL.META_ARCHITECTURE != "SADRetinaNet":
-        raise UserError(
-            f"DATASETS.UNLABELED is {cfg.DATASETS.UNLABELED}, which needs "
-            "MODEL.META_ARCHITECTURE SADRetinaNet"
-        )
-    if cfg.SOLVER.LOSS_NORMALIZERS == "global" and cfg.MODEL.META_ARCHITECTURE != "SADRetinaNet":
-        raise UserError(
-            "SOLVER.LOSS_NORMALIZERS global needs MODEL.META_ARCHITECTURE SADRetinaNet, with "
-            "SAD.DISTILL.LOSS none for a student alone"
-        )
-    if cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet":
-        _check_targets(cfg)
-        for key, beside in idle_keys(cfg).items():
+    if cfg.MODEL.META_ARCHITECTURE != "Distiller":
+        if cfg.DATASETS.UNLABELED:
             raise UserError(
-                f"{key} is {dict(flat(cfg))[key]}, but has no say beside {beside}: leave one of "
-                f"them out, or give {key} its default {defaults()[key]}"
+                f"DATASETS.UNLABELED is {cfg.DATASETS.UNLABELED}, which needs "
+                "MODEL.META_ARCHITECTURE Distiller"
             )
-    else:
+        if cfg.SOLVER.LOSS_NORMALIZERS == "global":
+            raise UserError(
+                "SOLVER.LOSS_NORMALIZERS global needs MODEL.META_ARCHITECTURE Distiller, with "
+                "SAD.DISTILL.TERMS '()' for a student alone"
+            )
         _warn_of_no_teacher(cfg)
+        return
+    _check_targets(cfg)
+    for key, beside in idle_keys(cfg).items():
+        raise UserError(
+            f"{key} is {dict(flat(cfg))[key]}, but has no say beside {beside}: leave one of "
+            f"them out, or give {key} its default {defaults()[key]}"
+        )
 
 
 def _check_targets(cfg) -> None:
     """That every image that is used has something to learn from, and the teacher to teach."""
-    loss, sad = cfg.SAD.DISTILL.LOSS, cfg.SAD
+    distill, sad = cfg.SAD.DISTILL, cfg.SAD
+    terms = f"SAD.DISTILL.TERMS {list(distill.TERMS)}"
     used = {"SAD.TARGETS.LABELED": sad.TARGETS.LABELED}
     if cfg.DATASETS.UNLABELED:
         used["SAD.TARGETS.UNLABELED"] = sad.TARGETS.UNLABELED
     for key, targets in used.items():
-        if not targets or (loss == "none" and "hard" not in targets):
+        if not targets or not (distill.TERMS or "hard" in targets):
             raise UserError(
-                f"{key} is {targets}, of which nothing is learnt with SAD.DISTILL.LOSS {loss}: add "
-                "'hard', or leave the images out of DATASETS"
+                f"{key} is {targets}, of which nothing is learnt with {terms}: add 'hard', or "
+                "leave the images out of DATASETS"
             )
-    if loss == "none":
+    if not distill.TERMS:
         return
     if not any("soft" in targets for targets in used.values()):
         raise UserError(
-            f"SAD.DISTILL.LOSS {loss} learns from soft targets, but {' and '.join(used)} ask for "
-            "none: add 'soft', or switch distillation off with SAD.DISTILL.LOSS none"
+            f"{terms} learns from soft targets, but {' and '.join(used)} ask for none: add 'soft', "
+            "or switch distillation off with SAD.DISTILL.TERMS '()'"
         )
-    if sad.DISTILL.WEIGHT == 0:
-        raise UserError(
-            "SAD.DISTILL.WEIGHT is 0, so the teacher works for nothing: switch distillation off "
-            "with SAD.DISTILL.LOSS none"
-        )
-    if any("hard" not in targets for targets in used.values()):
-        if loss == "fdl":
+    if len(set(distill.TERMS)) < len(distill.TERMS):
+        raise UserError(f"{terms} names a term twice")
+    for name in distill.TERMS:
+        section = f"SAD.DISTILL.{name.upper()}"
+        if distill[name.upper()].WEIGHT == 0:
             raise UserError(
-                "SAD.DISTILL.LOSS fdl weights by hard targets, but SAD.TARGETS has images with "
-                "soft targets alone: use another loss"
+                f"{section}.WEIGHT is 0, so the teacher works for nothing: leave {name} out of "
+                "SAD.DISTILL.TERMS"
             )
-        if sad.DISTILL.NORMALIZER == "foreground":
-            raise UserError(
-                "SAD.DISTILL.NORMALIZER foreground counts hard targets, but SAD.TARGETS has images "
-                "with soft targets alone: use teacher_power"
-            )
+        why = TERMS[name].why_hard_targets(distill[name.upper()])
+        if why and any("hard" not in targets for targets in used.values()):
+            raise UserError(f"{section}.{why}, but SAD.TARGETS has images with soft targets alone")
 
 
 def _warn_of_no_teacher(cfg) -> None:
@@ -298,6 +257,6 @@ def _warn_of_no_teacher(cfg) -> None:
     ]
     if idle:
         logger.warning(
-            f"MODEL.META_ARCHITECTURE RetinaNet trains without a teacher: {', '.join(idle)} "
-            "have no say in it; SADRetinaNet would read them"
+            f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} trains without a teacher: "
+            f"{', '.join(idle)} have no say in it; Distiller would read them"
         )

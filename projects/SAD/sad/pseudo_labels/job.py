@@ -11,7 +11,7 @@ from ..data.coco_json import CocoJson, Limits, count_instances, in_order
 from ..data.images import allowed_unreadable
 from ..data.leaks import labeled_and_tested, left_out
 from ..data.subset import choose_share
-from ..modeling.teacher import load_retinanet
+from ..modeling.build import load_detector
 from ..utils.errors import UserError
 from ..utils.files import make_folder, remove_folder, sha256
 from .image_table import ImageTable, list_folder, list_json
@@ -90,7 +90,7 @@ def prepare(
     """Read the lists and check everything that can be wrong before inference.
 
     Args:
-        config_file, weights, opts, class_names: see `sad.modeling.teacher.load_retinanet`.
+        config_file, weights, opts, class_names: see `sad.modeling.build.load_detector`.
         image_root: folder of the images; without `image_json` all images below it are labelled.
         output: the json to write. Beside it come the report and, while the job runs, a folder for
             the processes' detections, which all machines must see. What an interrupted run of the
@@ -117,7 +117,7 @@ def prepare(
         raise UserError(f"image folder {image_root} does not exist")
     if os.path.isdir(output):
         raise UserError(f"--output {output} is a folder: name the json to write in it")
-    teacher, teacher_cfg = load_retinanet(config_file, weights, "meta", opts, class_names)
+    teacher, teacher_cfg = load_detector(config_file, weights, "meta", opts, class_names)
     names = teacher.class_names
     if not names:
         raise UserError(

@@ -23,8 +23,8 @@ from tqdm import tqdm
 from ..config.load import get_sad_cfg
 from ..data.loader_workers import reader_arguments
 from ..data.mapper import ReadingMapper
+from ..modeling.build import load_detector
 from ..modeling.inference import detect
-from ..modeling.teacher import load_retinanet
 from .job import LabelingJob
 from .merge import merge_shards
 from .resume import find_done
@@ -45,7 +45,7 @@ def label_images(job: LabelingJob) -> None:
     """
     wanted = get_sad_cfg(job.config_file, job.opts).MODEL.DEVICE
     device = wanted if torch.cuda.is_available() else "cpu"
-    model, cfg = load_retinanet(job.config_file, job.weights, device, job.opts)
+    model, cfg = load_detector(job.config_file, job.weights, device, job.opts)
     shards = plan_shards(model, cfg, job)
     done = find_done(job, shards) if comm.is_main_process() else None
     comm.synchronize()

@@ -21,7 +21,7 @@ from ..config.load import get_sad_cfg
 from ..data.datasets import read_sets, register_from_config
 from ..data.images import ImageError
 from ..data.mapper import ImageMapper
-from ..modeling.teacher import load_retinanet
+from ..modeling.build import load_detector
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, make_folder
 from .page import draw_page, timing
@@ -288,7 +288,7 @@ def write_report(
     runs = read_runs(pairs)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     models = [
-        load_retinanet(run.path("config.yaml"), run.path("model_final.pth"), device) for run in runs
+        load_detector(run.path("config.yaml"), run.path("model_final.pth"), device) for run in runs
     ]
     test_set = runs[0].test_set
     everything = read_sets([test_set], runs[0].cfg.DATALOADER.MAX_IMAGE_PIXELS)

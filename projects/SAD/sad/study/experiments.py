@@ -1,7 +1,7 @@
 """Experiments over configs and seeds: each one a run of train_net.py, with all that it depends on.
 
 A config says by itself what it needs: its teacher is the yaml of SAD.TEACHER.CONFIG_FILE, trained
-with the same seed, and its hard targets are those of that teacher. Finished results are kept in a
+with the same seed, and its pseudo-labels are those of that teacher. Finished results are kept in a
 json and reused as long as the settings they came from are the same.
 """
 
@@ -22,6 +22,7 @@ from pathlib import Path
 
 import torch
 
+from ..config.defaults import distills
 from ..config.identity import training_settings
 from ..config.load import get_sad_cfg
 from ..data.datasets import data_path
@@ -62,13 +63,12 @@ class Experiment:
     @property
     def teacher(self) -> "Experiment | None":
         cfg = self.cfg
-        needed = cfg.SAD.DISTILL.LOSS != "none" or self.hard_target_set
-        if cfg.MODEL.META_ARCHITECTURE != "SADRetinaNet" or not needed:
+        if not (distills(cfg) or self.pseudo_label_set):
             return None
         return replace(self, config=Path(cfg.SAD.TEACHER.CONFIG_FILE).stem, opts=())
 
     @property
-    def hard_target_set(self) -> str | None:
+    def pseudo_label_set(self) -> str | None:
         cfg = self.cfg
         if cfg.DATASETS.UNLABELED and "hard" in cfg.SAD.TARGETS.UNLABELED:
             return cfg.DATASETS.UNLABELED[0]
@@ -190,7 +190,7 @@ class Lab:
             options = ["SEED", experiment.seed, "OUTPUT_DIR", run]
             if teacher := experiment.teacher:
                 options += ["SAD.TEACHER.WEIGHTS", self.train(teacher) / "model_final.pth"]
-            if name := experiment.hard_target_set:
+            if name := experiment.pseudo_label_set:
                 options += [f"DATASETS.REGISTER.{name}.JSON", self.label(teacher)]
             print(f"{experiment.name}, seed {experiment.seed}", flush=True)
             self._call(
@@ -202,9 +202,9 @@ class Lab:
         return run
 
     def label(self, teacher: Experiment) -> Path:
-        """The teacher's hard targets."""
+        """The teacher's pseudo-labels."""
         run = self.train(teacher)
-        weights, output = run / "model_final.pth", run / "hard_targets.json"
+        weights, output = run / "model_final.pth", run / "pseudo_labels.json"
         with _alone(run) as lock:
             if not output.exists():
                 self._call(

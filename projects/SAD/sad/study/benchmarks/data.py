@@ -24,7 +24,7 @@ from ...data.images import read_image
 from ...data.loader import SampleKey, build_mixed_loader
 from ...data.mapper import seeded
 from ...engine.step import SADStep
-from ...modeling.teacher import build_retinanet
+from ...modeling.build import build_detector
 from .step import OBJECTS, make_batch, make_step, tame
 from .timing import Options, Table, compare, now, take_turns
 
@@ -143,7 +143,7 @@ def run_config(options: Options, config, size, num_images, readers, trains) -> d
         if trains:
             torch.manual_seed(1)
             of_teacher = get_sad_cfg(cfg.SAD.TEACHER.CONFIG_FILE, own[:4])
-            teacher = tame(build_retinanet(of_teacher)).requires_grad_(False).eval()
+            teacher = tame(build_detector(of_teacher)).requires_grad_(False).eval()
         for batch in BATCHES:
             if trains:
                 given = make_batch(num_classes, batch, tuple(pixels))

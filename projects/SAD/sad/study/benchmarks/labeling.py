@@ -23,7 +23,7 @@ from detectron2.modeling import build_model
 from PIL import Image
 
 from ...config.load import get_sad_cfg
-from ...modeling.teacher import load_retinanet
+from ...modeling.build import load_detector
 from ...pseudo_labels.job import prepare
 from ...pseudo_labels.runner import label_shards, plan_shards
 from ...pseudo_labels.shards import read_detections
@@ -157,7 +157,7 @@ def measure(case, options: Options, folder: Path) -> dict[str, dict]:
                 batch_size=batch_size,
                 opts=[*opts, "SAD.TEACHER.PRECISION", precision],
             )
-            model, own_cfg = load_retinanet(config_file, weights, options.device, job.opts)
+            model, own_cfg = load_detector(config_file, weights, options.device, job.opts)
             shards = plan_shards(model, own_cfg, job)
             arms[name] = _arm(model, own_cfg, job, shards)
             results[name] = job, len(shards)

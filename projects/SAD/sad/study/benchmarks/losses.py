@@ -43,7 +43,7 @@ def make_batch(size: str, device: str):
 
 
 def plain(student, teacher, labels):
-    """As Detectron2's RetinaNet.losses and `SADRetinaNet.soft_target_loss` write it."""
+    """As Detectron2's RetinaNet.losses and `sad.terms.class_term` write it."""
     x, z = torch.cat(student, dim=1), torch.cat(teacher, dim=1)
     counted = labels >= 0
     target = F.one_hot(labels[counted], x.shape[-1] + 1)[:, :-1].to(x.dtype)

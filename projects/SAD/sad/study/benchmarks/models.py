@@ -21,7 +21,7 @@ from detectron2.data import DatasetMapper
 from PIL import Image
 
 from ...config.load import get_sad_cfg
-from ...modeling.teacher import build_retinanet
+from ...modeling.build import build_detector
 from ...report.report import measure
 from .step import tame
 from .timing import Options, Table, peak_memory, ratio, take_turns
@@ -50,7 +50,7 @@ def build(config: str, device: str):
     """A frozen model with random weights, and its config."""
     cfg = get_sad_cfg(config, ["MODEL.DEVICE", device, "MODEL.WEIGHTS", ""])
     torch.manual_seed(0)
-    return tame(build_retinanet(cfg)).requires_grad_(False).eval(), cfg
+    return tame(build_detector(cfg)).requires_grad_(False).eval(), cfg
 
 
 def network(model, pixels):

@@ -19,8 +19,9 @@ from detectron2.utils.events import EventStorage
 
 from ...config.load import get_sad_cfg
 from ...engine.step import SADStep
-from ...modeling.sad_retinanet import SADRetinaNet
-from ...modeling.teacher import build_retinanet, order_memory, teacher_outputs
+from ...modeling.build import build_detector, to_channels_last
+from ...modeling.distiller import Distiller
+from ...modeling.teacher import teacher_outputs
 from .timing import Options, Table, compare, peak_memory, take_turns
 
 # Configs of SAD, images of a batch, their height and width.
@@ -79,8 +80,8 @@ class Repeated:
 
 def make_step(cfg, batch: list[dict], teacher) -> SADStep:
     torch.manual_seed(0)
-    model = tame(order_memory(build_model(cfg), cfg)).train()
-    if isinstance(model, SADRetinaNet):
+    model = tame(to_channels_last(build_model(cfg), cfg)).train()
+    if isinstance(model, Distiller):
         model.attach_teacher(teacher)
     return SADStep(model, Repeated(batch), build_optimizer(cfg, model), cfg)
 
@@ -107,7 +108,7 @@ def run_config(options: Options, config: str, num_images: int, size) -> dict[str
         torch.manual_seed(1)
         file, layout = cfg.SAD.TEACHER.CONFIG_FILE, str(cfg.MODEL.CHANNELS_LAST)
         of_teacher = get_sad_cfg(file, [*own[:4], "MODEL.CHANNELS_LAST", layout])
-        return cfg, tame(build_retinanet(of_teacher)).requires_grad_(False).eval()
+        return cfg, tame(build_detector(of_teacher)).requires_grad_(False).eval()
 
     cfg, teacher = configure()
     batch = make_batch(cfg.MODEL.RETINANET.NUM_CLASSES, num_images, size)
@@ -116,7 +117,7 @@ def run_config(options: Options, config: str, num_images: int, size) -> dict[str
         cfg, teacher = configure(*opts)
         return make_step(cfg, batch, with_box_branch(teacher) if whole_teacher else teacher)
 
-    as_written, own_order = ("SAD.DISTILL.ONE_PASS", "False"), ("MODEL.CHANNELS_LAST", "False")
+    as_written, own_order = ("SAD.DISTILL.CLASS.FUSED", "False"), ("MODEL.CHANNELS_LAST", "False")
     arms = {
         "student": step("MODEL.META_ARCHITECTURE", "RetinaNet").run_step,
         "teacher, class branch": partial(

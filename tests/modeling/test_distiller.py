@@ -13,10 +13,10 @@ from detectron2.utils.events import EventStorage
 
 import reference
 from sad.data.loader import build_mixed_loader
-from sad.modeling.sad_retinanet import SADRetinaNet
+from sad.modeling.distiller import Distiller
 from sad.modeling.teacher import build_teacher
 
-APART = ("SAD.DISTILL.ONE_PASS", False)  # one pass has one gradient for both losses of logits
+APART = ("SAD.DISTILL.CLASS.FUSED", False)  # one pass has one gradient for both losses of logits
 NO_NORM = ("MODEL.RESNETS.NORM", "FrozenBN", "MODEL.RETINANET.NORM", "")
 
 
@@ -24,7 +24,7 @@ def build(toy, name, *opts, teacher=True):
     cfg = toy.cfg(name, *opts)
     torch.manual_seed(0)
     model = build_model(cfg).train()
-    if teacher and cfg.MODEL.META_ARCHITECTURE == "SADRetinaNet" and model.distills:
+    if teacher and cfg.MODEL.META_ARCHITECTURE == "Distiller" and model.terms:
         model.attach_teacher(build_teacher(cfg)[0])
     return model
 
@@ -58,29 +58,29 @@ def test_a_micro_batch_is_prepared_when_it_is_asked_for(toy, batches, normalizer
     forwards = []
     model.teacher.backbone.register_forward_hook(lambda *_: forwards.append(1))
     step = model.prepare([flagged(batch, "1111", "1111") for batch in batches])
-    assert not next(step).teacher_logits[0].requires_grad and len(forwards) == at_first
+    assert not next(step).teacher.logits[0].requires_grad and len(forwards) == at_first
     assert len(list(step)) == 2 and len(forwards) == 3
 
 
 # --- a plain RetinaNet as long as nothing is distilled ------------------------------------------
 
 
-@pytest.mark.parametrize("loss", ["none", "adl"])
-def test_without_soft_targets_it_is_stock_retinanet_step_for_step(toy, batches, loss):
+@pytest.mark.parametrize("terms", ["()", "('class',)"])
+def test_without_soft_targets_it_is_stock_retinanet_step_for_step(toy, batches, terms):
     stock = build(toy, "student.yaml")
-    ours = build(toy, "SAD.yaml", "SAD.DISTILL.LOSS", loss, *APART)
-    assert type(stock) is RetinaNet and type(ours) is SADRetinaNet
+    ours = build(toy, "SAD.yaml", "SAD.DISTILL.TERMS", terms, *APART)
+    assert type(stock) is RetinaNet and type(ours) is Distiller
     optimizers = [build_optimizer(toy.cfg("student.yaml"), model) for model in (stock, ours)]
     assert_same_state(stock, ours)
     for step, batch in enumerate(batches):
         batch = flagged(batch, "1111", "0000")
         of_stock, of_ours = losses_of(stock, batch, step), losses_of(ours, batch, step)
         assert all(torch.equal(of_stock[key], of_ours[key]) for key in of_stock)
-        if loss == "none":
+        if terms == "()":
             assert of_ours.keys() == of_stock.keys()
         else:
-            assert of_ours.keys() - of_stock.keys() == {"loss_distill"}
-            assert of_ours["loss_distill"] == 0
+            assert of_ours.keys() - of_stock.keys() == {"loss_distill_class"}
+            assert of_ours["loss_distill_class"] == 0
         for optimizer, losses in zip(optimizers, (of_stock, of_ours), strict=True):
             optimizer.zero_grad()
             sum(losses.values()).backward()
@@ -88,10 +88,10 @@ def test_without_soft_targets_it_is_stock_retinanet_step_for_step(toy, batches, 
             assert torch.equal(one.grad, other.grad), name
         for optimizer in optimizers:
             optimizer.step()
-        assert stock.loss_normalizer == ours.loss_normalizer
+        assert stock.loss_normalizer == ours.student.loss_normalizer
         assert_same_state(stock, ours)
     weights = build(toy, "student.yaml").state_dict()  # and it did learn something
-    assert not torch.equal(weights["head.cls_score.weight"], ours.head.cls_score.weight)
+    assert not torch.equal(weights["head.cls_score.weight"], ours.student.head.cls_score.weight)
 
 
 def assert_same_state(one, other):
@@ -124,9 +124,10 @@ def fail(*_):
 def test_teacher_is_invisible(toy):
     stock, ours = build(toy, "student.yaml"), build(toy, "SAD.yaml")
     assert list(ours.state_dict()) == list(stock.state_dict())
-    for names in ("named_parameters", "named_buffers", "named_modules"):
+    for names in ("named_parameters", "named_buffers"):
         ours_, stock_ = ([name for name, _ in getattr(m, names)()] for m in (ours, stock))
-        assert ours_ == stock_
+        assert ours_ == [f"student.{name}" for name in stock_]
+    assert type(ours.student) is type(stock)
     groups = [
         [
             {key: len(value) if key == "params" else value for key, value in group.items()}
@@ -154,7 +155,7 @@ def test_teacher_follows_the_student(toy):
 def test_double_precision_trains(toy, batches):
     model = build(toy, "SAD.yaml").double()
     losses = losses_of(model, batches[0])
-    assert losses["loss_distill"].dtype == torch.float64  # Detectron2's focal loss is float32
+    assert losses["loss_distill_class"].dtype == torch.float64  # Detectron2's focal loss is float32
     assert all(loss.isfinite() for loss in losses.values())
     sum(losses.values()).backward()
 
@@ -195,8 +196,8 @@ def test_deepcopy_has_a_teacher_of_its_own(toy, batches):
     model = build(toy, "SAD.yaml")
     clone = copy.deepcopy(model)
     assert clone.teacher is not model.teacher
-    expected = losses_of(model, batches[0])["loss_distill"]
-    assert torch.equal(losses_of(clone, batches[0])["loss_distill"], expected)
+    expected = losses_of(model, batches[0])["loss_distill_class"]
+    assert torch.equal(losses_of(clone, batches[0])["loss_distill_class"], expected)
     torch.nn.init.zeros_(clone.teacher.head.cls_score.weight)
     assert model.teacher.head.cls_score.weight.any()
 
@@ -208,7 +209,7 @@ class Recorder:
     """What the student's head emits, with the gradients that reach it: (N, R, K) and (N, R, 4)."""
 
     def __init__(self, model):
-        self.model = model
+        self.model = model = model.student
         model.head.register_forward_hook(self.record)
 
     def record(self, head, inputs, outputs):
@@ -237,8 +238,8 @@ class Recorder:
 
 def anchors_and_labels(model, recorder, batch):
     """(R, 4) anchors; (N, R) labels and (N, R, 4) boxes of the anchors, by Detectron2's matcher."""
-    levels = model.anchor_generator(recorder.levels[0])
-    labels, boxes = model.label_anchors(levels, [sample["instances"] for sample in batch])
+    levels = model.student.anchor_generator(recorder.levels[0])
+    labels, boxes = model.student.label_anchors(levels, [sample["instances"] for sample in batch])
     return Boxes.cat(levels).tensor.numpy(), torch.stack(labels).numpy(), torch.stack(boxes).numpy()
 
 
@@ -259,22 +260,29 @@ def teacher_logits(model, batch, like):
 FORMS = {
     "adl": ((), lambda x, z: reference.adl(x, z), lambda x, z: reference.adl_gradient(x, z)),
     "dw": (
-        ("SAD.DISTILL.BETA", 0.0),
+        ("SAD.DISTILL.CLASS.BETA", 0.0),
         lambda x, z: reference.adl(x, z, beta=0.0),
         lambda x, z: reference.adl_gradient(x, z, beta=0.0),
     ),
     "gamma": (
-        ("SAD.DISTILL.GAMMA", 1.0, "SAD.DISTILL.BETA", 0.5),
+        ("SAD.DISTILL.CLASS.GAMMA", 1.0, "SAD.DISTILL.CLASS.BETA", 0.5),
         lambda x, z: reference.adl(x, z, gamma=1.0, beta=0.5),
         lambda x, z: reference.adl_gradient(x, z, gamma=1.0, beta=0.5),
     ),
     "released": (
-        ("SAD.DISTILL.FORM", "cross_entropy", "SAD.DISTILL.BETA", 1.0, "SAD.DISTILL.ALPHA", 0.25),
+        (
+            "SAD.DISTILL.CLASS.FORM",
+            "cross_entropy",
+            "SAD.DISTILL.CLASS.BETA",
+            1.0,
+            "SAD.DISTILL.CLASS.ALPHA",
+            0.25,
+        ),
         lambda x, z: reference.released_kernel(x, z, alpha=0.25),
         lambda x, z: reference.released_kernel_gradient(x, z, alpha=0.25),
     ),
     "kl": (
-        ("SAD.DISTILL.LOSS", "kl"),
+        ("SAD.DISTILL.CLASS.LOSS", "kl"),
         lambda x, z: reference.kl_divergence(x, z),
         lambda x, z: reference.binary_cross_entropy_gradient(x, z),
     ),
@@ -284,10 +292,10 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_distillation_loss_and_gradient_are_the_references(toy, batches, form):
     opts, value, gradient = FORMS[form]
-    model = build(toy, "SAD.yaml", *opts, "SAD.DISTILL.WEIGHT", 0.75, *APART)
+    model = build(toy, "SAD.yaml", *opts, "SAD.DISTILL.CLASS.WEIGHT", 0.75, *APART)
     recorder = Recorder(model)
     batch = flagged(batches[0], "1111", "1111")
-    loss = losses_of(model, batch)["loss_distill"]
+    loss = losses_of(model, batch)["loss_distill_class"]
     x, z = recorder.logits, teacher_logits(model, batch, recorder)
     _, labels, _ = anchors_and_labels(model, recorder, batch)
     ignored = labels == -1
@@ -338,8 +346,8 @@ def test_mixed_batches(toy, batches, hard, soft, number):
     z = teacher_logits(model, batch, recorder)
     distill = reference.adl(x, z)[is_soft][used[is_soft]].sum()
     distill *= 0.5 / reference.teacher_power_normalizer(z[is_soft])
-    np.testing.assert_allclose(losses["loss_distill"].item(), distill, rtol=1e-5)
-    assert set(losses) == {"loss_cls", "loss_box_reg", "loss_distill"}
+    np.testing.assert_allclose(losses["loss_distill_class"].item(), distill, rtol=1e-5)
+    assert set(losses) == {"loss_cls", "loss_box_reg", "loss_distill_class"}
 
     apart = build(toy, "SAD.yaml", *APART)
     sum(losses_of(apart, batch).values()).backward()
@@ -377,7 +385,7 @@ def focal_and_box_loss(x, deltas, anchors, labels, boxes):
 def test_without_hard_targets_the_focal_normaliser_does_not_move(toy, batches):
     model = build(toy, "SAD.yaml")
     losses_of(model, flagged(batches[0], "0000", "1111"))
-    assert not hasattr(model, "loss_normalizer")
+    assert not hasattr(model.student, "loss_normalizer")
 
 
 def detection_losses(toy, batch, normalizers, micro_batches=1):
@@ -423,10 +431,10 @@ def test_images_without_instances_may_be_soft_only(toy, batches):
 
 
 def test_foreground_normaliser(toy, batches):
-    opts = ("SAD.DISTILL.NORMALIZER", "foreground")
+    opts = ("SAD.DISTILL.CLASS.NORMALIZER", "foreground")
     model = build(toy, "SAD.yaml", *opts)
     recorder = Recorder(model)
-    loss = losses_of(model, batches[0])["loss_distill"].item()
+    loss = losses_of(model, batches[0])["loss_distill_class"].item()
     x, z = recorder.logits, teacher_logits(model, batches[0], recorder)
     labels = anchors_and_labels(model, recorder, batches[0])[1]
     foreground = ((labels >= 0) & (labels < 2)).sum()
@@ -436,9 +444,9 @@ def test_foreground_normaliser(toy, batches):
 
 
 def test_normalizer_power(toy, batches):
-    model = build(toy, "SAD.yaml", "SAD.DISTILL.NORMALIZER_POWER", 1.0)
+    model = build(toy, "SAD.yaml", "SAD.DISTILL.CLASS.NORMALIZER_POWER", 1.0)
     recorder = Recorder(model)
-    loss = losses_of(model, batches[0])["loss_distill"].item()
+    loss = losses_of(model, batches[0])["loss_distill_class"].item()
     x, z = recorder.logits, teacher_logits(model, batches[0], recorder)
     used = anchors_and_labels(model, recorder, batches[0])[1] != -1
     total = 0.5 * reference.adl(x, z)[used].sum()
@@ -448,10 +456,10 @@ def test_normalizer_power(toy, batches):
 
 
 def test_warm_up(toy, batches):
-    model = build(toy, "SAD.yaml", "SAD.DISTILL.WARMUP_ITERS", 4)
+    model = build(toy, "SAD.yaml", "SAD.DISTILL.CLASS.WARMUP_ITERS", 4)
     # Batch statistics normalise in training, so the same batch gives the same loss each time.
-    losses = [losses_of(model, batches[0], i)["loss_distill"].item() for i in range(7)]
-    full = losses_of(build(toy, "SAD.yaml"), batches[0])["loss_distill"].item()
+    losses = [losses_of(model, batches[0], i)["loss_distill_class"].item() for i in range(7)]
+    full = losses_of(build(toy, "SAD.yaml"), batches[0])["loss_distill_class"].item()
     np.testing.assert_allclose(losses, np.array([0.25, 0.5, 0.75, 1, 1, 1, 1]) * full, rtol=1e-6)
 
 
@@ -460,22 +468,22 @@ def test_teacher_that_is_the_student_teaches_nothing(toy, batches):
     model = build(toy, "SAD.yaml", *NO_NORM, *APART, teacher=False)
     twin = build(toy, "student.yaml", *NO_NORM).requires_grad_(False).eval()
     model.attach_teacher(twin)
-    loss = losses_of(model, batches[0])["loss_distill"]
+    loss = losses_of(model, batches[0])["loss_distill_class"]
     assert loss.item() == pytest.approx(0, abs=1e-6)
     loss.backward()
     gradients = [p.grad.abs().max() for p in model.parameters() if p.grad is not None]
     assert max(gradients) < 1e-6
     torch.nn.init.normal_(twin.head.cls_score.weight)
-    assert losses_of(model, batches[0])["loss_distill"].item() > 0.01
+    assert losses_of(model, batches[0])["loss_distill_class"].item() > 0.01
 
 
 def test_teacher_in_bfloat16(toy, batches):
-    exact = losses_of(build(toy, "SAD.yaml"), batches[0])["loss_distill"].item()
+    exact = losses_of(build(toy, "SAD.yaml"), batches[0])["loss_distill_class"].item()
     model = build(toy, "SAD.yaml", "SAD.TEACHER.PRECISION", "bfloat16")
     losses = losses_of(model, batches[0])
-    assert losses["loss_distill"].dtype == torch.float32
-    assert losses["loss_distill"].item() == pytest.approx(exact, rel=0.05)
-    assert losses["loss_distill"].item() != exact
+    assert losses["loss_distill_class"].dtype == torch.float32
+    assert losses["loss_distill_class"].item() == pytest.approx(exact, rel=0.05)
+    assert losses["loss_distill_class"].item() != exact
 
 
 def test_student_in_autocast(toy, batches):
@@ -483,6 +491,6 @@ def test_student_in_autocast(toy, batches):
     exact = losses_of(model, batches[0])
     with torch.autocast("cpu", torch.bfloat16):
         losses = losses_of(build(toy, "SAD.yaml"), batches[0])
-    assert losses["loss_distill"].dtype == torch.float32
+    assert losses["loss_distill_class"].dtype == torch.float32
     for key, value in losses.items():
         assert value.item() == pytest.approx(exact[key].item(), rel=0.05)

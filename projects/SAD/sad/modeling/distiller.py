@@ -1,0 +1,257 @@
+"""The distiller: a student, a frozen teacher, and the terms by which one learns from the other."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from detectron2.config import configurable
+from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.structures import ImageList
+from detectron2.utils import comm
+from detectron2.utils.events import get_event_storage
+from torch import Tensor, nn
+
+from ..losses.distillation import at_least_float32, foreground_count
+from ..terms import TERMS
+from ..terms.term import Outputs, Targets, Term
+from .adapters import ADAPTERS
+from .teacher import check_pair, teacher_outputs
+
+
+@dataclass
+class PreparedBatch:
+    """All that the losses of N images need besides the student's outputs."""
+
+    images: ImageList
+    targets: Targets
+    foreground: int  # anchors that are to find an object
+    soft: list[int]  # positions in the batch of the S images with soft targets
+    teacher: Outputs | None = None  # of these S images
+    normalizer: float = 1.0  # of the detection losses
+    divisors: dict[str, Tensor | float] | None = None  # of each term
+
+
+@META_ARCH_REGISTRY.register()
+class Distiller(nn.Module):
+    """L = the student's detection losses on images with hard targets + each term's on images with
+    soft targets (Eq. 8).
+
+    `student` is Detectron2's own detector, and state_dict() is the student's: a checkpoint is a
+    plain one. The teacher hangs outside the module tree, where parameters(), train(),
+    DistributedDataParallel and the optimizer do not see it.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        student: nn.Module,
+        adapter,
+        terms: dict[str, Term],
+        loss_normalizers: str = "local",
+        teacher_precision: str = "float32",
+        teacher_scale: float = 1.0,
+    ):
+        """
+        Args:
+            student: a detector with `input_format`.
+            adapter: the student's, see `sad.modeling.adapters`.
+            terms: by their names in SAD.DISTILL.TERMS.
+            loss_normalizers: "local" or "global", see SOLVER.LOSS_NORMALIZERS.
+            teacher_precision: see `sad.utils.precision`.
+            teacher_scale: size of the teacher's image over the student's.
+        """
+        super().__init__()
+        self.student = student
+        self.adapter = adapter
+        self.terms = nn.ModuleDict(terms)
+        self.loss_normalizers = loss_normalizers
+        self.teacher_precision = teacher_precision
+        self.teacher_scale = teacher_scale
+        self.need = frozenset().union(*(term.need for term in terms.values()))
+        self.attach_teacher(None)
+
+    @classmethod
+    def from_config(cls, cfg):
+        name, distill = cfg.SAD.STUDENT.META_ARCHITECTURE, cfg.SAD.DISTILL
+        return {
+            "student": META_ARCH_REGISTRY.get(name)(cfg),
+            "adapter": ADAPTERS[name],
+            "terms": {x: TERMS[x](distill[x.upper()], cfg.SOLVER.MAX_ITER) for x in distill.TERMS},
+            "loss_normalizers": cfg.SOLVER.LOSS_NORMALIZERS,
+            "teacher_precision": cfg.SAD.TEACHER.PRECISION,
+            "teacher_scale": cfg.SAD.TEACHER.INPUT_SCALE,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        return self.student.device
+
+    def attach_teacher(self, teacher) -> None:
+        """Hang in a frozen detector, see `sad.modeling.teacher.build_teacher`.
+
+        Raises:
+            UserError: it does not go together with the student.
+        """
+        if teacher is not None:
+            check_pair(self.student, teacher, self.teacher_scale, self.need)
+            for term in self.terms.values():
+                term.attach(self.adapter, self.student, teacher)
+        # Past nn.Module.__setattr__, which would make it a submodule.
+        object.__setattr__(self, "teacher", teacher)
+
+    def _apply(self, fn, *args, **kwargs):
+        # .to(), .half(), .cuda() and so on reach the teacher too, train() and state_dict() do not.
+        if self.teacher is not None:
+            self.teacher._apply(fn, *args, **kwargs)
+        return super()._apply(fn, *args, **kwargs)
+
+    def state_dict(self, *args, **kwargs):
+        return self.student.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, *args, **kwargs):
+        return self.student.load_state_dict(*args, **kwargs)
+
+    def forward(self, batch: list[dict] | PreparedBatch):
+        """As the student's; in training each dict also has `hard_targets` and `soft_targets`.
+
+        Args:
+            batch: in training also what `prepare` made of it, which DistributedDataParallel does
+                not move to the device again; a list is a whole step.
+        Returns:
+            in training the student's own losses and loss_distill_<term>; else the detections of
+            each image.
+        """
+        if not self.training:
+            return self.student(batch)
+        prepared = batch if isinstance(batch, PreparedBatch) else next(self.prepare([batch]))
+        outputs = self.adapter.outputs(self.student, prepared.images.tensor)
+        with torch.autocast(self.device.type, enabled=False):
+            return self.losses(prepared, outputs)
+
+    def losses(self, prepared: PreparedBatch, outputs: Outputs) -> dict[str, Tensor]:
+        """
+        Args:
+            outputs: the student's.
+        """
+        iteration = get_event_storage().iter
+        factors = {name: term.weight(iteration) for name, term in self.terms.items()}
+        focal, distill = None, {}
+        if "class" in self.terms and self.terms["class"].fused:
+            focal, distill["class"] = self._fused_losses(prepared, outputs, factors["class"])
+        else:
+            outputs.logits = [at_least_float32(level) for level in outputs.logits]
+        for kind in ("deltas", "centerness"):
+            if levels := getattr(outputs, kind):
+                setattr(outputs, kind, [at_least_float32(level) for level in levels])
+        losses = self.adapter.detection_losses(
+            self.student, outputs, prepared.targets, prepared.foreground, prepared.normalizer, focal
+        )
+        for name, term in self.terms.items():
+            if name not in distill:
+                total = self._term_sum(term, prepared, outputs)
+                distill[name] = factors[name] * total / prepared.divisors[name]
+        return losses | {f"loss_distill_{name}": loss for name, loss in distill.items()}
+
+    def _fused_losses(self, prepared, outputs, factor: float) -> tuple[Tensor, Tensor]:
+        """The student's focal loss and the class term, both divided."""
+        losses = self.terms["class"].fused(
+            outputs.logits,
+            prepared.teacher and prepared.teacher.logits,
+            prepared.targets.labels,
+            prepared.targets.hard,
+            prepared.soft,
+            1 / prepared.normalizer,
+            factor / prepared.divisors["class"],
+        )
+        if len(self.terms) == 1:
+            prepared.teacher = None  # not for backward: make room
+        return losses
+
+    def _term_sum(self, term: Term, prepared: PreparedBatch, outputs: Outputs) -> Tensor:
+        if not prepared.soft:  # zero of the graph, see detection_losses
+            untouched = [level for kind in term.need for level in getattr(outputs, kind)]
+            return sum(x[:0].sum() for x in [*untouched, *term.parameters()])
+        student, teacher = (
+            Outputs(
+                **{
+                    kind: [at_least_float32(level) for level in getattr(some, kind)]
+                    for kind in term.need
+                }
+            )
+            for some in (outputs.select(prepared.soft, term.need), prepared.teacher)
+        )
+        return term(student, teacher, prepared.targets.select(prepared.soft))
+
+    @torch.no_grad()
+    def prepare(self, batches: list[list[dict]]) -> Iterator[PreparedBatch]:
+        """Targets and teacher outputs of a step's micro-batches, and what their losses are divided
+        by.
+
+        With `loss_normalizers` "global" the losses of all micro-batches and ranks are divided by
+        one sum over all of them, so all are prepared at first. DistributedDataParallel averages
+        over the ranks, so that sum is divided by their number. With "local" each is prepared when
+        it is asked for.
+        """
+        if self.loss_normalizers == "local":
+            for inputs in batches:
+                batch, divisors = self._prepare(inputs)
+                batch.normalizer = self._update_mean(len(batch.targets.hard), batch.foreground)
+                batch.divisors = {name: x.clamp_min(1) for name, x in divisors.items()}
+                yield batch
+            return
+        step = [self._prepare(batch) for batch in batches]
+        sums = torch.tensor(
+            [[len(b.targets.hard), b.foreground, *divisors.values()] for b, divisors in step],
+            dtype=torch.float64,
+            device=self.device,
+        ).sum(0)
+        world_size = comm.get_world_size()
+        if world_size > 1:
+            torch.distributed.all_reduce(sums)
+        hard_images, foreground, *divisors = sums.tolist()
+        forwards = world_size * len(step)
+        normalizer = self._update_mean(hard_images, foreground, forwards) / world_size
+        for batch, _ in step:
+            batch.normalizer = normalizer
+            shares = [max(divisor, 1) / world_size for divisor in divisors]
+            batch.divisors = dict(zip(self.terms, shares, strict=True))
+        yield from (batch for batch, _ in step)
+
+    def _prepare(self, batch: list[dict]) -> tuple[PreparedBatch, dict[str, Tensor]]:
+        """A batch, and what it adds to the divisor of each term."""
+        images = self.student.preprocess_image(batch)
+        padded_shape = images.tensor.shape[-2:]
+        targets = self.adapter.targets(self.student, padded_shape, batch)
+        # A GPU is waited for here, while it has nothing to do yet.
+        foreground = int(foreground_count(targets.labels, targets.num_classes))
+        soft = [i for i, item in enumerate(batch) if item["soft_targets"] and self.terms]
+        prepared = PreparedBatch(images, targets, foreground, soft)
+        if not soft:
+            return prepared, {name: torch.zeros((), device=self.device) for name in self.terms}
+        if self.teacher is None:
+            raise RuntimeError("distillation is on but attach_teacher has not been called")
+        view = "image" if self.teacher_scale == 1 else "teacher_image"
+        outputs = teacher_outputs(
+            self.teacher,
+            [batch[i][view] for i in soft],
+            self.student.input_format,
+            self.need,
+            self.teacher_precision,
+            tuple(round(self.teacher_scale * side) for side in padded_shape),
+        )
+        if "features" not in self.need:
+            outputs.features = None
+        prepared.teacher = outputs
+        of_soft = targets.select(soft)
+        return prepared, {x: term.divisor(outputs, of_soft) for x, term in self.terms.items()}
+
+    def _update_mean(self, hard_images: float, foreground: float, forwards: int = 1) -> float:
+        """Detectron2's normaliser of dense detectors, the moving mean of the foreground anchors of
+        so many forwards. Images without hard targets do not move it.
+        """
+        mean = getattr(self.student, "loss_normalizer", self.adapter.first_normalizer * forwards)
+        if hard_images:
+            mean = 0.9 * mean + (1 - 0.9) * max(foreground, 1)
+            self.student.loss_normalizer = mean  # where Detectron2 keeps it
+        return mean

@@ -1,0 +1,115 @@
+"""The class term: the teacher's logits as soft targets (Eq. 2 to 8)."""
+
+from functools import partial
+
+import torch
+from detectron2.config import CfgNode as CN
+from torch import Tensor
+
+from ..losses.distillation import (
+    DISTILLATION_LOSSES,
+    FORMS,
+    foreground_count,
+    options_of,
+    teacher_power,
+)
+from ..losses.fused import FusedClassLosses, sum_in_pieces
+from ..utils.rules import above, at_least, one_of, within
+from .term import Outputs, Targets, Term
+
+
+class ClassTerm(Term):
+    """ADL, or what LOSS names, of all anchors that the hard targets do not ignore."""
+
+    need = frozenset({"logits"})
+    RULES = Term.RULES | {
+        "LOSS": one_of(*DISTILLATION_LOSSES),
+        "GAMMA": at_least(0),
+        "BETA": at_least(0),
+        "FORM": one_of(*FORMS),
+        "ALPHA": within(0, 1),
+        "NORMALIZER": one_of("teacher_power", "foreground", "elements"),
+        "NORMALIZER_POWER": above(0),
+    }
+
+    @classmethod
+    def add_keys(cls, node: CN) -> None:
+        super().add_keys(node)
+        # Factor of the term in Eq. 8. The paper does not name it; 0.5 is what ALPHA makes of the
+        # loss in the authors' code.
+        node.WEIGHT = 0.5
+        # The loss of each class of each anchor: "adl" (Eq. 7), "kl" (Eq. 2), "fdl" (Eq. 4) or "l2"
+        # (squared difference of the logits).
+        node.LOSS = "adl"
+        # gamma and beta of Eq. 6. The authors' code's beta is 1 - BETA; it left it at 0, so 1.0.
+        node.GAMMA = 2.0
+        node.BETA = 1.5
+        # What the weight of Eq. 6 modulates: "kl" (Eq. 7) or "cross_entropy" (the authors' code,
+        # with ALPHA balancing its two halves).
+        node.FORM = "kl"
+        node.ALPHA = 0.5
+        # The sum over anchors and classes is divided by "teacher_power" (the sum of q^1.8, the
+        # authors' adaptive normaliser), "foreground" (the number of foreground anchors) or
+        # "elements" (how many terms there are: their mean).
+        node.NORMALIZER = "teacher_power"
+        node.NORMALIZER_POWER = 1.8
+        # Focal and distillation loss and their gradient in one pass over the logits
+        # (losses/fused.py). False computes them as written in losses/distillation.py, at several
+        # times the memory and time.
+        node.FUSED = True
+        # Let torch.compile make one kernel of the one pass: faster again after some seconds of
+        # compiling, and needs a C++ compiler or, on a GPU, Triton. Nothing else is compiled.
+        node.COMPILE = False
+
+    @classmethod
+    def idle_keys(cls, node: CN) -> dict[str, str]:
+        idle = {}
+        if node.FORM == "kl":
+            idle["ALPHA"] = "FORM kl"
+        if node.NORMALIZER != "teacher_power":
+            idle["NORMALIZER_POWER"] = f"NORMALIZER {node.NORMALIZER}"
+        if not node.FUSED:
+            idle["COMPILE"] = "FUSED False"
+        read = options_of(node.LOSS) if node.LOSS in DISTILLATION_LOSSES else ()
+        unread = {"GAMMA", "BETA", "FORM", "ALPHA"} - {option.upper() for option in read}
+        return idle | {key: f"LOSS {node.LOSS}" for key in sorted(unread)}
+
+    @classmethod
+    def why_hard_targets(cls, node: CN) -> str:
+        if node.LOSS == "fdl":
+            return "LOSS fdl weights by hard targets: use another loss"
+        if node.NORMALIZER == "foreground":
+            return "NORMALIZER foreground counts hard targets: use teacher_power"
+        return ""
+
+    def __init__(self, options: CN, max_iter: int):
+        super().__init__(options, max_iter)
+        self.kernel = {key.lower(): options[key] for key in ("GAMMA", "BETA", "FORM", "ALPHA")}
+        self.loss = partial(DISTILLATION_LOSSES[options.LOSS], **self.kernel)
+        self.fused = None
+
+    def attach(self, adapter, student, teacher) -> None:
+        if self.options.FUSED:
+            self.fused = FusedClassLosses(
+                self.options.LOSS,
+                focal_alpha=student.focal_loss_alpha,
+                focal_gamma=student.focal_loss_gamma,
+                compiled=self.options.COMPILE,
+                **self.kernel,
+            )
+
+    def divisor(self, teacher: Outputs, targets: Targets) -> Tensor:
+        if self.options.NORMALIZER == "teacher_power":
+            power = partial(teacher_power, power=self.options.NORMALIZER_POWER)
+            return sum_in_pieces(power, teacher.logits)
+        if self.options.NORMALIZER == "foreground":
+            return foreground_count(targets.labels, targets.num_classes)
+        return (targets.labels >= 0).sum() * targets.num_classes
+
+    def forward(self, student: Outputs, teacher: Outputs, targets: Targets) -> Tensor:
+        used = targets.labels >= 0
+        return self.loss(
+            torch.cat(student.logits, dim=1)[used],
+            torch.cat(teacher.logits, dim=1)[used],
+            targets.labels[used],
+        ).sum()
