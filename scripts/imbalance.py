@@ -57,7 +57,7 @@ def experiments(spec: dict, benchmark: str) -> dict[tuple, Experiment]:
             opts = [
                 item
                 for key, value in {**keys, "WEIGHT": weight}.items()
-                for item in (f"SAD.DISTILL.{key}", value)
+                for item in (f"SAD.DISTILL.CLASS.{key}", value)
             ]
             found[arm, weight] = Experiment(
                 benchmark, spec["distilled"], spec["seed"], (*test, *opts)

@@ -236,7 +236,9 @@ def sweep(args, spec: dict) -> None:
 
     def experiment(config, rate, weight=None):
         opts = ("DATASETS.TEST", f"('{search['test']}',)", "SOLVER.BASE_LR", rate)
-        opts += () if weight is None else ("SAD.DISTILL.CLASS.WEIGHT", weight)
+        if weight is not None:
+            (term,) = Experiment(args.benchmark, config).cfg.SAD.DISTILL.TERMS
+            opts += (f"SAD.DISTILL.{term.upper()}.WEIGHT", weight)
         return Experiment(args.benchmark, config, search["seed"], opts)
 
     first, *others = search["rates"]

@@ -21,7 +21,7 @@ from sad.data.loader import build_mixed_loader
 from sad.engine.schedule import derive_schedule, describe_start
 from sad.engine.trainer import SADTrainer
 from sad.losses import fused as one_pass
-from sad.modeling import sad_retinanet
+from sad.modeling.adapters import retinanet
 from sad.utils.errors import UserError
 
 TEN = ("SOLVER.MAX_ITER", 10)
@@ -279,7 +279,7 @@ def loss_inputs(monkeypatch):
     seen = {}
     for module, name in (
         (one_pass, "focal_slope"),
-        (sad_retinanet, "_dense_box_regression_loss"),
+        (retinanet, "dense_box_regression_loss"),
         (box_regression, "smooth_l1_loss"),
     ):
         loss = getattr(module, name)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from fvcore.nn import sigmoid_focal_loss
 
 from ...losses.distillation import adaptive_distillation_loss
-from ...losses.fused import ClassLosses
+from ...losses.fused import FusedClassLosses
 from .timing import Options, Table, compare, peak_memory, take_turns
 
 ALPHA, FOCAL_GAMMA, GAMMA, BETA = 0.25, 2.0, 2.0, 1.5
@@ -72,7 +72,7 @@ def lean(student, teacher, labels):
 
 
 def one_pass(compiled: bool):
-    losses = ClassLosses(
+    losses = FusedClassLosses(
         "adl",
         focal_alpha=ALPHA,
         focal_gamma=FOCAL_GAMMA,
