@@ -61,7 +61,7 @@ def test_said_once_at_the_start(finished):
     log = (finished / "log.txt").read_text()
     (line,) = [line for line in log.splitlines() if "Effective batch" in line]
     for part in (
-        "Effective batch 2 = 1 workers x 1 accumulation steps x 2 images a forward",
+        "Effective batch 2 = 1 ranks x 1 accumulation steps x 2 images a forward",
         "mix alternate of 6 labelled and 6 unlabelled images: 75% of the images seen are labelled",
         "learning rate 0.02 over 12 iterations, warm-up 3, times 0.1 at (8, 11)",
     ):
@@ -330,7 +330,7 @@ def test_two_workers_launched_and_resumed_under_torchrun(toy, tmp_path):
     config = ("--config-file", toy.path("SAD.yaml"))
     shell(toy, TRAIN_NET, *config, "--num-gpus", 2, *opts)
     log = (tmp_path / "run" / "log.txt").read_text()
-    assert "Effective batch 4 = 2 workers x 1 accumulation steps x 2 images" in log
+    assert "Effective batch 4 = 2 ranks x 1 accumulation steps x 2 images" in log
     assert lines(tmp_path / "run")[-1]["iteration"] == 10
 
     torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port())
@@ -338,7 +338,7 @@ def test_two_workers_launched_and_resumed_under_torchrun(toy, tmp_path):
     shell(toy, *torchrun, TRAIN_NET, *config, "--resume", *opts)
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "Starting training from iteration 10" in log
-    assert "Effective batch 4 = 2 workers x 2 accumulation steps x 1 images" in log
+    assert "Effective batch 4 = 2 ranks x 2 accumulation steps x 1 images" in log
     assert lines(tmp_path / "run")[-1]["iteration"] == 14
 
 

@@ -53,12 +53,17 @@ def test_every_key_is_read_somewhere():
     assert unread == set()
 
 
-def test_every_key_has_a_comment_above():
+@pytest.mark.parametrize(
+    "path",
+    [SAD / "config" / "defaults.py", *sorted((SAD / "terms").glob("*term.py"))],
+    ids=lambda path: path.stem,
+)
+def test_every_key_has_a_comment_above(path):
     """A run of keys may share one."""
-    lines = (SAD / "config" / "defaults.py").read_text().splitlines()
+    lines = path.read_text().splitlines()
     for number, line in enumerate(lines):
-        if re.match(r" *cfg\.\S+ = (?!CN\(\))", line):
-            while re.match(r" *cfg\.", lines[number]):
+        if re.match(r" *(cfg|node)\.[A-Z]\S* = (?!CN\(\))", line):
+            while re.match(r" *(cfg|node)\.", lines[number]):
                 number -= 1
             assert lines[number].strip().startswith("#"), line
 

@@ -326,10 +326,10 @@ class Laboratory:
 
     def label(self, monkeypatch, name: str) -> None:
         """Write the hard targets of a yaml with the command that a comment gives."""
-        written = self.tree.root / hard_targets(name)
+        written = self.tree.root / pseudo_labels(name)
         if written.exists():
             return
-        same = [other for other in LABELLED if hard_targets(other) == hard_targets(name)]
+        same = [other for other in LABELLED if pseudo_labels(other) == pseudo_labels(name)]
         command = max(map(labelling_command, same))  # the others' are empty
         replaced = {
             "--weights": self.teacher(re.search(r"(RetinaNet_\w+)\.yaml", command)[1]),
@@ -374,8 +374,8 @@ def labelling_command(name: str) -> str:
 
 
 @functools.cache
-def hard_targets(name: str) -> str:
-    return config(name).DATASETS.REGISTER.coco_hard_targets.JSON
+def pseudo_labels(name: str) -> str:
+    return config(name).DATASETS.REGISTER.coco_pseudo_labels.JSON
 
 
 def label_unlabeled():
@@ -402,12 +402,12 @@ def test_labelling_command_of_the_comment(name):
     (command,) = {
         labelling_command(other)
         for other in LABELLED
-        if hard_targets(other) == hard_targets(name) and labelling_command(other)
+        if pseudo_labels(other) == pseudo_labels(name) and labelling_command(other)
     }
     assert f"--config-file {cfg.SAD.TEACHER.CONFIG_FILE} " in command
     assert f"--weights {cfg.SAD.TEACHER.WEIGHTS} " in command
-    assert command.endswith(f"--output datasets/{hard_targets(name)}")
-    assert cfg.DATASETS.REGISTER.coco_hard_targets.IMAGES == BUILTIN["coco_2017_unlabeled"][1]
+    assert command.endswith(f"--output datasets/{pseudo_labels(name)}")
+    assert cfg.DATASETS.REGISTER.coco_pseudo_labels.IMAGES == BUILTIN["coco_2017_unlabeled"][1]
 
 
 @pytest.mark.slow
@@ -456,7 +456,7 @@ def test_life(monkeypatch, laboratory, name, tmp_path):
     if kind != "RetinaNet":
         teacher = re.search(r"(RetinaNet_\w+)\.yaml", cfg.SAD.TEACHER.CONFIG_FILE)[1]
         opts += ["SAD.TEACHER.WEIGHTS", laboratory.teacher(teacher)]
-    if "coco_hard_targets" in cfg.DATASETS.UNLABELED:
+    if "coco_pseudo_labels" in cfg.DATASETS.UNLABELED:
         laboratory.label(monkeypatch, name)
     start = "" if "scratch" in name else laboratory.starting_weights(student)
 

@@ -44,7 +44,7 @@ def train(cfg, output, dtype, mean):
     lacks_hard, synchronised = [], []  # of each forward of this worker
 
     def record(model, inputs):
-        lacks_hard.append(not inputs[0].hard)
+        lacks_hard.append(not inputs[0].targets.hard)
         synchronised.append(getattr(model, "require_backward_grad_sync", True))
 
     trainer.model.register_forward_pre_hook(record)

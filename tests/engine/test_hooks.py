@@ -144,7 +144,7 @@ def check_killed(toy, unbroken, output: Path, moments: list, *opts) -> int:
     found = result(output)
     if cfg.DATALOADER.NUM_WORKERS:
         # The mapper seeds numpy for each sample, in this process or in the loader's.
-        (worker,), (other,) = (r["trainer"]["_trainer"]["workers"] for r in (found, expected))
+        (worker,), (other,) = (r["trainer"]["_trainer"]["ranks"] for r in (found, expected))
         worker["rng"]["numpy"] = other["rng"]["numpy"]
     assert_same(found, expected)
     return killed
@@ -229,7 +229,7 @@ def test_two_workers_go_on(toy, tmp_path):
         cfg = toy.cfg("SAD.yaml", "OUTPUT_DIR", str(output), *PERIODS, "SOLVER.MAX_ITER", 30)
         run_workers(train, cfg)
     state = torch.load(unbroken / "model_final.pth", weights_only=True)["trainer"]["_trainer"]
-    one, other = state["workers"]
+    one, other = state["ranks"]
     assert one["loss_normalizer"] != other["loss_normalizer"]
     assert_same(result(resumed), result(unbroken))
 
@@ -322,7 +322,7 @@ def test_preempted_by_a_scheduler_or_a_terminal(toy, tmp_path, num_gpus, number)
     assert stderr.splitlines()[-1].endswith("with --resume goes on from here")
     last = output / (output / "last_checkpoint").read_text()
     state = torch.load(last, weights_only=True)["trainer"]
-    assert len(state["_trainer"]["workers"]) == num_gpus
+    assert len(state["_trainer"]["ranks"]) == num_gpus
     assert state["iteration"] == int(last.stem.split("_")[1])
 
 
@@ -448,10 +448,10 @@ def test_longer_runs_and_other_machines_are_warned_of(log):
     check_same_run(RUN, RUN)
     assert log == []
     check_same_run(RUN, {**RUN, "SOLVER.MAX_ITER": 60})
-    check_same_run(RUN | {"number of workers": 2}, RUN | {"number of workers": 4})
+    check_same_run(RUN | {"number of ranks": 2}, RUN | {"number of ranks": 4})
     assert log == [
         "Going on with another SOLVER.MAX_ITER: 50 before, 60 now",
-        "Going on with another number of workers: 2 before, 4 now",
+        "Going on with another number of ranks: 2 before, 4 now",
     ]
 
 
@@ -536,7 +536,7 @@ def test_what_an_experiment_is(toy, tmp_path):
     run = describe_run(toy.cfg("SAD.yaml"))
     digest = hashlib.sha256((toy.root / "teacher.pth").read_bytes()).hexdigest()
     assert run["the sha256 of SAD.TEACHER.WEIGHTS"] == digest
-    assert run["the teacher's MODEL.FPN.OUT_CHANNELS"] == 16 and run["number of workers"] == 1
+    assert run["the teacher's MODEL.FPN.OUT_CHANNELS"] == 16 and run["number of ranks"] == 1
     moved = shutil.copy(toy.root / "teacher.pth", tmp_path / "moved.pth")
     assert describe_run(toy.cfg("SAD.yaml", "SAD.TEACHER.WEIGHTS", str(moved))) == run
     boxes = toy.json("hard_targets.json")

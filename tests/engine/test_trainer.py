@@ -172,7 +172,7 @@ def test_drops_come_after_the_scaling_to_the_workers(toy):
     assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.MAX_ITER) == (4, 0.02, 4000)
     assert (solver.WARMUP_ITERS, solver.STEPS) == (400, (2800, 3600))
     line = describe_start(cfg, 6, 0, 2)
-    assert "Effective batch 4 = 2 workers x 1 accumulation steps x 2 images a forward" in line
+    assert "Effective batch 4 = 2 ranks x 1 accumulation steps x 2 images a forward" in line
     assert line.endswith("rate 0.02 over 4000 iterations, warm-up 400, times 0.1 at (2800, 3600)")
 
 
@@ -186,7 +186,7 @@ def test_accumulation_keeps_the_schedule(toy):
     opts = ("SOLVER.IMS_PER_BATCH", 16, "SOLVER.MAX_ITER", 90000, "SOLVER.BASE_LR", 0.01)
     cfg = toy.cfg("SAD.yaml", *opts, "SOLVER.ACCUMULATION_STEPS", 4)
     assert describe_start(derive_schedule(cfg, 2), 115, 120, 2) == (
-        "Effective batch 16 = 2 workers x 4 accumulation steps x 2 images a forward, loss "
+        "Effective batch 16 = 2 ranks x 4 accumulation steps x 2 images a forward, loss "
         "normalisers local; mix alternate of 115 labelled and 120 unlabelled images: 74% of the "
         "images seen are labelled, targets hard+soft on labelled and hard+soft on unlabelled; "
         "learning rate 0.01 over 90000 iterations, warm-up 3, times 0.1 at (63000, 81000)"
@@ -575,7 +575,7 @@ def test_what_is_no_number_stops_the_run_before_the_step(toy, tmp_path, value, n
     assert re.search(r"image ids \d0, \d0: .*SOLVER.BASE_LR", str(error.value))
     after = dict(poison.trainer.model.named_parameters())
     changed = [key for key, x in poison.before.items() if not torch.equal(x, after[key])]
-    assert changed == (["head.cls_score.bias"] if value == "loss" else [])
+    assert changed == (["student.head.cls_score.bias"] if value == "loss" else [])
     assert (tmp_path / "run" / "last_checkpoint").read_text() == "model_0000002.pth"
     # As the sentence says.
     opts += ("SOLVER.BASE_LR", 0.01, "SOLVER.CLIP_FULL_MODEL_NORM", 0.5)

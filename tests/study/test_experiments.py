@@ -56,16 +56,16 @@ def test_a_config_says_what_it_needs(root):
     assert sad.name == "SAD WEIGHT=2.0 LABELED_SHARE=0.5"
     assert sad.cfg.SAD.DISTILL.CLASS.WEIGHT == 2.0
     assert sad.teacher.name == "teacher LABELED_SHARE=0.5" and sad.teacher.seed == 3
-    assert sad.hard_target_set == "toy_hard_targets"
+    assert sad.pseudo_label_set == "toy_hard_targets"
     hard = replace(sad, opts=("SAD.DISTILL.TERMS", "()"))  # its teacher wrote the boxes
-    assert hard.teacher and hard.hard_target_set
+    assert hard.teacher and hard.pseudo_label_set
     soft = replace(sad, opts=("SAD.TARGETS.UNLABELED", "('soft',)"))
-    assert soft.teacher and soft.hard_target_set is None
+    assert soft.teacher and soft.pseudo_label_set is None
     assert soft.name == "SAD UNLABELED=soft LABELED_SHARE=0.5"
     neither = replace(hard, opts=(*hard.opts, "DATASETS.UNLABELED", "()"))
     assert neither.teacher is None
     student = Experiment("toy", "student")
-    assert student.teacher is None and student.hard_target_set is None
+    assert student.teacher is None and student.pseudo_label_set is None
 
 
 def test_the_digest_follows_the_settings_and_nothing_else(root):
@@ -138,7 +138,7 @@ def test_teacher_labels_and_student_are_run_once_and_kept(root):
     home = root / "output" / "toy" / "seed0"
     runs = [lab(root).directory(experiment) for experiment in (teacher, student, sad)]
     assert set(home.iterdir()) == set(runs)
-    found = json.loads((runs[0] / "hard_targets.json").read_text())
+    found = json.loads((runs[0] / "pseudo_labels.json").read_text())
     assert found["annotations"]
     assert str(runs[0] / "model_final.pth") in (runs[2] / "output.txt").read_text()
     for experiment, result in first.items():

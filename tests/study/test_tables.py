@@ -229,7 +229,7 @@ def test_each_digit_row_has_the_targets_its_name_says(spec, monkeypatch):
             continue
         cfg = Experiment("digits", entry["digits"]).cfg
         loss = cfg.SAD.DISTILL.CLASS.LOSS if cfg.MODEL.META_ARCHITECTURE == "Distiller" else "none"
-        hard = Experiment("digits", entry["digits"]).hard_target_set is not None
+        hard = Experiment("digits", entry["digits"]).pseudo_label_set is not None
         soft = "soft" in cfg.SAD.TARGETS.UNLABELED and bool(cfg.DATASETS.UNLABELED)
         if "GT + " in entry["name"] or "SAD" in row:
             assert hard == ("HT" in entry["name"] or "SAD" in row), row

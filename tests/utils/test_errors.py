@@ -69,5 +69,5 @@ def test_other_errors_keep_their_traceback(error):
 
 def test_did_you_mean():
     known = ("SAD.DISTILL", "SAD.DISTILL.CLASS.LOSS", "SAD.LOADER.MIX")
-    assert did_you_mean("SAD.DISTIL.LOSS", known) == "; did you mean SAD.DISTILL.CLASS.LOSS?"
+    assert did_you_mean("SAD.DISTIL.CLASS.LOSS", known) == "; did you mean SAD.DISTILL.CLASS.LOSS?"
     assert did_you_mean("xyz", known) == did_you_mean("SAD", ()) == ""

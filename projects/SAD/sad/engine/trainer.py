@@ -8,6 +8,7 @@ import weakref
 import torch
 from detectron2.engine import DefaultTrainer, TrainerBase, create_ddp_model, hooks
 from detectron2.utils import comm
+from fvcore.nn.precise_bn import get_bn_modules
 
 from ..checkpoint.checkpointer import BestWeights, SADCheckpointer
 from ..config.defaults import detector_name, distills
@@ -30,6 +31,13 @@ from .schedule import derive_schedule, describe_start
 from .step import SADStep
 
 logger = logging.getLogger(__name__)
+
+
+def _without_workers(cfg):
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.DATALOADER.NUM_WORKERS = 0
+    return cfg
 
 
 DISK_ERRORS = {getattr(errno, name) for name in "ENOSPC EDQUOT EROFS EIO EACCES EPERM".split()}
@@ -98,34 +106,32 @@ class SADTrainer(DefaultTrainer):
 
     def build_hooks(self):
         """Detectron2's, with the checkpoint on every rank, and the best weights."""
-        cfg = self.cfg
-        if comm.is_main_process():
-            set_aside_metrics(cfg.OUTPUT_DIR)
-        default = super().build_hooks()
-        first, evaluation, writer = [], None, None
-        for hook in default:
-            if isinstance(hook, hooks.PreciseBN):
-                data = hook._data_loader, hook._num_iter
-                first.append(PreciseBN(cfg.TEST.EVAL_PERIOD, self.model, *data))
-            elif isinstance(hook, hooks.EvalHook):
-                evaluation = hook
-            elif isinstance(hook, hooks.PeriodicWriter):
-                writer = hook
-            elif not isinstance(hook, hooks.PeriodicCheckpointer):
-                first.append(hook)
-        self.history = MetricsHistory(
-            os.path.join(cfg.OUTPUT_DIR, "metrics.json"), writer._writers if writer else []
-        )
+        cfg, is_main = self.cfg, comm.is_main_process()
         period = cfg.TEST.EVAL_PERIOD
+        if is_main:
+            set_aside_metrics(cfg.OUTPUT_DIR)
+        before = [hooks.IterationTimer(), hooks.LRScheduler()]
+        if cfg.TEST.PRECISE_BN.ENABLED and get_bn_modules(self.model):
+            data_loader = self.build_train_loader(_without_workers(cfg))
+            iterations = cfg.TEST.PRECISE_BN.NUM_ITER
+            before.append(PreciseBN(period, self.model, data_loader, iterations))
+        writers = self.build_writers() if is_main else []
+        metrics = os.path.join(cfg.OUTPUT_DIR, "metrics.json")
+        self.history = MetricsHistory(metrics, writers)
         checkpoint = Checkpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, period)
-        best = None
-        if comm.is_main_process() and period > 0 and cfg.DATASETS.TEST:
+        self.after_checkpoint = [hooks.EvalHook(period, self._evaluate)]
+        if is_main and period > 0 and cfg.DATASETS.TEST:
             test_sets = cfg.DATASETS.TEST
             metric = "bbox/AP" if len(test_sets) == 1 else f"{test_sets[0]}/bbox/AP"
             weights = BestWeights(self._trainer.model, cfg.OUTPUT_DIR, class_names=self.class_names)
-            best = BestCheckpointer(period, weights, metric)
-        self.after_checkpoint = [hook for hook in (evaluation, best, writer) if hook]
-        return [*first, self.history, checkpoint, *self.after_checkpoint]
+            self.after_checkpoint.append(BestCheckpointer(period, weights, metric))
+        if is_main:
+            self.after_checkpoint.append(hooks.PeriodicWriter(writers, period=20))
+        return [*before, self.history, checkpoint, *self.after_checkpoint]
+
+    def _evaluate(self):
+        self._last_eval_results = self.test(self.cfg, self.model)  # which DefaultTrainer verifies
+        return self._last_eval_results
 
     def resume_or_load(self, resume=True):
         """As DefaultTrainer's; the loader goes on at the sample where the run stopped, and the

@@ -55,7 +55,7 @@ def check_pair(student, teacher, scale: float = 1.0, need: Collection[str] = ())
     kinds = [type(model).__name__ for model in (teacher, student)]
     if kinds[0] != kinds[1]:
         raise UserError(f"the teacher is a {kinds[0]} and the student a {kinds[1]}: no pair")
-    adapter_of(student).check_pair(student, teacher, scale, need)
+    adapter_of(student).check_same_anchors(student, teacher, scale, need)
     padding, theirs = (model.backbone.size_divisibility for model in (student, teacher))
     if theirs and scale * padding % theirs:
         raise UserError(

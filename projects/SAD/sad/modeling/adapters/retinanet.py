@@ -154,7 +154,7 @@ class RetinaNetAdapter:
         """(C,) scores of class logits (C,) and, for FCOS, their anchors' centerness logits (C,)."""
         return logits.sigmoid()
 
-    def check_pair(self, student, teacher, scale: float, need: Collection[str]) -> None:
+    def check_same_anchors(self, student, teacher, scale: float, need: Collection[str]) -> None:
         """What a teacher emits must be of the same classes and anchors as what its student does.
 
         Args:
