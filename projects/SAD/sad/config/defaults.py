@@ -108,7 +108,7 @@ def add_sad_config(cfg: CN) -> None:
     cfg.SAD.TARGETS.UNLABELED = ("hard", "soft")
 
     cfg.SAD.LOADER = CN()
-    # How labelled and unlabelled images share the iterations: "alternate" (authors' code: a batch
+    # How labelled and unlabelled images share the iterations: "alternate" (as released: a batch
     # of labelled images, then one from all images, and so on), "union" (all images shuffled
     # together) or "ratio" (every RATIO[0] labelled images are followed by RATIO[1] unlabelled).
     cfg.SAD.LOADER.MIX = "alternate"

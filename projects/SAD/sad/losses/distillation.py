@@ -3,6 +3,10 @@
 Every class of every anchor is a binary problem. Letters used here and in the paper:
     x, z   logit of the student, of the teacher
     p, q   sigmoid(x), sigmoid(z)
+"The released code" is github.com/Tangshitao/Semi-supervised-Adaptive-Distillation, in it the files
+sigmoid_adaptive_distillation_loss_op.cu and pow_sum_op.cu of caffe2/modules/detectron; docs/method.md
+lists what it does otherwise than the paper.
+
 All functions work elementwise on logits of one shape, compute in float32 (float64 stays float64),
 stay finite for any logits in [-100, 100], and send no gradient to the teacher.
 
@@ -39,7 +43,7 @@ def teacher_entropy(teacher_logits: Tensor) -> Tensor:
 
 
 def balanced_cross_entropy(student_logits: Tensor, teacher_logits: Tensor, alpha: float) -> Tensor:
-    """-(alpha q log p + (1-alpha) (1-q) log(1-p)): what the authors' code has in place of KL."""
+    """-(alpha q log p + (1-alpha) (1-q) log(1-p)): what the released code has in place of KL."""
     x, z = at_least_float32(student_logits), at_least_float32(teacher_logits.detach())
     return -(
         alpha * z.sigmoid() * F.logsigmoid(x) + (1 - alpha) * (-z).sigmoid() * F.logsigmoid(-x)
@@ -57,14 +61,14 @@ def adaptive_distillation_loss(
 ) -> Tensor:
     """ADL = (1 - exp(-(KL + beta T(q))))^gamma * KL, Eq. 6 and 7. beta = 0 is DW, Eq. 5.
 
-    The gradient passes through the modulating weight, as in the authors' code.
+    The gradient passes through the modulating weight, as in the released code.
 
     Args:
         student_logits, teacher_logits: tensors of one shape.
         gamma: how fast easy samples are weighted down; 0 leaves plain KL.
-        beta: how much the teacher's uncertainty counts. The authors' code writes the exponent as
+        beta: how much the teacher's uncertainty counts. The released code writes the exponent as
             BCE - beta_code T(q), which equals KL + (1 - beta_code) T(q): beta = 1 - beta_code.
-        form: "kl" (the paper) or "cross_entropy" (the authors' code: the same weight in front of
+        form: "kl" (the paper) or "cross_entropy" (the released code: the same weight in front of
             the balanced cross entropy).
         alpha: balance of the cross-entropy form; unused by "kl".
     Returns:
@@ -117,7 +121,7 @@ def logit_l2_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
 
 
 def teacher_power(teacher_logits: Tensor, power: float = 1.8) -> Tensor:
-    """Sum of q^power: about the number of anchors the teacher believes in (authors' code).
+    """Sum of q^power: about the number of anchors the teacher believes in (pow_sum_op.cu).
 
     The sum runs over all that is given: images, levels, anchors (ignored ones too) and classes.
     """

@@ -35,22 +35,21 @@ class ClassTerm(Term):
     @classmethod
     def add_keys(cls, node: CN) -> None:
         super().add_keys(node)
-        # Factor of the term in Eq. 8. The paper does not name it; 0.5 is what ALPHA makes of the
-        # loss in the authors' code.
+        # Factor of the term in Eq. 8, which the paper does not name; 0.5 is the released code's.
         node.WEIGHT = 0.5
         # The loss of each class of each anchor: "adl" (Eq. 7), "kl" (Eq. 2), "fdl" (Eq. 4) or "l2"
         # (squared difference of the logits).
         node.LOSS = "adl"
-        # gamma and beta of Eq. 6. The authors' code's beta is 1 - BETA; it left it at 0, so 1.0.
+        # gamma and beta of Eq. 6; 1.0 is the released code's beta.
         node.GAMMA = 2.0
         node.BETA = 1.5
-        # What the weight of Eq. 6 modulates: "kl" (Eq. 7) or "cross_entropy" (the authors' code,
-        # with ALPHA balancing its two halves).
+        # What the weight of Eq. 6 modulates: "kl" (Eq. 7) or "cross_entropy" (as released, ALPHA
+        # balances its two halves).
         node.FORM = "kl"
         node.ALPHA = 0.5
-        # The sum over anchors and classes is divided by "teacher_power" (the sum of q^1.8, the
-        # authors' adaptive normaliser), "foreground" (the number of foreground anchors) or
-        # "elements" (how many terms there are: their mean).
+        # The sum over anchors and classes is divided by "teacher_power" (the sum of
+        # q^NORMALIZER_POWER, about how many anchors the teacher believes in), "foreground" (the
+        # number of foreground anchors) or "elements" (the number of summands: their mean).
         node.NORMALIZER = "teacher_power"
         node.NORMALIZER_POWER = 1.8
         # Focal and distillation loss and their gradient in one pass over the logits
