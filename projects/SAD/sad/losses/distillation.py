@@ -3,9 +3,9 @@
 Every class of every anchor is a binary problem. Letters used here and in the paper:
     x, z   logit of the student, of the teacher
     p, q   sigmoid(x), sigmoid(z)
-"The released code" is github.com/Tangshitao/Semi-supervised-Adaptive-Distillation, in it the files
-sigmoid_adaptive_distillation_loss_op.cu and pow_sum_op.cu of caffe2/modules/detectron; docs/method.md
-lists what it does otherwise than the paper.
+"The released code" is github.com/Tangshitao/Semi-supervised-Adaptive-Distillation, in it
+caffe2/modules/detectron/sigmoid_adaptive_distillation_loss_op.cu and pow_sum_op.cu; docs/method.md
+says in what it differs from the paper.
 
 All functions work elementwise on logits of one shape, compute in float32 (float64 stays float64),
 stay finite for any logits in [-100, 100], and send no gradient to the teacher.
