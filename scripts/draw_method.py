@@ -1,9 +1,10 @@
 """Draw docs/method.png, the picture of the method: python scripts/draw_method.py
 
-Its two images are digit scenes, rendered here; nothing is downloaded and no data set is needed.
+Its two images are digit scenes, rendered here: no data set is needed.
 """
 
 import argparse
+from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
@@ -13,6 +14,7 @@ import sad_command  # noqa: F401
 from sad.digit_scenes.dataset import SceneOptions, render_scene
 from sad.report.page import INK, PALE, RUN_COLORS
 
+PICTURE = Path(__file__).resolve().parents[1] / "docs" / "method.png"
 TEACHER, HARD, STUDENT, _, SOFT, *_ = RUN_COLORS
 WIDTH, HEIGHT = 12.0, 5.9  # inches, which are the units of all positions, from the lower left
 
@@ -97,9 +99,8 @@ def line(axes, points, color):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", default="docs/method.png", help="the picture to write")
-    draw_method().savefig(parser.parse_args().output)
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    draw_method().savefig(PICTURE)
 
 
 if __name__ == "__main__":

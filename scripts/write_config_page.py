@@ -18,7 +18,8 @@ HEAD = """\
 
 Every key that this project adds to Detectron2's, or gives another default. Set a key in a yaml, or
 as a KEY VALUE pair at the end of a command: `SAD.LOADER.MIX union`. A key that would have no effect
-beside the others is refused. "Eq." and "Table" are those of the paper, see [Method](method.md).
+beside the others is refused. Where a KEY VALUE pair is what makes a key of the yaml idle, that key
+is left out with a warning. "Eq." and "Table" are those of the paper, see [Method](method.md).
 
 This page is written by `python scripts/write_config_page.py`. Its texts are the comments in
 `config/defaults.py`.
