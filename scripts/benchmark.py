@@ -5,7 +5,7 @@
     python scripts/benchmark.py --size coco           # COCO's sizes, for a GPU
     python scripts/benchmark.py --section losses      # one of the sections
 
-The tables and a json go to --output; docs/PERFORMANCE.md says what they mean.
+The tables and a json go to --output; docs/performance.md says what they mean.
 """
 
 import argparse

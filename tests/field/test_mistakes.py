@@ -487,6 +487,8 @@ MISTAKES = {
     "benchmark that does not exist": (
         "imbalance --benchmark digits8" + TABLES, "--benchmark", "'digits80'"),
     "benchmark of one round": ("benchmark --rounds 1", "--rounds", "at least 3"),
+    "picture of something else": ("draw_method docs/photo.png", "unrecognized arguments"),
+    "page of something else": ("write_config_page README.md", "unrecognized arguments"),
     "benchmark of a section that is none": ("benchmark --section loss", "--section", "'losses'"),
     "no jobs": ("imbalance --no-run --jobs 0" + TABLES, "--jobs", "at least 1"),
 }

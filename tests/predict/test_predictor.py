@@ -1,4 +1,4 @@
-"""sad.Predictor finds what an evaluation finds, and README's lines on it run as they stand."""
+"""sad.Predictor finds what an evaluation finds, and the pages' lines on it run as they stand."""
 
 import json
 import os
@@ -109,19 +109,18 @@ def test_class_names_are_those_of_the_weights(run, tmp_path):
         assert Predictor(run, tmp_path / "w.pth").class_names == names
 
 
-def test_readme(run, toy, tmp_path, monkeypatch):
-    readme = (REPOSITORY / "README.md").read_text()
-    section = readme.partition("### Run a student on an image")[2]
-    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
+def test_the_pages_lines_run(run, toy, tmp_path, monkeypatch):
     (tmp_path / "output" / "bccd").mkdir(parents=True)
     (tmp_path / "output" / "bccd" / "SAD").symlink_to(run)
     Image.open(os.path.join(toy.path("labeled"), IMAGES[0])).save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
     names = {}
-    exec(code.replace("> 0.5", "> 0.01"), names)
+    for page in ("README.md", "docs/own_data.md"):
+        for code in re.findall(r"```python\n(.*?)```", (REPOSITORY / page).read_text(), re.DOTALL):
+            exec(code.replace("> 0.5", "> 0.01"), names)
     assert len(names["found"]) and names["found"].scores.min() > 0.01
     assert Image.open("found.png").size == Image.open("photo.jpg").size
-    assert 'get_sad_cfg("output/bccd/SAD/config.yaml")' in section
+    assert len(names["predictor"](read_image("photo.jpg", "BGR"))["instances"])
 
 
 @pytest.mark.parametrize(

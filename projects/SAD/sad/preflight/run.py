@@ -26,7 +26,9 @@ from ..modeling.build import build_detector, load_weights
 from ..modeling.teacher import build_teacher
 from ..utils.errors import UserError
 
-MADE_WEIGHTS = "; those below output/weights are made by scripts/convert_weights.py, see README.md"
+MADE_WEIGHTS = (
+    "; those below output/weights are made by scripts/convert_weights.py, see docs/coco.md"
+)
 SMALL = 20e6  # bytes of annotations, about a second
 
 
