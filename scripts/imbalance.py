@@ -78,8 +78,8 @@ def count_terms(lab: Lab, experiment: Experiment) -> dict[str, float]:
     terms = easy = foreground = images = 0
     for batch, _ in zip(build_mixed_loader(cfg), range(BATCHES), strict=False):
         (prepared,) = student.prepare([batch])
-        labels = prepared.labels[prepared.soft]
-        q = torch.cat(prepared.teacher_logits, dim=1)[labels >= 0].sigmoid()
+        labels = prepared.targets.labels[prepared.soft]
+        q = torch.cat(prepared.teacher.logits, dim=1)[labels >= 0].sigmoid()
         terms, easy = terms + q.numel(), easy + (q < EASY).sum().item()
         foreground += int(foreground_count(labels, student.num_classes))
         images += len(batch)

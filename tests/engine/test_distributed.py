@@ -57,7 +57,8 @@ def train(cfg, output, dtype, mean):
     if comm.is_main_process():
         logged = {
             name: [value for value, _ in trainer.storage.history(name).values()]
-            for name in ("total_loss", "loss_cls", "loss_box_reg", "loss_distill_class")
+            for name in trainer.storage.histories()
+            if "loss" in name
         }
         torch.save(
             {

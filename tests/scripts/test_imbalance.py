@@ -43,7 +43,7 @@ def test_every_arm_gets_the_same_weights_on_the_same_set(imbalance, spec, monkey
                 assert cfg.MODEL.META_ARCHITECTURE == "RetinaNet"
                 continue
             distill = cfg.SAD.DISTILL
-            assert distill.WEIGHT == weight
+            assert distill.CLASS.WEIGHT == weight
             assert distill.LOSS == {"plain KL": "kl", "FDL": "fdl"}.get(arm, "adl")
             if distill.LOSS == "adl":
                 assert arm == f"ADL gamma {distill.GAMMA:g} beta {distill.BETA:g}"

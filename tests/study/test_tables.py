@@ -11,6 +11,7 @@ import sys
 import pytest
 from scipy import stats
 
+from sad.config.defaults import distills
 from sad.study import table_pictures, tables
 from sad.study.experiments import Experiment
 from sad.utils.errors import UserError
@@ -229,13 +230,12 @@ def test_each_digit_row_has_the_targets_its_name_says(spec, monkeypatch):
         if "digits" not in entry:
             continue
         cfg = Experiment("digits", entry["digits"]).cfg
-        loss = cfg.SAD.DISTILL.CLASS.LOSS if cfg.MODEL.META_ARCHITECTURE == "Distiller" else "none"
         hard = Experiment("digits", entry["digits"]).pseudo_label_set is not None
         soft = "soft" in cfg.SAD.TARGETS.UNLABELED and bool(cfg.DATASETS.UNLABELED)
         if "GT + " in entry["name"] or "SAD" in row:
             assert hard == ("HT" in entry["name"] or "SAD" in row), row
-            assert (loss != "none") == ("ST(lab)" in entry["name"] or "SAD" in row), row
-            assert (soft and loss != "none") == ("ST(un)" in entry["name"] or "SAD" in row), row
+            assert distills(cfg) == ("ST(lab)" in entry["name"] or "SAD" in row), row
+            assert (soft and distills(cfg)) == ("ST(un)" in entry["name"] or "SAD" in row), row
 
 
 def test_a_row_that_is_not_there_is_named(tmp_path):
