@@ -81,7 +81,7 @@ def count_terms(lab: Lab, experiment: Experiment) -> dict[str, float]:
         labels = prepared.targets.labels[prepared.soft]
         q = torch.cat(prepared.teacher.logits, dim=1)[labels >= 0].sigmoid()
         terms, easy = terms + q.numel(), easy + (q < EASY).sum().item()
-        foreground += int(foreground_count(labels, student.num_classes))
+        foreground += int(foreground_count(labels, student.student.num_classes))
         images += len(batch)
     return {
         "terms": terms / images,

@@ -42,8 +42,8 @@ def test_every_arm_gets_the_same_weights_on_the_same_set(imbalance, spec, monkey
             if weight is None:
                 assert cfg.MODEL.META_ARCHITECTURE == "RetinaNet"
                 continue
-            distill = cfg.SAD.DISTILL
-            assert distill.CLASS.WEIGHT == weight
+            distill = cfg.SAD.DISTILL.CLASS
+            assert distill.WEIGHT == weight
             assert distill.LOSS == {"plain KL": "kl", "FDL": "fdl"}.get(arm, "adl")
             if distill.LOSS == "adl":
                 assert arm == f"ADL gamma {distill.GAMMA:g} beta {distill.BETA:g}"
