@@ -57,7 +57,7 @@ def main() -> None:
     options = Options(device, args.size, args.rounds)
     on = machine(device)
     for section in args.section:
-        table = import_module(f"sad.benchmarks.{section}").run(options)
+        table = import_module(f"sad.study.benchmarks.{section}").run(options)
         content = {
             "command": shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]]),
             "machine": on,

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from tabulate import tabulate
 
-from ..data.coco_json import CocoJson, in_order
+from ..data.categories import in_order
+from ..data.coco_json import CocoJson
 from ..data.images import read_image
 from ..utils.files import atomic_write
 from . import targets as pseudo_labels
