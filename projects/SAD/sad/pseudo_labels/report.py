@@ -5,15 +5,13 @@ import math
 import os
 from collections import defaultdict
 
-import matplotlib
 import numpy as np
 from detectron2.structures import BoxMode
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
 from ..data.images import read_image
-from ..utils.drawing import contact_sheet, draw_box, show_image
+from ..utils.drawing import class_colors, contact_sheet, draw_box, show_image
 from ..utils.files import atomic_write, write_json
 from .coco_file import excerpt
 
@@ -112,9 +110,9 @@ def draw_preview(coco: dict, image_root: str) -> Figure:
     boxes = defaultdict(list)
     for annotation in coco["annotations"]:
         boxes[annotation["image_id"]].append(annotation)
-    colors = matplotlib.colormaps["hsv"](np.linspace(0, 1, len(coco["categories"]), endpoint=False))
+    colors = class_colors(len(coco["categories"]))
     style = {  # category id -> (name, colour)
-        category["id"]: (category["name"], to_hex(color))
+        category["id"]: (category["name"], color)
         for category, color in zip(coco["categories"], colors, strict=True)
     }
     figure, places = contact_sheet(len(coco["images"]), PREVIEW_COLUMNS)

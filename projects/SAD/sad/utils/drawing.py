@@ -2,6 +2,7 @@
 
 import math
 
+from matplotlib.colors import hsv_to_rgb, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -12,6 +13,11 @@ RUN_COLORS = ("#4D4D4D", "#E69F00", "#0072B2", "#CC79A7", "#009E73", "#56B4E9", 
 INK, PALE = "#222222", "#777777"
 DPI = 100
 MAX_TILE = 3.6  # inches
+
+
+def class_colors(number: int) -> list[str]:
+    """Bright colours of the hue circle, dark text on which can be read."""
+    return [to_hex(hsv_to_rgb((label / number, 0.6, 1))) for label in range(number)]
 
 
 def contact_sheet(number: int, columns: int) -> tuple[Figure, list]:
