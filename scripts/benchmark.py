@@ -9,7 +9,6 @@ The tables and a json go to --output; docs/performance.md says what they mean.
 """
 
 import argparse
-import json
 import os
 import shlex
 import sys
@@ -24,10 +23,10 @@ from sad.utils.errors import exit_on_user_error
 # isort: split
 import torch
 
-from sad.report.report import machine
+from sad.report.cost import machine
 from sad.study.benchmarks.timing import Options
 from sad.utils.arguments import between
-from sad.utils.files import atomic_write, make_folder
+from sad.utils.files import atomic_write, make_folder, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = ("losses", "step", "data", "labeling", "evaluation", "models")
@@ -57,7 +56,7 @@ def main() -> None:
     options = Options(device, args.size, args.rounds)
     on = machine(device)
     for section in args.section:
-        table = import_module(f"sad.benchmarks.{section}").run(options)
+        table = import_module(f"sad.study.benchmarks.{section}").run(options)
         content = {
             "command": shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]]),
             "machine": on,
@@ -70,8 +69,7 @@ def main() -> None:
             f"{table.markdown()}\n{table.rounds} rounds; {where}. Made by `{content['command']}`.\n"
         )
         path = Path(args.output) / f"{section}_{args.size}_{device}"
-        with atomic_write(path.with_suffix(".json")) as file:
-            json.dump(content, file, indent=1)
+        write_json(path.with_suffix(".json"), content, indent=1)
         with atomic_write(path.with_suffix(".md")) as file:
             file.write(text)
         print(text)

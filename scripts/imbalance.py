@@ -31,7 +31,7 @@ from sad.losses.distillation import foreground_count
 from sad.modeling.teacher import build_teacher
 from sad.study import table_pictures, tables
 from sad.study.experiments import Experiment, Lab, add_lab_arguments, make_lab_folders
-from sad.utils.files import atomic_write
+from sad.utils.files import atomic_write, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 EASY = 0.01  # the prior that RetinaNet's class scores start from
@@ -142,8 +142,7 @@ class Imbalance:
             },
         }
         text = tables.imbalance_markdown(content)
-        with atomic_write(self.path) as file:
-            json.dump(content, file, indent=1)
+        write_json(self.path, content, indent=1)
         with atomic_write(self.path.with_suffix(".md")) as file:
             file.write(text + f"\n![{content['title']}](imbalance.png)\n")
         with atomic_write(self.path.with_suffix(".png"), "wb") as file:

@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 
 import sad_command  # noqa: F401
-from sad.digit_scenes.dataset import SPLITS, annotation_file, write_digit_scenes
+from sad.digit_scenes.dataset import annotation_file, write_digit_scenes
+from sad.digit_scenes.sources import SPLITS
 from sad.utils.errors import exit_on_user_error
 
 

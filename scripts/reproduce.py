@@ -32,11 +32,12 @@ from detectron2.data import DatasetCatalog
 
 from sad.data.datasets import BUILTIN, data_path, register_from_config
 from sad.modeling.build import load_detector
-from sad.report.report import Run, machine, measure
+from sad.report.cost import machine, measure
+from sad.report.runs import Run
 from sad.study import table_pictures, tables
 from sad.study.experiments import Experiment, Lab, add_lab_arguments, make_lab_folders
 from sad.utils.arguments import between
-from sad.utils.files import atomic_write
+from sad.utils.files import atomic_write, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -218,8 +219,7 @@ class Reproduction:
         )
 
     def write(self, path: Path, content: dict, text: str, figure) -> None:
-        with atomic_write(path.with_suffix(".json")) as file:
-            json.dump(content, file, indent=1)
+        write_json(path.with_suffix(".json"), content, indent=1)
         with atomic_write(path.with_suffix(".md")) as file:
             file.write(text + f"\n![{content['title']}]({path.name}.png)\n")
         with atomic_write(path.with_suffix(".png"), "wb") as file:

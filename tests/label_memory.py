@@ -24,11 +24,11 @@ from PIL import Image
 
 from sad.config.load import get_sad_cfg
 from sad.modeling.build import load_detector
+from sad.pseudo_labels.detections import DETECTION
 from sad.pseudo_labels.job import prepare
 from sad.pseudo_labels.merge import merge_shards
 from sad.pseudo_labels.runner import label_shards, plan_shards
 from sad.pseudo_labels.shards import write_shard
-from sad.pseudo_labels.targets import DETECTION
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = str(REPOSITORY / "configs" / "digits" / "teacher.yaml")

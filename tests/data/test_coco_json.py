@@ -7,13 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sad.data import coco_json
-from sad.data.coco_json import CocoJson, Limits, count_instances, order_of
-from sad.data.datasets import load_coco_set
+from coco_files import BOX, CATEGORIES, IMAGES, annotation, read_all, write
+from sad.data.coco_items import RULES
+from sad.data.coco_json import CocoJson, count_instances
 from sad.utils.errors import UserError
 
-CATEGORIES = [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
-IMAGES = [{"id": i, "file_name": f"{i}.png", "width": 100, "height": 80} for i in (10, 11, 12)]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))  # no halves of surrogate pairs
 NUMBERS = st.integers(-(2**62), 2**62) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
@@ -23,17 +21,8 @@ VALUES = st.recursive(
 )
 
 
-def annotation(image_id, category_id, box, **more):
-    return {"image_id": image_id, "category_id": category_id, "bbox": box, **more}
-
-
-def write(path, content) -> str:
-    path.write_text(json.dumps(content))
-    return str(path)
-
-
 @given(
-    others=st.dictionaries(TEXT.filter(lambda key: key not in coco_json.RULES), VALUES),
+    others=st.dictionaries(TEXT.filter(lambda key: key not in RULES), VALUES),
     notes=VALUES,
     indent=st.sampled_from([None, 2]),
     ascii_only=st.booleans(),
@@ -62,14 +51,6 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1_000_000 < path.stat().st_size / 3
-
-
-def read_all(path, whole=True) -> tuple[list, list]:
-    """Images and labels."""
-    file = CocoJson(path, whole=whole)
-    images = list(file.images())
-    sizes = {image["id"]: (image["width"], image["height"]) for image in images}
-    return images, list(file.labels(sizes, Limits()))
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -139,9 +120,6 @@ def test_json_with_an_image_twice_or_absent(tmp_path):
             read_all(path, whole)
         with pytest.raises(UserError, match="absent.json cannot be opened"):
             read_all(str(tmp_path / "absent.json"), whole)
-
-
-BOX = [10, 10, 5, 5]
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -238,47 +216,6 @@ def test_what_cannot_be_used_is_counted_by_reason(tmp_path, whole):
         assert reason == "boxes" or f"{len(group)} {reason}" in file.why_no_boxes()
 
 
-def boxes_of(change) -> list[list[float]]:
-    """60 boxes in images of 100 x 80, as `change` writes them."""
-    corners = [(x, y, 8 + x % 7, 6 + y % 5) for x in range(0, 90, 15) for y in range(0, 70, 7)]
-    return [list(change(*corner)) for corner in corners]
-
-
-@pytest.mark.parametrize("whole", [True, False])
-@pytest.mark.parametrize(
-    "change, sentence",
-    [
-        (lambda x, y, w, h: (x, y, x + w, y + h), "look like corners x0, y0, x1, y1"),
-        (lambda x, y, w, h: (x / 100, y / 80, w / 100, h / 80), "look like shares of the image"),
-        (lambda x, y, w, h: (60, 50, 50 + w, 40 + h), "centre x, centre y"),
-        (lambda x, y, w, h: (10 * x, 10 * y, w, h), "images of another size"),
-    ],
-)
-def test_values_that_are_no_boxes_stop(tmp_path, change, sentence, whole):
-    annotations = [annotation(10, 3, box) for box in boxes_of(change)]
-    coco = {"images": IMAGES, "categories": CATEGORIES, "annotations": annotations}
-    with pytest.raises(UserError, match=f"coco.json: .*{sentence}.*x, y, width, height in pixels"):
-        read_all(write(tmp_path / "coco.json", coco), whole)
-
-
-@pytest.mark.parametrize("whole", [True, False])
-@pytest.mark.parametrize(
-    "boxes, width, warns",
-    [
-        ([[x, 90, 5, 10] for x in range(0, 95, 4)], 200, True),
-        ([[x, 90, 5, 10] for x in range(0, 95, 4)], 110, False),  # where pixels may end at 100
-        ([[x, 90, 5, 11] for x in range(0, 95, 4)], 200, False),
-        ([[x, 90, 5, 10] for x in range(0, 70, 4)], 200, False),  # too few to tell
-    ],
-)
-def test_boxes_that_may_be_in_percent_are_warned_of(tmp_path, log, whole, boxes, width, warns):
-    images = [{**IMAGES[0], "width": width, "height": 300}]
-    annotations = [annotation(10, 3, box) for box in boxes]
-    coco = {"images": images, "categories": CATEGORIES, "annotations": annotations}
-    assert len(read_all(write(tmp_path / "coco.json", coco), whole)[1]) == len(boxes)
-    assert any("percent" in message for message in log) == warns
-
-
 @pytest.mark.parametrize("whole", [True, False])
 def test_annotations_that_are_there_twice_are_said(tmp_path, whole, log):
     annotations = [annotation(10, 3, [x, 1, 9, 9], id=x) for x in range(20)]
@@ -287,36 +224,6 @@ def test_annotations_that_are_there_twice_are_said(tmp_path, whole, log):
         assert len(read_all(write(tmp_path / f"{name}.json", coco), whole)[1]) == 20 + len(more)
     (line,) = log
     assert "twice.json: 7 of 27 annotations repeat" in line
-
-
-def test_widths_and_heights_that_are_exchanged(tmp_path):
-    images = [{**IMAGES[0], "width": 80, "height": 400}]
-    annotations = [annotation(10, 3, [x, 10, 20, 20]) for x in range(0, 380, 10)]
-    coco = {"images": images, "categories": CATEGORIES, "annotations": annotations}
-    with pytest.raises(UserError, match="widths and heights look exchanged"):
-        read_all(write(tmp_path / "coco.json", coco))
-
-
-@pytest.mark.parametrize(
-    "box, limits, stops",
-    [
-        ([97.5, 5, 4, 4], Limits(outside=0), False),  # by less than 2 pixels
-        ([96, 5, 7, 4], Limits(outside=0.1), False),  # 1 of 10
-        ([96, 5, 7, 4], Limits(outside=0.09), True),
-        ([5, 5, 0.9, 0.9], Limits(tiny=0.1), False),
-        ([5, 5, 0.9, 0.9], Limits(tiny=0.09), True),
-        ([5, 5, 0.1, 40], Limits(tiny=0), False),  # a line
-    ],
-)
-def test_limits_of_plausibility(tmp_path, box, limits, stops):
-    annotations = [annotation(10, 3, other) for other in [BOX] * 9 + [box]]
-    coco = {"images": IMAGES, "categories": CATEGORIES, "annotations": annotations}
-    path = write(tmp_path / "coco.json", coco)
-    if stops:
-        with pytest.raises(UserError, match="1 of 10 boxes"):
-            count_instances(path, limits)
-    else:
-        assert count_instances(path, limits)[1][10] == 10
 
 
 def test_instances_without_crowds_empty_boxes_and_foreign_images(tmp_path):
@@ -345,15 +252,6 @@ def test_ids_of_another_type_are_the_reason(tmp_path):
     assert "image_id '10' is a text" in reason and "numbers, such as 10" in reason
 
 
-@pytest.mark.parametrize("value", [2, -1, "maybe", [], {}, 0.5])
-def test_crowd_flags_that_are_none(tmp_path, value):
-    annotations = [annotation(10, 3, BOX, id=8, iscrowd=value)]
-    coco = {"images": IMAGES, "categories": CATEGORIES, "annotations": annotations}
-    for whole in (True, False):
-        with pytest.raises(UserError, match="annotations, id 8: iscrowd is .*, not 0 or 1"):
-            read_all(write(tmp_path / "coco.json", coco), whole)
-
-
 @pytest.mark.parametrize(
     "category, sentence",
     [
@@ -367,39 +265,3 @@ def test_an_annotation_of_an_unlisted_category(tmp_path, category, sentence):
     for whole in (True, False):
         with pytest.raises(UserError, match=sentence):
             read_all(write(tmp_path / "coco.json", coco), whole)
-
-
-@pytest.mark.parametrize(
-    "changes, sentence",
-    [
-        ({"images": [{**IMAGES[0], "id": 1.5}]}, "images, id 1.5: id is 1.5, not a whole number"),
-        ({"images": [IMAGES[0], {**IMAGES[1], "id": "a"}]}, "some ids of images are numbers and"),
-        ({"images": [{**IMAGES[0], "width": "9"}]}, "id 10: width is '9', not a number of pixels"),
-        ({"images": [{**IMAGES[0], "height": 2**40}]}, "height is 1099511627776, not a number"),
-        ({"images": [{**IMAGES[0], "file_name": "a\nb"}]}, r"file_name is 'a\\nb', not a text"),
-        ({"categories": [*CATEGORIES, {"id": 3, "name": "ox"}]}, "given to several categories"),
-        ({"categories": [{"id": 3, "name": None}]}, "categories, id 3: name is None, not a text"),
-        ({"annotations": [annotation(10, 3, "1234")]}, "bbox is '1234', not a list of four"),
-        ({"annotations": [annotation(10, [], [0, 0, 1, 1])]}, r"category_id is \[\], not a whole"),
-        ({"annotations": [annotation(10, 3, [0, True, 1, 1])]}, r"bbox is \[0, True, 1, 1\], not"),
-    ],
-)
-def test_values_of_another_kind_are_named_by_every_command(tmp_path, changes, sentence):
-    images = changes.get("images", IMAGES)
-    content = {"images": images, "categories": CATEGORIES, "annotations": [annotation(10, 3, BOX)]}
-    path = write(tmp_path / "odd.json", {**content, **changes})
-    with pytest.raises(UserError, match=f"odd.json is not in COCO's format .*{sentence}"):
-        count_instances(path)
-    with pytest.raises(UserError, match=f"odd.json is not in COCO's format .*{sentence}"):
-        load_coco_set("odd", path, str(tmp_path))
-
-
-def test_order_by_name():
-    assert order_of(["b", "c", "a"], ["a", "b", "c"], "x", "y") == [1, 2, 0]
-    assert order_of(["a", "a"], ["a", "a"], "x", "y") == [0, 1]  # in place
-    with pytest.raises(UserError, match="weights w and set s have other classes.*'b' and 'dog'"):
-        order_of(["a", "dog"], ["a", "b"], "set s", "weights w")
-    with pytest.raises(UserError, match="2 and 3, 'c' is not in both"):
-        order_of(["a", "b", "c"], ["a", "b"], "set s", "weights w")
-    with pytest.raises(UserError, match="one name to several categories"):
-        order_of(["a", "b", "a"], ["b", "a", "a"], "set s", "weights w")

@@ -33,7 +33,7 @@ OWN_CHILD = """
 import multiprocessing, signal, sys, time
 from torch.utils.data import DataLoader
 import sad.data.loader
-from sad.readers import reader_arguments
+from sad.data.loader_workers import reader_arguments
 
 def work(ready):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("cleaned up", flush=True)))

@@ -1,9 +1,7 @@
-"""sad.digit_scenes.dataset and scripts/make_digits.py, on sets of a few images."""
+"""The files of the digit scenes, and scripts/make_digits.py, on sets of a few images."""
 
-import importlib.metadata
 import json
 import runpy
-import socket
 import sys
 from pathlib import Path
 
@@ -14,19 +12,13 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from sad.digit_scenes import dataset as digit_scenes
-from sad.digit_scenes.dataset import (
-    SPLITS,
-    SceneOptions,
-    annotation_file,
-    render_scene,
-    write_digit_scenes,
-)
+from sad.digit_scenes import sources
+from sad.digit_scenes.dataset import annotation_file, write_digit_scenes
+from sad.digit_scenes.render import SceneOptions, render_scene
+from sad.digit_scenes.sources import SPLITS
 from sad.utils.errors import UserError
 
 SMALL = {"labeled": 5, "unlabeled": 4, "tune": 2, "minival": 3, "workers": 1}
-NUMBERS = SceneOptions(
-    image_size=192, num_classes=80, objects_per_image=(3, 6), object_size=(16, 50)
-)
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_digits.py"
 
 
@@ -48,141 +40,6 @@ def small(tmp_path_factory):
     root = tmp_path_factory.mktemp("small") / "digits"
     write_digit_scenes(root, **SMALL)
     return root
-
-
-# --- what the scenes are made of ---
-
-
-def test_splits_share_no_handwriting_and_use_all_of_it():
-    glyphs = digit_scenes._glyphs()
-    seen = {
-        split: {glyph.tobytes() for digit in range(10) for glyph in glyphs[split][digit]}
-        for split in SPLITS
-    }
-    assert [len(seen[split]) for split in SPLITS] == [600, 600, 200, 397]
-    assert len(set().union(*seen.values())) == 1797
-    for split, total in zip(SPLITS, (600, 600, 200, 397), strict=True):
-        for digit in range(10):
-            assert abs(len(glyphs[split][digit]) - total / 10) <= 7
-
-
-def test_photograph_parts_are_disjoint_and_large_enough():
-    for photograph in digit_scenes._photographs():
-        height, width = photograph.shape[:2]
-        pixels = np.arange(height * width).reshape(height, width)
-        train = digit_scenes._part_of_photograph(pixels, "labeled")
-        tune = digit_scenes._part_of_photograph(pixels, "tune")
-        minival = digit_scenes._part_of_photograph(pixels, "minival")
-        together = np.concatenate([train.ravel(), tune.ravel(), minival.ravel()])
-        assert (np.bincount(together) == 1).all() and len(together) == height * width
-        assert np.array_equal(train, digit_scenes._part_of_photograph(pixels, "unlabeled"))
-        assert min(train.shape + tune.shape + minival.shape) >= 128
-
-
-@pytest.mark.parametrize("split", SPLITS)
-def test_a_scene_shows_nothing_of_another_split(split, monkeypatch):
-    options = SceneOptions()
-    before = [render_scene(options, split, index)[0] for index in range(6)]
-
-    glyphs = digit_scenes._glyphs()[split]  # without the others; a look at one is a KeyError
-    photographs = []
-    for photograph in digit_scenes._photographs():
-        pixels = np.arange(photograph[..., 0].size).reshape(photograph.shape[:2])
-        own = np.isin(pixels, digit_scenes._part_of_photograph(pixels, split))
-        photographs.append(np.where(own[..., None], photograph, 0).astype(np.uint8))
-    monkeypatch.setattr(digit_scenes, "_glyphs", lambda: {split: glyphs})
-    monkeypatch.setattr(digit_scenes, "_photographs", lambda: photographs)
-    for index, image in enumerate(before):
-        assert np.array_equal(render_scene(options, split, index)[0], image)
-
-
-def test_sources_are_in_the_wheel_and_need_no_network(monkeypatch):
-    wheel = {str(path) for path in importlib.metadata.files("scikit-image")}
-    assert {f"skimage/data/{name}" for name in digit_scenes.PHOTOGRAPHS} <= wheel
-
-    def refuse(*args):
-        raise AssertionError("network touched")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    digit_scenes._photographs.__wrapped__()
-    digit_scenes._glyphs.__wrapped__()
-
-
-def test_a_missing_photograph_is_named_and_nothing_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(digit_scenes, "_photograph_folder", lambda: tmp_path)
-    digit_scenes._photographs.cache_clear()
-    with pytest.raises(UserError, match=r"astronaut\.png is missing or unreadable"):
-        write_digit_scenes(tmp_path / "digits", **SMALL)
-    assert not (tmp_path / "digits").exists()
-
-
-# --- boxes ---
-
-
-@pytest.mark.parametrize("options", [SceneOptions(), NUMBERS], ids=["10 classes", "80 classes"])
-@pytest.mark.parametrize("split", ["labeled", "minival"])
-def test_boxes_are_tight_around_ink_that_is_really_there(options, split):
-    size, errors = options.image_size, []
-    for index in range(15):
-        image, objects = render_scene(options, split, index)
-        assert image.shape == (size, size, 3) and image.dtype == np.uint8
-        least, most = options.objects_per_image
-        assert least <= len(objects) <= most
-        for thing in objects:
-            ys, xs = np.nonzero(thing.visible)
-            x, y, width, height = thing.box()
-            assert (x, y) == (xs.min(), ys.min())
-            assert (x + width, y + height) == (xs.max() + 1, ys.max() + 1)
-            assert 0 <= x < x + width <= size and 0 <= y < y + height <= size
-            # upright height 16 to 60: a faint end may be cut, a slant adds at most 26 %
-            digits = len(options.class_names()[0])
-            smallest, largest = options.object_size
-            assert max(width, height) >= 0.6 * smallest
-            assert height <= largest * (0.97 + 0.26 * digits)
-            errors.append(np.abs(image[thing.visible].mean(axis=0) - thing.color).max())
-    # inside the ink the image has the object's colour, up to noise and soft edges
-    assert max(errors) < 40 and np.mean(errors) < 15
-
-
-def test_at_most_thirty_percent_of_a_digit_is_hidden():
-    overlaps = 0
-    for index in range(60):
-        _, objects = render_scene(SceneOptions(objects_per_image=(5, 5)), "labeled", index)
-        for position, thing in enumerate(objects):
-            later = np.zeros_like(thing.full)
-            for other in objects[position + 1 :]:
-                later |= other.full
-            assert np.array_equal(thing.visible, thing.full & ~later)
-            hidden = (thing.full & later).sum() / thing.full.sum()
-            assert hidden <= 0.3
-            overlaps += hidden > 0
-    assert overlaps > 20  # occlusion does occur
-
-
-def test_every_class_occurs_about_equally_often():
-    labels = [
-        thing.label
-        for index in range(150)
-        for thing in render_scene(SceneOptions(), "labeled", index)[1]
-    ]
-    counts = np.bincount(labels, minlength=10)
-    assert len(counts) == 10 and counts.min() > 25 and 2.8 < len(labels) / 150 < 4.2
-
-
-def test_numbers_are_their_digits_side_by_side():
-    assert SceneOptions(num_classes=10).class_names() == list("0123456789")
-    names = NUMBERS.class_names()
-    assert len(names) == 80 and names[0] == "00" and names[7] == "07" and names[-1] == "79"
-    shapes = [
-        thing.box()[2] / thing.box()[3]
-        for index in range(10)
-        for thing in render_scene(NUMBERS, "tune", index)[1]
-    ]
-    assert np.median(shapes) > 1.1
-
-
-# --- the files ---
 
 
 def test_layout_and_coco_keys(small):
@@ -243,13 +100,6 @@ def test_same_bytes_whatever_the_workers(small, tmp_path):
     assert files_of(tmp_path / "digits") == files_of(small)
 
 
-def test_another_seed_gives_other_scenes():
-    first, second = (render_scene(SceneOptions(seed=seed), "tune", 0)[0] for seed in (0, 1))
-    assert not np.array_equal(first, second)
-    splits = [render_scene(SceneOptions(), split, 0)[0] for split in SPLITS]
-    assert all(not np.array_equal(splits[0], other) for other in splits[1:])
-
-
 def test_a_larger_set_extends_a_smaller_one(small, tmp_path):
     larger = {**SMALL, "labeled": 8, "unlabeled": 6, "tune": 3, "minival": 4}
     write_digit_scenes(tmp_path / "digits", **larger)
@@ -280,7 +130,12 @@ def test_the_80_class_variant_on_disk(tmp_path):
         assert image.size == (192, 192)
 
 
-# --- written once, whole, and never over something else ---
+def test_a_missing_photograph_is_named_and_nothing_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "_photograph_folder", lambda: tmp_path)
+    sources.photographs.cache_clear()
+    with pytest.raises(UserError, match=r"astronaut\.png is missing or unreadable"):
+        write_digit_scenes(tmp_path / "digits", **SMALL)
+    assert not (tmp_path / "digits").exists()
 
 
 def test_a_second_call_touches_nothing(small):

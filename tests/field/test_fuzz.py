@@ -26,8 +26,9 @@ from PIL import Image
 from sad.data.checks import check_test_sets
 from sad.data.coco_json import count_instances
 from sad.data.datasets import load_coco_set, register_coco_set
-from sad.data.loader import MixedDataset, SampleKey
 from sad.data.mapper import SADDatasetMapper
+from sad.data.mixed_dataset import MixedDataset
+from sad.data.sampler import SampleKey
 from sad.evaluation.coco_evaluator import read_truth
 from sad.losses.distillation import DISTILLATION_LOSSES
 from sad.modeling.build import load_detector

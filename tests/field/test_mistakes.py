@@ -134,8 +134,8 @@ MISTAKES = {
         TRAIN + "SOLVER.IMS_PER_BATCH 0", "SOLVER.IMS_PER_BATCH is 0", "at least 1"),
     "batch that micro-batches cannot share": (
         TRAIN + "SOLVER.ACCUMULATION_STEPS 3", "SOLVER.IMS_PER_BATCH is 2",
-        "a multiple of 1 workers"),
-    "batch that cannot be scaled to the workers": (
+        "a multiple of 1 ranks"),
+    "batch that cannot be scaled to the ranks": (
         TRAIN + "SOLVER.REFERENCE_WORLD_SIZE 4", "SOLVER.IMS_PER_BATCH is 2", "a multiple of"),
     "no accumulation steps": (
         TRAIN + "SOLVER.ACCUMULATION_STEPS 0", "SOLVER.ACCUMULATION_STEPS is 0", "at least 1"),

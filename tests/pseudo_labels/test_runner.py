@@ -22,7 +22,7 @@ from PIL import Image
 from sad.config.load import get_sad_cfg
 from sad.data.subset import choose_share
 from sad.modeling.build import load_detector
-from sad.pseudo_labels import report as label_report
+from sad.pseudo_labels import quality
 from sad.pseudo_labels import runner as labeler
 from sad.pseudo_labels.job import prepare
 from sad.pseudo_labels.merge import merge_shards
@@ -225,7 +225,7 @@ def test_labels_at_hand_give_precision_and_recall(scene, monkeypatch):
     assert overall["precision"] == overall["recall"] == 1.0
     assert overall["correct"] == len(own["annotations"]) > 20
     assert report["precision_recall_at_iou_0.5"]["images"] == 9
-    monkeypatch.setattr(label_report, "MEASURED_IMAGES", 4)  # of a long list, a few
+    monkeypatch.setattr(quality, "MEASURED_IMAGES", 4)  # of a long list, a few
     _, report = run_labelling(scene, image_json=str(path), threshold=0.8)
     some = report["precision_recall_at_iou_0.5"]
     assert some["images"] == 4 and some["overall"]["recall"] == 1.0
@@ -463,7 +463,7 @@ def test_more_processes_write_the_same_file_as_one(scene, workers):
     command |= {"num_gpus": str(workers), "batch_size": "2", "max_unreadable": "0.2"}
     done = run_command(command)
     assert done.returncode == 0, done.stderr
-    assert "21 hard targets, 2.625 per image (wanted 2.667)" in done.stdout
+    assert "21 pseudo-labels, 2.625 per image (wanted 2.667)" in done.stdout
     assert Path(more).read_bytes() == one
 
 

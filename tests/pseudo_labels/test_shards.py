@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from sad.pseudo_labels.detections import DETECTION
 from sad.pseudo_labels.shards import (
     is_whole,
     read_detections,
@@ -12,7 +13,6 @@ from sad.pseudo_labels.shards import (
     read_unreadable,
     write_shard,
 )
-from sad.pseudo_labels.targets import DETECTION
 from sad.utils.errors import UserError
 
 

@@ -13,7 +13,15 @@ import pytest
 from processes import locked
 from sad.utils import files
 from sad.utils.errors import UserError
-from sad.utils.files import atomic_write, inside, lock_folder, make_folder, remove_folder, sha256
+from sad.utils.files import (
+    atomic_write,
+    inside,
+    lock_folder,
+    make_folder,
+    remove_folder,
+    sha256,
+    write_json,
+)
 
 
 def test_writes_and_leaves_no_temporary(tmp_path):
@@ -22,6 +30,18 @@ def test_writes_and_leaves_no_temporary(tmp_path):
         file.write("new")
     assert path.read_text() == "new"
     assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    content = {"images": list(range(10_000)), "score": float("nan")}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(str(path), content, allow_nan=False)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    write_json(str(path), [1], indent=1)
+    assert path.read_text() == "[\n 1\n]"
 
 
 def test_binary_mode(tmp_path):

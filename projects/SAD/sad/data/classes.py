@@ -11,7 +11,9 @@ from detectron2.utils.file_io import PathManager
 from ..checkpoint.checkpointer import SADCheckpointer
 from ..checkpoint.safe_load import read_weights
 from ..utils.errors import UserError
-from .coco_json import CocoJson, order_of, short
+from .categories import order_of
+from .coco_items import short
+from .coco_json import CocoJson
 from .datasets import ClassOrder
 
 

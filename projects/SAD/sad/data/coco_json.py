@@ -7,90 +7,18 @@ reason, and values that cannot be boxes in pixels stop the command.
 
 import json
 import logging
-import re
-import reprlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from operator import itemgetter
-from typing import NamedTuple
 
 import ijson
 
 from ..utils.errors import UserError, reason
+from .coco_boxes import Limits, Shapes
+from .coco_items import check_ids, check_item, flag, is_area, kind, short
 
 logger = logging.getLogger(__name__)
-
-MAX_SIDE = 2**31 - 1  # pixels; what no image format exceeds
-ENOUGH = 20  # boxes from which on it is odd that all of them are near one corner
-TOLERANCE = 2  # pixels by which boxes of good files leave their image
-# Control characters and halves of surrogate pairs can neither be printed nor be in a file's name.
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-
-
-class Limits(NamedTuple):
-    """Shares of a file's boxes; above them it holds no boxes in pixels."""
-
-    outside: float = 0.1  # see DATASETS.MAX_BOXES_OUTSIDE
-    tiny: float = 0.5  # see DATASETS.MAX_BOXES_UNDER_A_PIXEL
-
-
-def short(value) -> str:
-    return reprlib.repr(value)[:80]
-
-
-def _is_id(value) -> bool:
-    return type(value) in (int, str)
-
-
-def _is_text(value) -> bool:
-    return type(value) is str and value != "" and not UNPRINTABLE.search(value)
-
-
-def _is_side(value) -> bool:
-    return type(value) in (int, float) and 0 < value <= MAX_SIDE and value % 1 == 0
-
-
-def _is_box(value) -> bool:
-    """Or none, as masks alone have it."""
-    if value is None or value == []:
-        return True
-    return type(value) is list and len(value) == 4 and all(type(v) in (int, float) for v in value)
-
-
-ID, TEXT = (_is_id, "a whole number or a text"), (_is_text, "a text")
-SIDE, BOX = (_is_side, "a number of pixels"), (_is_box, "a list of four numbers")
-RULES = {  # of each section, what must be in an item
-    "images": {"id": ID, "file_name": TEXT, "width": SIDE, "height": SIDE},
-    "categories": {"id": ID, "name": TEXT},
-    "annotations": {"image_id": ID, "category_id": ID, "bbox": BOX},
-}
-IDS, MAY_LACK = ("id", "image_id", "category_id"), ("bbox",)
-FLAGS = {None: 0, 0: 0, 1: 1, "": 0, "0": 0, "1": 1, "false": 0, "true": 1}
-
-
-def check_item(section: str, item) -> None:
-    """Raises: ValueError, when an item is not what COCO's format wants."""
-    if type(item) is not dict:
-        raise ValueError(f"{section} hold {short(item)}")
-    for key, (is_valid, what) in RULES[section].items():
-        if type(item.get(key)) is float and key in IDS and item[key].is_integer():
-            item[key] = int(item[key])  # a table's column that once had a gap
-        if key not in item and key not in MAY_LACK:
-            raise ValueError(f"{section}, id {short(item.get('id'))}: {key} is missing")
-        if key in item and not is_valid(item[key]):
-            value = short(item[key])
-            raise ValueError(f"{section}, id {short(item.get('id'))}: {key} is {value}, not {what}")
-
-
-def check_ids(section: str, ids: list) -> None:
-    """Raises: ValueError, when an id is there twice, or some are numbers and some are texts."""
-    if len(set(ids)) < len(ids):
-        twice = next(key for key, count in Counter(ids).items() if count > 1)
-        raise ValueError(f"the same id is given to several {section}: {short(twice)}")
-    if len(set(map(type, ids))) > 1:
-        raise ValueError(f"some ids of {section} are numbers and some are texts")
 
 
 class CocoJson:
@@ -190,7 +118,7 @@ class CocoJson:
                 category, image_id = item["category_id"], item["image_id"]
                 if category not in listed:
                     raise ValueError(self._unlisted(item))
-                crowd = _flag(item, "iscrowd") or _flag(item, "ignore")
+                crowd = flag(item, "iscrowd") or flag(item, "ignore")
                 if image_id not in sizes:
                     found["of images that are not listed"] += 1
                     self._foreign = image_id
@@ -211,7 +139,7 @@ class CocoJson:
                     "image_id": image_id,
                     "category_id": category,
                     "bbox": [x, y, width, height],
-                    "area": area if _is_area(area, width, height) else width * height,
+                    "area": area if is_area(area, width, height) else width * height,
                     "iscrowd": crowd,
                 }
                 if "score" in item:
@@ -237,8 +165,8 @@ class CocoJson:
         text = f"of {total} annotations there are {', '.join(parts)}"
         if self._foreign is not None and type(self._foreign) is not type(self._listed):
             text += (
-                f"; image_id {short(self._foreign)} is {_kind(self._foreign)}, the ids of images "
-                f"are {_kind(self._listed)[2:]}s, such as {short(self._listed)}"
+                f"; image_id {short(self._foreign)} is {kind(self._foreign)}, the ids of images "
+                f"are {kind(self._listed)[2:]}s, such as {short(self._listed)}"
             )
         return text
 
@@ -252,7 +180,7 @@ class CocoJson:
         text = f"annotations, id {short(item.get('id'))}: category_id is {short(category)}"
         ids = [c["id"] for c in self.categories]
         if ids and type(ids[0]) is not type(category):
-            return f"{text}, {_kind(category)}, the ids of categories are {_kind(ids[0])[2:]}s"
+            return f"{text}, {kind(category)}, the ids of categories are {kind(ids[0])[2:]}s"
         return f"{text}, which is not among the categories"
 
     def _check_sections(self) -> None:
@@ -313,80 +241,6 @@ class CocoJson:
             raise UserError(f"{self.where} is not in COCO's format ({error})") from error
 
 
-class Shapes:
-    """Whether four numbers are a box in an image, and what the boxes of a file look like."""
-
-    def __init__(self):
-        self.boxes = self.outside = self.tiny = 0
-        self.corners = self.centres = self.turned = 0  # of those outside: what would fit
-        self.farthest, self.least_side = 0, MAX_SIDE  # of the boxes, of their images
-
-    def add(self, box: list, width: int, height: int) -> str | None:
-        """Why x, y, width, height is no box in an image of this size; None where it is one."""
-        x, y, w, h = box
-        if not all(-MAX_SIDE < value < MAX_SIDE for value in box):  # also when a value is NaN
-            return "with values that are not finite"
-        self.boxes += 1
-        self.farthest = max(self.farthest, x + w, y + h)
-        self.least_side = min(self.least_side, width, height)
-        if not _fits(x, y, x + w, y + h, width, height):
-            self.outside += 1
-            self.corners += x < w and y < h and _fits(x, y, w, h, width, height)
-            self.turned += _fits(x, y, x + w, y + h, height, width) or (
-                _fits(x, y, x + h, y + w, width, height)
-            )
-            self.centres += _fits(x - w / 2, y - h / 2, x + w / 2, y + h / 2, width, height)
-        if w < 0 or h < 0:
-            return "of a negative width or height"
-        self.tiny += w * h < 1
-        if not (x + w > x and y + h > y):
-            return "without area"
-        if x >= width or y >= height or x + w <= 0 or y + h <= 0:
-            return "outside of their image"
-        return None
-
-    def check(self, where: str, limits: Limits) -> None:
-        """Warns where the boxes may be in percent, which no value can tell for sure.
-
-        Raises:
-            UserError: too many boxes leave their image, or are under a pixel.
-        """
-        wanted = "COCO's bbox is x, y, width, height in pixels"
-        if self.tiny > limits.tiny * self.boxes:
-            raise UserError(
-                f"{where}: {self.tiny} of {self.boxes} boxes are under a pixel, they look like "
-                f"shares of the image's size: {wanted}; mend the file, or raise "
-                f"DATASETS.MAX_BOXES_UNDER_A_PIXEL {limits.tiny:g} if they are right"
-            )
-        if self.outside > limits.outside * self.boxes:
-            raise UserError(
-                f"{where}: {self.outside} of {self.boxes} boxes leave their image by more than "
-                f"{TOLERANCE} pixels, {self._guess()}: {wanted}; mend the file, or raise "
-                f"DATASETS.MAX_BOXES_OUTSIDE {limits.outside:g} if they are right"
-            )
-
-        if self.boxes >= ENOUGH and self.farthest <= 100 < 0.9 * self.least_side:
-            logger.warning(
-                f"{where}: none of {self.boxes} boxes goes beyond 100, in images of at least "
-                f"{self.least_side} pixels a side: if they are in percent, mend the file, {wanted}"
-            )
-
-    def _guess(self) -> str:
-        most = 0.9 * self.outside
-        if self.corners >= most:
-            return "they look like corners x0, y0, x1, y1"
-        if self.turned >= most:
-            return "widths and heights look exchanged, the images' or the boxes'"
-        if self.centres >= most:
-            return "they look like centre x, centre y, width, height"
-        return "perhaps they belong to images of another size"
-
-
-def _fits(x0, y0, x1, y1, width: int, height: int) -> bool:
-    least, right, bottom = -TOLERANCE, width + TOLERANCE, height + TOLERANCE
-    return x0 >= least and y0 >= least and x1 <= right and y1 <= bottom
-
-
 def count_instances(path: str, limits: Limits | None = None) -> tuple[CocoJson, dict]:
     """What a COCO json says of its labels, item by item: (the file, {image id: boxes}).
 
@@ -401,67 +255,6 @@ def count_instances(path: str, limits: Limits | None = None) -> tuple[CocoJson, 
     for label in file.labels(sizes, limits):
         instances[label["image_id"]] += not label["iscrowd"]
     return file, instances
-
-
-def order_of(names: list[str], wanted: list[str], where: str, source: str) -> list[int]:
-    """For each of the names its number in the wanted order.
-
-    Args:
-        where, source: whose names these are, for the sentence.
-    Raises:
-        UserError: they are other names; the first pair that differs is named.
-    """
-    if names == wanted:
-        return list(range(len(names)))
-    numbers = {name: number for number, name in enumerate(wanted)}
-    if sorted(names) != sorted(wanted):
-        missing = next((name for name in wanted if name not in names), None)
-        foreign = next((name for name in names if name not in numbers), None)
-        if missing is not None and foreign is not None:
-            differ = f"the first of them {short(missing)} and {short(foreign)}"
-        else:
-            alone = next((name for name in (missing, foreign) if name is not None), names[0])
-            differ = f"{len(wanted)} and {len(names)}, {short(alone)} is not in both as often"
-        raise UserError(f"{source} and {where} have other classes, {differ}")
-    if len(numbers) < len(names):
-        raise UserError(
-            f"{where} gives one name to several categories, and in another order than {source}: "
-            "classes are matched by name"
-        )
-    return [numbers[name] for name in names]
-
-
-def in_order(categories: list[dict], names: list[str], where: str) -> list[dict]:
-    """The categories in the order of the teacher's classes, by name.
-
-    Raises:
-        UserError: they have other names.
-    """
-    own_names = [category["name"] for category in categories]
-    numbers = order_of(own_names, names, where, "the teacher")
-    return [
-        category for _, category in sorted(zip(numbers, categories, strict=True), key=itemgetter(0))
-    ]
-
-
-def _flag(item: dict, key: str) -> int:
-    value = item.get(key)
-    if type(value) is str:
-        value = value.strip().lower()
-    if type(value) not in (list, dict) and value in FLAGS:
-        return FLAGS[value]
-    raise ValueError(
-        f"annotations, id {short(item.get('id'))}: {key} is {short(item[key])}, not 0 or 1"
-    )
-
-
-def _is_area(value, width: float, height: float) -> bool:
-    """A mask covers its box at most; some tools leave the last pixel of a side out."""
-    return type(value) in (int, float) and 0 < value <= (width + 1) * (height + 1)
-
-
-def _kind(value) -> str:
-    return "a text" if type(value) is str else "a number"
 
 
 def _without_polygons(item: dict) -> dict:

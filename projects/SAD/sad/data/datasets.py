@@ -12,7 +12,9 @@ from detectron2.utils.file_io import PathManager
 from ..config.defaults import MAX_PIXELS
 from ..utils.errors import UserError, did_you_mean, reason
 from ..utils.files import check_inside
-from .coco_json import CocoJson, Limits, order_of
+from .categories import order_of
+from .coco_boxes import Limits
+from .coco_json import CocoJson
 from .image_files import check_images
 
 logger = logging.getLogger(__name__)
@@ -92,7 +94,7 @@ def load_coco_set(
 
     Args:
         order: categories are numbered by their names in it. None numbers them by rising id.
-        limits: see `sad.data.coco_json.Limits`.
+        limits: see `sad.data.coco_boxes.Limits`.
     Raises:
         UserError: the json or the image folder is missing, or the json is broken or empty, holds
             no boxes in pixels, has other classes, or lists a file outside the folder.
@@ -117,6 +119,9 @@ def load_coco_set(
             clipped += 1
             annotation["bbox"], annotation["bbox_mode"] = corners, BoxMode.XYXY_ABS
         dicts[label["image_id"]]["annotations"].append(annotation)
+    if not file.found["boxes"]:
+        why = file.why_no_boxes() if file.has_annotations else ""
+        MetadataCatalog.get(name).set(why_no_boxes=why)
     for image_id, count in file.unusable.items():
         dicts[image_id]["unusable"] = count
     if clipped or file.left_out():

@@ -8,7 +8,7 @@ from multiprocessing.pool import ThreadPool
 
 from ..utils.errors import UserError
 from ..utils.files import short_path
-from .coco_json import UNPRINTABLE
+from .coco_items import UNPRINTABLE
 from .images import FEW, ImageError, check_header, read_record
 
 logger = logging.getLogger(__name__)

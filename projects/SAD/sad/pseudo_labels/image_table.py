@@ -53,7 +53,7 @@ class ImageTable:
         with open(os.path.join(self.folder, ENTRIES), "rb") as file:
             for start, length in zip(rows["start"].tolist(), rows["length"].tolist(), strict=True):
                 file.seek(start)
-                # NaN in a field that nothing here reads, but that goes into the hard targets' json.
+                # NaN in a field that nothing here reads, but that the json to write repeats.
                 yield json.loads(file.read(length), parse_constant=lambda _: None)
 
     @classmethod

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config.load import get_sad_cfg
-from ..data.coco_json import CocoJson, Limits, count_instances, in_order
+from ..data.categories import in_order
+from ..data.coco_boxes import Limits
+from ..data.coco_json import CocoJson, count_instances
 from ..data.images import allowed_unreadable
 from ..data.leaks import labeled_and_tested, left_out
 from ..data.subset import choose_share

@@ -1,4 +1,4 @@
-"""From the shards of detections to hard targets: threshold, json, report."""
+"""From the shards of detections to pseudo-labels: threshold, json, report."""
 
 import logging
 
@@ -6,10 +6,12 @@ import numpy as np
 
 from ..utils.errors import UserError
 from ..utils.files import remove_folder
+from .coco_file import write_pseudo_labels
+from .detections import SCORE_UNITS, calibrate_threshold, scores
 from .job import LabelingJob
+from .quality import summarize
 from .report import write_report
 from .shards import read_detections, read_truncated, read_unreadable
-from .targets import SCORE_UNITS, calibrate_threshold, scores, write_hard_targets
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +20,7 @@ def merge_shards(job: LabelingJob, cfg, num_shards: int) -> None:
     """Write `job.output` and its report, then remove the shards: a run that is killed before the
     last of these merges them again.
 
-    In memory are the hard targets, not the detections, of which there are ten times as many.
+    In memory are the pseudo-labels, not the detections, of which there are ten times as many.
 
     Args:
         cfg: the teacher's config.
@@ -44,22 +46,22 @@ def merge_shards(job: LabelingJob, cfg, num_shards: int) -> None:
     if threshold is None:
         num_images = len(job.images) - len(unreadable)
         threshold = calibrate_threshold(score_counts, num_images, job.calibration["target_mean"])
-    hard_targets = np.concatenate(
+    pseudo_labels = np.concatenate(
         [
             detections[scores(detections) >= threshold]
             for detections in read_detections(job.shards, num_shards)
         ]
     )
-    if not len(hard_targets):
+    if not len(pseudo_labels):
         highest = np.flatnonzero(score_counts)[-1] / SCORE_UNITS
         raise UserError(
             f"--threshold {threshold} keeps none of the {num_detections} detections, "
             f"the highest score is {highest}"
         )
     # Stable: those of an image stay in their order, by falling score.
-    hard_targets = hard_targets[np.argsort(hard_targets["image"], kind="stable")]
+    pseudo_labels = pseudo_labels[np.argsort(pseudo_labels["image"], kind="stable")]
     info = {
-        "description": "Hard targets: a teacher's detections above a score threshold",
+        "description": "Pseudo-labels: a teacher's detections above a score threshold",
         "teacher_config": job.config_file,
         "teacher_options": job.opts,
         "teacher_weights": job.weights,
@@ -67,11 +69,11 @@ def merge_shards(job: LabelingJob, cfg, num_shards: int) -> None:
         "threshold": threshold,
         "calibration": job.calibration,
     }
-    write_hard_targets(job.output, job.images, job.categories, hard_targets, info)
+    write_pseudo_labels(job.output, job.images, job.categories, pseudo_labels, info)
     logger.info(f"wrote {job.output}")
-    write_report(
+    report = summarize(
         job,
-        hard_targets,
+        pseudo_labels,
         threshold,
         unreadable,
         truncated=read_truncated(job.shards, range(num_shards)),
@@ -80,4 +82,5 @@ def merge_shards(job: LabelingJob, cfg, num_shards: int) -> None:
         floor=floor,
         cap=cfg.TEST.DETECTIONS_PER_IMAGE,
     )
+    write_report(job, pseudo_labels, report)
     remove_folder(job.shards)

@@ -18,7 +18,7 @@ import torchvision
 import yaml
 
 from ..utils.errors import UserError
-from ..utils.files import LOCK, atomic_write, lock_folder
+from ..utils.files import LOCK, lock_folder, write_json
 from .image_table import ENTRIES
 from .shards import is_whole
 
@@ -86,8 +86,7 @@ def record_job(job, cfg) -> None:
             f"the detections of an interrupted run in {job.shards} are of another job and begin "
             f"anew; what differs: {', '.join(other)}"
         )
-    with atomic_write(path) as file:
-        json.dump(record, file, indent=2)
+    write_json(path, record, indent=2)
 
 
 def find_done(job, shards: list[list[np.ndarray]]) -> list[int]:

@@ -1,8 +1,8 @@
 """The teacher's inference: images -> batches -> shards of detections, by any number of processes.
 
-Batches and shards depend on the images and the batch size alone, so the hard targets do not depend
-on the number of processes, nor on whether a run was interrupted: it goes on at the first shard that
-is missing. A shard is one batch of a short list and about 1,000 images of a million.
+Batches and shards depend on the images and the batch size alone, so the pseudo-labels do not
+depend on the number of processes, nor on whether a run was interrupted: it goes on at the first
+shard that is missing. A shard is one batch of a short list and about 1,000 images of a million.
 """
 
 import logging
@@ -25,11 +25,11 @@ from ..data.loader_workers import reader_arguments
 from ..data.mapper import ReadingMapper
 from ..modeling.build import load_detector
 from ..modeling.inference import detect
+from .detections import DETECTION, SCORE_UNITS
 from .job import LabelingJob
 from .merge import merge_shards
 from .resume import find_done
 from .shards import read_unreadable, write_shard
-from .targets import DETECTION, SCORE_UNITS
 
 logger = logging.getLogger(__name__)
 

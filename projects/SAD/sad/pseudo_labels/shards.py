@@ -11,8 +11,8 @@ import numpy as np
 
 from ..utils.errors import UserError
 from ..utils.files import atomic_write
+from .detections import DETECTION
 from .image_table import SHARED_FOLDER
-from .targets import DETECTION
 
 ARRAYS = {"files", "detections", "unreadable", "reasons", "truncated"}
 

@@ -10,20 +10,16 @@ import numpy as np
 from detectron2.structures import BoxMode
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
-from PIL import Image, ImageOps
 
 from ..data.images import read_image
+from ..utils.drawing import DPI, INK, MAX_TILE, PALE, RUN_COLORS, draw_box, show_image
 
-DPI, WIDTH, MARGIN = 100, 16.0, 0.5
+WIDTH, MARGIN = 16.0, 0.5
 HEADER, CHARTS, KEY, CAPTION, FOOTER = 2.0, 3.9, 1.45, 0.38, 0.95
 GAP = 0.25  # between tiles
-MAX_TILE = 3.6
-# Okabe and Ito's palette, told apart with any colour vision. Boxes also differ in their lines.
-RUN_COLORS = ("#4D4D4D", "#E69F00", "#0072B2", "#CC79A7", "#009E73", "#56B4E9", "#D55E00")
+# Boxes also differ in their lines.
 TRUTH, CORRECT, WRONG, MISSED = "#FFFFFF", "#56B4E9", "#D55E00", "#F0E442"
-INK, PALE = "#222222", "#777777"
 
 
 class Page(Figure):
@@ -190,7 +186,7 @@ def draw_key(page: Page, y: float, threshold: float) -> None:
 
 
 def draw_truth(axes, record: dict, class_names: list[str]) -> str:
-    show_image(axes, record)
+    show_image(axes, read_image(record["file_name"], "RGB", math.inf))
     for annotation in record["annotations"]:
         name = class_names[annotation["category_id"]]
         size = label_size(record["annotations"])
@@ -199,7 +195,7 @@ def draw_truth(axes, record: dict, class_names: list[str]) -> str:
 
 
 def draw_detections(axes, record: dict, match: dict, class_names: list[str]) -> str:
-    show_image(axes, record)
+    show_image(axes, read_image(record["file_name"], "RGB", math.inf))
     for position in match["missed"]:
         draw_box(axes, annotation_box(record["annotations"][position]), MISSED, ":")
     for box, label, score, correct in zip(
@@ -217,28 +213,9 @@ def annotation_box(annotation: dict) -> list[float]:
     return BoxMode.convert(annotation["bbox"], annotation["bbox_mode"], BoxMode.XYXY_ABS)
 
 
-def show_image(axes, record: dict) -> None:
-    """The image in 5 bits a channel and about a tile's pixels: a quarter of a full PNG's size."""
-    image = Image.fromarray(read_image(record["file_name"], "RGB", math.inf))
-    image.thumbnail((MAX_TILE * DPI, MAX_TILE * DPI))
-    extent = (0, record["width"], record["height"], 0)
-    axes.imshow(ImageOps.posterize(image, 5), interpolation="nearest", extent=extent)
-    axes.axis("off")
-
-
 def label_size(boxes) -> float:
     """Points; where objects crowd, small labels cover less of them."""
     return 9 if len(boxes) <= 8 else 6
-
-
-def draw_box(axes, box, color: str, line, label="", ink=INK, size=9.0) -> None:
-    x0, y0, x1, y1 = box
-    patch = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, color=color, lw=2, ls=line)
-    patch.set_path_effects([withStroke(linewidth=3.5, foreground=INK, alpha=0.6)])
-    axes.add_patch(patch)
-    if label:
-        style = {"facecolor": color, "edgecolor": "none", "pad": 1.5}
-        axes.text(x0, y0, label, fontsize=size, color=ink, va="bottom", bbox=style, clip_on=True)
 
 
 def footer(report: dict) -> str:

@@ -26,7 +26,7 @@ from ..config.defaults import distills
 from ..config.identity import training_settings
 from ..config.load import get_sad_cfg
 from ..data.datasets import data_path
-from ..report.report import METRICS, read_metrics
+from ..evaluation.metrics_file import METRICS, read_metrics
 from ..utils.arguments import between
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, make_folder

@@ -4,7 +4,7 @@ import statistics
 
 from matplotlib.figure import Figure
 
-from ..report.page import INK, PALE, RUN_COLORS
+from ..utils.drawing import INK, PALE, RUN_COLORS
 from .tables import claim_cells, claims_note, summary
 
 

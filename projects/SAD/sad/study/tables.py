@@ -6,7 +6,7 @@ import statistics
 import yaml
 from scipy import stats
 
-from ..report.report import METRICS
+from ..evaluation.metrics_file import METRICS
 from ..utils.errors import UserError
 
 LEVEL = 0.05  # of significance

@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -112,6 +113,12 @@ def atomic_write(path: str, mode: str = "w"):
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def write_json(path: str, content, **options) -> None:
+    """Write a json that appears under its name whole or not at all; `options` are json.dump's."""
+    with atomic_write(path) as file:
+        json.dump(content, file, **options)
 
 
 def inside(folder: str, path: str) -> bool:

@@ -21,8 +21,9 @@ from PIL import Image
 from ...config.load import get_sad_cfg
 from ...data.datasets import register_coco_set
 from ...data.images import read_image
-from ...data.loader import SampleKey, build_mixed_loader
+from ...data.loader import build_mixed_loader
 from ...data.mapper import seeded
+from ...data.sampler import SampleKey
 from ...engine.step import SADStep
 from ...modeling.build import build_detector
 from .step import OBJECTS, make_batch, make_step, tame

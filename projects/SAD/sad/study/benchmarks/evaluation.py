@@ -21,8 +21,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ...evaluation import coco_evaluator as evaluation
-from ...pseudo_labels.targets import write_json
 from ...utils.errors import UserError
+from ...utils.files import write_json
 from .timing import Options, Table, compare, take_turns
 
 IMAGES = {"small": 500, "coco": 5000}
@@ -123,7 +123,7 @@ def run(options: Options) -> Table:
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         truth = index(content)
         json_file = str(Path(folder) / "annotations.json")
-        write_json(content, json_file)
+        write_json(json_file, content)
         MetadataCatalog.get(SET).set(
             json_file=json_file,
             thing_classes=[category["name"] for category in content["categories"]],

@@ -24,10 +24,10 @@ from PIL import Image
 
 from ...config.load import get_sad_cfg
 from ...modeling.build import load_detector
+from ...pseudo_labels.detections import scores
 from ...pseudo_labels.job import prepare
 from ...pseudo_labels.runner import label_shards, plan_shards
 from ...pseudo_labels.shards import read_detections
-from ...pseudo_labels.targets import scores
 from .timing import Options, Table, compare, take_turns
 
 ROUNDS = 3  # at most

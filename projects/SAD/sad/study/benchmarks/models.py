@@ -22,7 +22,7 @@ from PIL import Image
 
 from ...config.load import get_sad_cfg
 from ...modeling.build import build_detector
-from ...report.report import measure
+from ...report.cost import measure
 from .step import tame
 from .timing import Options, Table, peak_memory, ratio, take_turns
 
