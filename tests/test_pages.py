@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from sad.config.defaults import defaults
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "projects" / "SAD" / "sad"
 ROOMS = "|".join(sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py")))
@@ -36,6 +38,15 @@ def test_lines_are_short_and_paths_exist(name):
     absent = {link for link in links if not (page.parent / link).exists()}
     absent |= {file for file in named_files(text) if not (REPOSITORY / file).exists()}
     assert not absent
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_keys_exist(name):
+    keys = set(defaults()) | {"SAD.DISTILL.ATTENTION.WEIGHT"}  # an example of docs/extending.md
+    sections = {key.rsplit(".", n)[0] for key in keys for n in (1, 2, 3)}
+    roots = "SAD|SOLVER|MODEL|DATASETS|DATALOADER|TEST|INPUT"
+    named = re.findall(rf"\b(?:{roots})(?:\.[A-Z][A-Z0-9_]*)+\b", (REPOSITORY / name).read_text())
+    assert set(named) <= keys | sections
 
 
 def test_readme_is_read_in_one_sitting():

@@ -30,6 +30,8 @@ def test_accuracy_and_curves_from_numbers(student):
     assert run.accuracy == {"AP": 12.345, "AP50": 30.0, "AP75": 6.05}
     assert run.curve("bbox/AP") == ([30, 60], [3.0, 12.345])
     assert run.curve("loss_cls") == ([20, 60], [1.5, 0.5])
+    assert run.curve("loss_fcos_cls", "loss_cls") == ([20, 60], [1.5, 0.5])
+    assert run.curve("absent") == ([], [])
 
 
 @pytest.mark.parametrize("file", ["config.yaml", "metrics.json", "model_final.pth"])

@@ -98,7 +98,8 @@ def write_report(
     page = draw_page(
         report,
         curves={
-            key: [run.curve(key) for run in runs] for key in ("bbox/AP", "loss_cls", "total_loss")
+            keys[0]: [run.curve(*keys) for run in runs]
+            for keys in (["bbox/AP"], ["loss_cls", "loss_fcos_cls"], ["total_loss"])
         },
         pictures=[(records[i], matches[i]) for i in chosen],
         class_names=MetadataCatalog.get(test_set).thing_classes,

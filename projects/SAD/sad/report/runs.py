@@ -49,8 +49,9 @@ class Run:
         """AP, AP50 and AP75 in percent after the last iteration."""
         return {metric: self.metrics[-1][f"bbox/{metric}"] for metric in METRICS}
 
-    def curve(self, key: str) -> tuple[list[int], list[float]]:
-        """(iterations done, values) of one entry of metrics.json."""
+    def curve(self, *keys: str) -> tuple[list[int], list[float]]:
+        """(iterations done, values) of one entry of metrics.json: the first key that is there."""
+        key = next((key for key in keys if any(key in m for m in self.metrics)), keys[0])
         # After training the iteration is the number of those done, before that one less.
         last = self.metrics[-1]["iteration"]
         points = [(min(m["iteration"] + 1, last), m[key]) for m in self.metrics if key in m]
