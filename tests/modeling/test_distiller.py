@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from detectron2.engine import DefaultPredictor
 from detectron2.modeling import RetinaNet, build_model
 from detectron2.solver import build_optimizer
 from detectron2.structures import Boxes
@@ -116,6 +117,17 @@ def test_evaluation_is_stock_retinanets(toy, batches):
 
 def fail(*_):
     raise AssertionError("computed, but it should not be")
+
+
+def test_default_predictor_needs_no_teacher(toy, tmp_path):
+    """And a plain student's weights fit the distiller's yaml strictly."""
+    student = build(toy, "student.yaml")
+    weights = str(tmp_path / "student.pth")
+    torch.save({"model": student.state_dict()}, weights)
+    cfg = toy.cfg("SAD.yaml", "SAD.TEACHER.WEIGHTS", "absent.pth", "MODEL.WEIGHTS", weights)
+    predictor = DefaultPredictor(cfg)
+    assert_same_state(predictor.model, student)
+    assert len(predictor(np.zeros((64, 64, 3), np.uint8))["instances"]) > 0
 
 
 # --- the teacher is outside the module tree -----------------------------------------------------
