@@ -155,7 +155,7 @@ def refused(monkeypatch, toy, tmp_path, capsys):
         (["MODEL.RETINANET.NUM_CLASSES", 3], "NUM_CLASSES is 3, it must be 2"),
         (["SAD.DISTILL.CLASS.LOSS", "mse"], "SAD.DISTILL.CLASS.LOSS is 'mse'"),
         (["SAD.DISTILL.LAMDA", 1], "SAD.DISTILL.LAMDA"),
-        (["SOLVER.ACCUMULATION_STEPS", 3], "IMS_PER_BATCH is 2, it must be a multiple of 1 work"),
+        (["SOLVER.ACCUMULATION_STEPS", 3], "IMS_PER_BATCH is 2, it must be a multiple of 1 rank"),
         (["SOLVER.REFERENCE_WORLD_SIZE", 4], "SOLVER.IMS_PER_BATCH is 2, it must be a multiple"),
         (["DATASETS.TRAIN", "('nowhere',)"], "DATASETS.TRAIN names 'nowhere'"),
         (["DATASETS.TEST", "('nowhere',)"], "DATASETS.TEST names 'nowhere'"),

@@ -169,8 +169,8 @@ MISTAKES = {
     "unknown pixel format": (
         TRAIN + "INPUT.FORMAT BGRA", "INPUT.FORMAT is 'BGRA'", "did you mean BGR?"),
     "typo in the loss": (
-        TRAIN + "SAD.DISTILL.CLASS.LOSS k1", "SAD.DISTILL.CLASS.LOSS is 'k1'",
-        "did you mean kl?"),
+        TRAIN + "SAD.DISTILL.CLASS.LOSS adll", "SAD.DISTILL.CLASS.LOSS is 'adll'",
+        "did you mean adl?"),
     "negative beta": (
         TRAIN + "SAD.DISTILL.CLASS.BETA -1.5", "SAD.DISTILL.CLASS.BETA is -1.5", "at least 0"),
     "typo in the targets": (
@@ -187,7 +187,7 @@ MISTAKES = {
         TRAIN + "SAD.DISTILL.CLASS.LOSS kl SAD.DISTILL.CLASS.GAMMA 1.0",
         "SAD.DISTILL.CLASS.GAMMA is 1.0", "no say beside SAD.DISTILL.CLASS.LOSS kl", "default 2.0"),
     "normaliser for feature maps": (
-        TRAIN + "SAD.DISTILL.TERMS ('feature',) SAD.DISTILL.CLASS.NORMALIZER elements",
+        TRAIN + """SAD.DISTILL.TERMS "['feature']" SAD.DISTILL.CLASS.NORMALIZER elements""",
         "SAD.DISTILL.CLASS.NORMALIZER is elements", "no say beside SAD.DISTILL.TERMS"),
     "compiling what is not done": (
         TRAIN + "SAD.DISTILL.CLASS.COMPILE True SAD.DISTILL.CLASS.FUSED False",
@@ -212,7 +212,7 @@ MISTAKES = {
     # the network
     "Faster R-CNN for a student": (
         TRAIN + "MODEL.META_ARCHITECTURE GeneralizedRCNN", "MODEL.META_ARCHITECTURE is",
-        "RetinaNet, Distiller"),
+        "RetinaNet, FCOS, Distiller"),
     "typo in the backbone": (
         TRAIN + "MODEL.BACKBONE.NAME build_small_resnet_fpn", "MODEL.BACKBONE.NAME is",
         "did you mean build_small_resnet_fpn_backbone?"),
@@ -237,7 +237,7 @@ MISTAKES = {
         TRAIN + "SAD.TEACHER.CONFIG_FILE {wrong}/lazy.py", "lazy.py", "a yaml is wanted"),
     "Faster R-CNN for a teacher": (
         TRAIN + "SAD.TEACHER.CONFIG_FILE {wrong}/faster_rcnn.yaml", "faster_rcnn.yaml describes a",
-        "a RetinaNet is needed"),
+        "one of RetinaNet, FCOS"),
     "student's weights for the teacher": (
         TRAIN + "SAD.TEACHER.WEIGHTS {wrong}/student.pth", "teacher.yaml with", "student.pth",
         "do not fit"),

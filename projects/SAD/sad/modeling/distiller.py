@@ -100,6 +100,15 @@ class Distiller(nn.Module):
         # Past nn.Module.__setattr__, which would make it a submodule.
         object.__setattr__(self, "teacher", teacher)
 
+    def __getattr__(self, name: str):
+        # Detectron2's checkpointer, among others, looks for the parts that state_dict() names.
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "student":
+                raise
+            return getattr(self.student, name)
+
     def _apply(self, fn, *args, **kwargs):
         # .to(), .half(), .cuda() and so on reach the teacher too, train() and state_dict() do not.
         if self.teacher is not None:
