@@ -20,12 +20,8 @@ from detectron2.structures import Boxes, Instances
 from pycocotools.cocoeval import COCOeval
 
 from sad.evaluation import coco_evaluator as evaluation
-from sad.evaluation.coco_evaluator import (
-    BoxEvaluator,
-    build_test_loader,
-    evaluate_boxes,
-    submission_name,
-)
+from sad.evaluation.coco_evaluator import BoxEvaluator, evaluate_boxes, submission_name
+from sad.evaluation.loader import build_test_loader
 from sad.modeling.build import load_detector
 from sad.study.benchmarks.evaluation import by_pycocotools, index, make_set
 from sad.utils.errors import UserError

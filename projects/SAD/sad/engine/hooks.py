@@ -14,6 +14,7 @@ from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter, TensorboardXWriter
 
+from ..utils.compat import last_write, set_last_write
 from ..utils.errors import RESUME_EXIT_CODE, STOPPED
 from ..utils.preemption import preemption
 
@@ -24,7 +25,7 @@ WINDOW = 20  # iterations that Detectron2's writers take medians over
 
 
 class Checkpointer(hooks.PeriodicCheckpointer):
-    """On every worker; also before an evaluation, whose troubles shall not cost the iterations."""
+    """On every rank; also before an evaluation, whose troubles shall not cost the iterations."""
 
     def __init__(self, checkpointer, period: int, eval_period: int):
         super().__init__(checkpointer, period)
@@ -41,7 +42,7 @@ class Checkpointer(hooks.PeriodicCheckpointer):
             name = f"{self.file_prefix}_{self.trainer.iter:07d}"
             self.checkpointer.save(name, iteration=self.trainer.iter)
         if asked:
-            comm.synchronize()  # the first worker to leave ends the job
+            comm.synchronize()  # the first rank to leave ends the job
             logger.warning(STOPPED)
             raise SystemExit(RESUME_EXIT_CODE)
 
@@ -86,8 +87,7 @@ class MetricsHistory(HookBase):
                 if name not in OF_THE_PROCESS
             ],
             "size": os.path.getsize(self.path) if os.path.exists(self.path) else 0,
-            # Private, but Detectron2's writers have no other way to be told.
-            "last_write": [writer._last_write for writer in self.writers],
+            "last_write": list(map(last_write, self.writers)),
         }
 
     def load_state_dict(self, state):
@@ -99,7 +99,7 @@ class MetricsHistory(HookBase):
         for name, hint, values in self.loaded["scalars"]:
             for value, at in values:
                 self.trainer.storage.put_scalar(name, value, hint, cur_iter=at)
-        for writer, last_write in zip(self.writers, self.loaded["last_write"], strict=False):
-            writer._last_write = last_write
+        for writer, iteration in zip(self.writers, self.loaded["last_write"], strict=False):
+            set_last_write(writer, iteration)
         if self.writers and os.path.getsize(self.path) > self.loaded["size"]:
             os.truncate(self.path, self.loaded["size"])  # what came after the checkpoint

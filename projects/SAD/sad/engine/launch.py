@@ -17,12 +17,9 @@ import torch.distributed as dist
 from detectron2.engine import launch
 from detectron2.engine.launch import DEFAULT_TIMEOUT
 from detectron2.utils import comm
-from torch.multiprocessing import (
-    ProcessExitedException,
-    ProcessRaisedException,
-    _prctl_pr_set_pdeathsig,
-)
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
+from ..utils.compat import end_with_parent
 from ..utils.errors import (
     EXIT_CODE,
     INTERRUPT_EXIT_CODE,
@@ -281,7 +278,7 @@ def _pass_on(number, _) -> None:
 def _launched(main, args) -> None:
     """`_work` in a process that `_launch` has started, and which lives no longer than that."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's, which the parent passes on
-    _prctl_pr_set_pdeathsig(signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
     if multiprocessing.parent_process().is_alive():
         _work(main, args)
 

@@ -18,7 +18,8 @@ from ..data.classes import check_same_classes
 from ..data.datasets import ClassOrder
 from ..data.loader import build_mixed_loader
 from ..data.shared_read import once_per_machine
-from ..evaluation.coco_evaluator import BoxEvaluator, build_test_loader
+from ..evaluation.coco_evaluator import BoxEvaluator
+from ..evaluation.loader import build_test_loader
 from ..modeling.adapters import ADAPTERS
 from ..modeling.anchors import check_anchors
 from ..modeling.build import to_channels_last

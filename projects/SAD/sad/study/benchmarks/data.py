@@ -110,7 +110,7 @@ def consumption(step: SADStep, num_images: int, options: Options) -> float:
 
 def waiting(step: SADStep, loader, options: Options) -> float:
     """The share of its time that training waits for the loader, after the first batches."""
-    step.data_loader, step._data_loader_iter_obj = loader, None
+    step.reset_data_loader(lambda: loader)
     first = 1 + 2 * loader.num_workers
     with EventStorage() as storage:
         for number in range(first + options.rounds):

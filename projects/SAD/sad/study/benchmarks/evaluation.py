@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from detectron2.data import MetadataCatalog
-from detectron2.evaluation.coco_evaluation import _evaluate_predictions_on_coco
 from detectron2.structures import Boxes, Instances
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -101,9 +100,7 @@ def index(content: dict) -> COCO:
 
 
 def by_pycocotools(truth: COCO, detections: list[dict], image_ids=None):
-    return _evaluate_predictions_on_coco(
-        truth, detections, "bbox", cocoeval_fn=COCOeval, img_ids=image_ids
-    )
+    return evaluation.summarized(COCOeval, truth, detections, image_ids)
 
 
 def run(options: Options) -> Table:

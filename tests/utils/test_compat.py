@@ -1,0 +1,111 @@
+"""What Detectron2 and torch do not promise to keep is there, and does what is relied on."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.engine import hooks
+from detectron2.modeling.box_regression import Box2BoxTransform
+from detectron2.structures import Boxes
+from detectron2.utils.events import EventStorage, JSONWriter
+
+from sad.utils.compat import (
+    dense_box_regression_loss,
+    derive_box_results,
+    end_with_parent,
+    last_write,
+    set_last_write,
+)
+
+
+@pytest.mark.parametrize(
+    ("parent", "methods"),
+    [
+        (DetectionCheckpointer, ["_load_file", "_log_incompatible_keys"]),
+        (hooks.PreciseBN, ["update_stats"]),
+    ],
+)
+def test_methods_that_ours_override_are_there(parent, methods):
+    assert all(callable(getattr(parent, method, None)) for method in methods)
+
+
+def test_a_checkpointer_knows_the_query_of_what_it_loads(tmp_path):
+    model = torch.nn.Linear(1, 1)
+    torch.save({"model": model.state_dict()}, tmp_path / "a.pth")
+    seen = []
+
+    class Checkpointer(DetectionCheckpointer):
+        def _load_file(self, filename):
+            seen.append(self._parsed_url_during_load.query)
+            return super()._load_file(filename)
+
+    Checkpointer(model).load(f"{tmp_path}/a.pth?matching_heuristics=True")
+    assert seen == ["matching_heuristics=True"]
+
+
+def test_the_box_loss_is_a_sum_over_foreground_anchors():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 20, 20]])
+    deltas = torch.zeros(1, 2, 4)
+    wanted = torch.tensor([[[0.0, 0, 10, 10], [10, 0, 30, 20]]])
+    foreground = torch.tensor([[False, True]])
+    transform = Box2BoxTransform((1.0, 1.0, 1.0, 1.0))
+    loss = dense_box_regression_loss(
+        [Boxes(boxes)], transform, [deltas], list(wanted), foreground, smooth_l1_beta=0.0
+    )
+    assert loss.item() == pytest.approx(0.5)  # the second is 10 of its 20 pixels to the right
+
+
+def test_results_without_a_detection_are_no_numbers():
+    found = derive_box_results(None, ["a"], logging.getLogger("sad.test"))
+    assert {"AP", "AP50", "AP75"} <= found.keys()
+    assert all(value != value for value in found.values())
+
+
+def test_a_writer_goes_on_after_an_iteration(tmp_path):
+    writer = JSONWriter(str(tmp_path / "metrics.json"))
+    with EventStorage(7) as storage:
+        storage.put_scalar("loss", 1.0)
+        set_last_write(writer, 7)
+        writer.write()
+        assert (tmp_path / "metrics.json").read_text() == ""
+        storage.step()
+        storage.put_scalar("loss", 2.0)
+        writer.write()
+    assert last_write(writer) == 8
+    writer.close()
+    assert (tmp_path / "metrics.json").read_text().count("\n") == 1
+
+
+def wait_for_ever(queue):
+    end_with_parent(signal.SIGTERM)
+    queue.put(os.getpid())
+    time.sleep(600)
+
+
+def start_a_child(queue):
+    multiprocessing.Process(target=wait_for_ever, args=(queue,)).start()
+    time.sleep(600)
+
+
+def test_a_child_ends_with_its_parent():
+    queue = multiprocessing.Queue()
+    parent = multiprocessing.Process(target=start_a_child, args=(queue,))
+    parent.start()
+    child = queue.get(timeout=60)
+    parent.kill()
+    parent.join()
+    for _ in range(600):
+        try:
+            with open(f"/proc/{child}/stat") as file:
+                if file.read().rpartition(")")[2].split()[0] == "Z":
+                    return
+        except FileNotFoundError:
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("the child goes on")
