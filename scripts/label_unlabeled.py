@@ -1,9 +1,9 @@
-"""Let a trained teacher write hard targets for unlabelled images, as a COCO json.
+"""Let a trained teacher write pseudo-labels for unlabelled images, as a COCO json.
 
     python scripts/label_unlabeled.py --config-file configs/digits/teacher.yaml \
         --weights output/teacher/model_final.pth \
         --dataset digits_unlabeled --labeled-dataset digits_labeled \
-        --output output/hard_targets.json
+        --output output/pseudo_labels.json
 
 The score threshold is the one at which the mean number of instances per image equals that of the
 labelled set. Beside the json comes a folder with the report: numbers, a histogram and a preview.
@@ -16,8 +16,8 @@ number of processes, threshold or labelled set may be given. Less than a shard o
 lost: a batch of a short list, about 1,000 images of a million.
 
 torchrun and SLURM's srun may start the processes instead of --num-gpus, see
-`sad.engine.launch`. The hard targets are the same for any number of processes (bit for bit on CPUs,
-at one thread each).
+`sad.engine.launch`. The pseudo-labels are the same for any number of processes (bit for bit on
+CPUs, at one thread each).
 """
 
 import argparse

@@ -141,7 +141,7 @@ train() { # train NAME CONFIG FILES [KEY VALUE ...]: FILES, or "", is what else 
 
 datasets=${DETECTRON2_DATASETS:-datasets}
 teacher=$output/teacher
-hard_targets=$output/hard_targets.json
+pseudo_labels=$output/pseudo_labels.json
 
 heading 1 "Make the digit scenes"
 work $python scripts/make_digits.py
@@ -155,20 +155,20 @@ train student configs/digits/student.yaml ""
 
 heading 4 "Let the teacher label the unlabelled images"
 from=$(made_from configs/digits/teacher.yaml "$teacher/model_final.pth")
-if [ -f "$hard_targets" ] && [ "$(cat "$hard_targets.made_from" 2>/dev/null)" = "$from" ]; then
+if [ -f "$pseudo_labels" ] && [ "$(cat "$pseudo_labels.made_from" 2>/dev/null)" = "$from" ]; then
   echo "      finished earlier"
 else
   work $python scripts/label_unlabeled.py --config-file configs/digits/teacher.yaml \
     --weights "$teacher/model_final.pth" --dataset digits_unlabeled \
-    --labeled-dataset digits_labeled --output "$hard_targets"
-  echo "$from" >"$hard_targets.made_from"
+    --labeled-dataset digits_labeled --output "$pseudo_labels"
+  echo "$from" >"$pseudo_labels.made_from"
 fi
-echo "      $hard_targets"
+echo "      $pseudo_labels"
 
 heading 5 "Train the student with SAD on labelled and unlabelled images"
-train SAD configs/digits/SAD.yaml "$teacher/model_final.pth $hard_targets" \
+train SAD configs/digits/SAD.yaml "$teacher/model_final.pth $pseudo_labels" \
   SAD.TEACHER.WEIGHTS "$teacher/model_final.pth" \
-  DATASETS.REGISTER.digits_hard_targets.JSON "$(realpath "$hard_targets")"
+  DATASETS.REGISTER.digits_pseudo_labels.JSON "$(realpath "$pseudo_labels")"
 
 heading 6 "Compare the three"
 work $python scripts/report.py --output "$output" --command "$command" \

@@ -7,8 +7,8 @@
     python scripts/reproduce.py --table 1 --no-run      # from the results that are there
 
 configs/tables.yaml says which config is which row. Every row and seed is one run of train_net.py;
-teachers and hard targets are shared. Finished results are kept in docs/results/<benchmark>.json and
-used again while their settings are the same, so an interrupted command goes on where it was.
+teachers and pseudo-labels are shared. Finished results are kept in docs/results/<benchmark>.json
+and used again while their settings are the same, so an interrupted command goes on where it was.
 Claims are judged over every seed that is known.
 """
 

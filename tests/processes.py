@@ -1,4 +1,4 @@
-"""The workers of one job, forked from the test: they need not import Detectron2 again."""
+"""The ranks of one job, forked from the test: they need not import Detectron2 again."""
 
 import multiprocessing
 import os
@@ -72,8 +72,8 @@ def run_job(main, arguments: list, environments: list[dict], seconds: float = 60
     return codes
 
 
-def run_workers(main, *args, count: int = 2) -> None:
-    """`main(*args)` in workers of one job that must all end well."""
+def run_ranks(main, *args, count: int = 2) -> None:
+    """`main(*args)` in ranks of one job that must all end well."""
     namespace = SimpleNamespace(num_gpus=1, num_machines=1)
     codes = run_job(lambda _: main(*args), [namespace] * count, slurm_tasks(count))
     assert codes == [0] * count

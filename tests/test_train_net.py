@@ -165,8 +165,8 @@ def refused(monkeypatch, toy, tmp_path, capsys):
         (["DATASETS.TEST", "('coco_2017_val',)"], "instances_val2017.json"),
         (["DATASETS.UNLABELED", "('coco_2017_unlabeled',)"], "image_info_unlabeled2017.json"),
         (["DATASETS.UNLABELED", "('toy_unlabeled',)"], "hard targets"),
-        (["DATASETS.REGISTER.toy_hard_targets.JSON", "absent.json"], "absent.json does not exist"),
-        (["DATASETS.REGISTER.toy_hard_targets.IMAGES", "absent"], "absent does not exist"),
+        (["DATASETS.REGISTER.toy_pseudo_labels.JSON", "absent.json"], "absent.json does not exist"),
+        (["DATASETS.REGISTER.toy_pseudo_labels.IMAGES", "absent"], "absent does not exist"),
         (["--eval-only"], "MODEL.WEIGHTS"),
         (["--eval-only", "--resume"], "checkpoint"),  # nothing there to resume
         (["--eval-only", "MODEL.WEIGHTS", "absent.pth"], "absent.pth do not exist"),
@@ -184,9 +184,9 @@ def test_missing_config(monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("error: config absent.yaml: ")
 
 
-@pytest.mark.parametrize("key", ["toy_labeled", "toy_hard_targets"])
+@pytest.mark.parametrize("key", ["toy_labeled", "toy_pseudo_labels"])
 def test_annotations_cut_short(refused, toy, tmp_path, key):
-    content = (toy.root / "annotations" / "hard_targets.json").read_text()
+    content = (toy.root / "annotations" / "pseudo_labels.json").read_text()
     (tmp_path / "cut.json").write_text(content[: len(content) // 2])
     sentence = refused("SAD.yaml", f"DATASETS.REGISTER.{key}.JSON", tmp_path / "cut.json")
     assert "cut.json is no whole json" in sentence
@@ -296,7 +296,7 @@ def test_three_steps_through_the_command_lines(toy, tmp_path):
           "SOLVER.MAX_ITER", 150)  # fmt: skip
     weights = teacher / "model_final.pth"
 
-    boxes = tmp_path / "hard_targets.json"
+    boxes = tmp_path / "pseudo_labels.json"
     shell(
         *(toy, LABEL_UNLABELED, "--config-file", toy.path("teacher.yaml"), "--weights", weights),
         *("--json", toy.path("annotations/image_info.json"), "--images", toy.path("unlabeled")),
@@ -308,7 +308,7 @@ def test_three_steps_through_the_command_lines(toy, tmp_path):
     assert all(0 < annotation["score"] <= 1 for annotation in written["annotations"])
 
     opts = (
-        *("SAD.TEACHER.WEIGHTS", weights, "DATASETS.REGISTER.toy_hard_targets.JSON", boxes),
+        *("SAD.TEACHER.WEIGHTS", weights, "DATASETS.REGISTER.toy_pseudo_labels.JSON", boxes),
         *(*learn, "SOLVER.MAX_ITER", 60, "DATALOADER.NUM_WORKERS", 2),
     )
     shell(toy, TRAIN_NET, "--config-file", toy.path("SAD.yaml"), "OUTPUT_DIR", student, *opts)
@@ -325,7 +325,7 @@ def test_three_steps_through_the_command_lines(toy, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_workers_launched_and_resumed_under_torchrun(toy, tmp_path):
+def test_two_ranks_launched_and_resumed_under_torchrun(toy, tmp_path):
     opts = ("OUTPUT_DIR", tmp_path / "run", "SOLVER.MAX_ITER", 10, "SOLVER.IMS_PER_BATCH", 4)
     config = ("--config-file", toy.path("SAD.yaml"))
     shell(toy, TRAIN_NET, *config, "--num-gpus", 2, *opts)
@@ -343,7 +343,7 @@ def test_two_workers_launched_and_resumed_under_torchrun(toy, tmp_path):
 
 
 @pytest.mark.slow
-def test_bad_input_of_two_workers(toy, tmp_path):
+def test_bad_input_of_two_ranks(toy, tmp_path):
     """The sentence once, exit code 2, no traceback of a worker, and nobody left waiting."""
     done = shell(
         *(toy, TRAIN_NET, "--config-file", toy.path("SAD.yaml"), "--num-gpus", 2),

@@ -70,13 +70,13 @@ MODEL:
   META_ARCHITECTURE: Distiller
 DATASETS:
   REGISTER:
-    toy_hard_targets:
-      JSON: {root}/annotations/hard_targets.json
+    toy_pseudo_labels:
+      JSON: {root}/annotations/pseudo_labels.json
       IMAGES: {root}/unlabeled
     toy_unlabeled:
       JSON: {root}/annotations/image_info.json
       IMAGES: {root}/unlabeled
-  UNLABELED: [toy_hard_targets]
+  UNLABELED: [toy_pseudo_labels]
 SAD:
   TEACHER:
     CONFIG_FILE: {root}/teacher.yaml
@@ -123,7 +123,7 @@ def build(root: Path) -> Toy:
         for annotation in annotations
         if annotation["image_id"] != images[-1]["id"]
     ]
-    _write_json(root / "annotations" / "hard_targets.json", {**coco, "annotations": found})
+    _write_json(root / "annotations" / "pseudo_labels.json", {**coco, "annotations": found})
 
     (root / "base.yaml").write_text(BASE.format(repository=REPOSITORY, root=root))
     (root / "teacher.yaml").write_text(WIDTHS.format(width=16, fpn=16))

@@ -21,7 +21,7 @@ def sees_gpu() -> bool:
 
 
 def _leave(*_) -> None:
-    # An exception would end in the midst of somebody's import. Workers leave the word to their
+    # An exception would end in the midst of somebody's import. Ranks leave the word to their
     # parent.
     if multiprocessing.parent_process() is None:
         os.write(2, b"interrupted before anything was done\n")

@@ -10,7 +10,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 
-from processes import run_workers
+from processes import run_ranks
 from sad.checkpoint.safe_load import read_weights, write_safetensors
 from sad.data.checks import check_test_sets
 from sad.data.classes import check_same_classes, class_order, given_names
@@ -100,7 +100,7 @@ def test_students_are_numbered_as_their_teacher(toy, tmp_path, monkeypatch, anew
     """Labels and hard targets exported anew: the same training, bit for bit, and names with it."""
     weights = []
     for number, opts in enumerate(
-        [(), anew(toy_labeled="labeled.json", toy_hard_targets="hard_targets.json")]
+        [(), anew(toy_labeled="labeled.json", toy_pseudo_labels="pseudo_labels.json")]
     ):
         output = tmp_path / f"run{number}"
         run_train_net(
@@ -156,10 +156,10 @@ def test_what_cannot_be_read_is_left_to_others(toy, tmp_path):
 
 
 def test_an_order_reaches_every_set(toy, anew):
-    cfg = toy.cfg("SAD.yaml", *anew(toy_hard_targets="hard_targets.json"))
+    cfg = toy.cfg("SAD.yaml", *anew(toy_pseudo_labels="pseudo_labels.json"))
     register_from_config(cfg, ClassOrder(NAMES[::-1], "weights of a test"))
     dataset = build_mixed_loader(cfg).dataset
-    for name in ("toy_labeled", "toy_hard_targets"):
+    for name in ("toy_labeled", "toy_pseudo_labels"):
         assert MetadataCatalog.get(name).thing_classes == NAMES[::-1]
     for item in dataset.items:  # the light rectangle first in each image, the dark one second
         assert [a["category_id"] for a in item["annotations"]] in ([1, 0], [])
@@ -204,7 +204,7 @@ def numbers_in_a_worker(cfg, weights_order, output):
 @pytest.mark.parametrize("weights_order", [None, ClassOrder(NAMES, "weights of a test")])
 def test_all_workers_have_one_order(toy, tmp_path, anew, weights_order):
     """Also those that read no annotations themselves."""
-    cfg = toy.cfg("SAD.yaml", *anew(toy_hard_targets="hard_targets.json"))
-    run_workers(numbers_in_a_worker, cfg, weights_order, tmp_path / "found.pth", count=2)
+    cfg = toy.cfg("SAD.yaml", *anew(toy_pseudo_labels="pseudo_labels.json"))
+    run_ranks(numbers_in_a_worker, cfg, weights_order, tmp_path / "found.pth", count=2)
     found, names = torch.load(tmp_path / "found.pth")
     assert names == [NAMES] and found == [0, 1] * (len(found) // 2)

@@ -189,12 +189,12 @@ def with_leaks(toy, tmp_path):
 
     def make(replaced, *opts):
         shutil.copytree(toy.root / "unlabeled", tmp_path / "images", dirs_exist_ok=True)
-        content = toy.json("hard_targets.json")
+        content = toy.json("pseudo_labels.json")
         for number in replaced:
             name = f"{number:06d}.png"
             shutil.copy(toy.root / "labeled" / name, tmp_path / "images" / name)
         (tmp_path / "hard.json").write_text(json.dumps(content))
-        entry = "DATASETS.REGISTER.toy_hard_targets."
+        entry = "DATASETS.REGISTER.toy_pseudo_labels."
         files = (entry + "JSON", str(tmp_path / "hard.json"))
         return toy.cfg("SAD.yaml", *files, entry + "IMAGES", str(tmp_path / "images"), *opts)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from detectron2.utils import comm
 
-from processes import run_workers
+from processes import run_ranks
 from sad.data.loader import build_mixed_loader
 from sad.utils.errors import UserError
 from samples import loaded, same
@@ -25,7 +25,7 @@ def write_batches(folder, cfg):
 def test_two_processes_see_other_images(toy, tmp_path):
     cfg = toy.cfg("SAD.yaml", "SAD.LOADER.MIX", "union", "DATALOADER.ASPECT_RATIO_GROUPING", False,
                   "SOLVER.IMS_PER_BATCH", 4)  # fmt: skip
-    run_workers(write_batches, tmp_path, cfg)
+    run_ranks(write_batches, tmp_path, cfg)
     zero, one = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert all(len(batch) == 4 for batch in zero + one)  # 2 ids and 2 origins
     epoch = [tuple(batch[i::2]) for batch in zero[:3] + one[:3] for i in (0, 1)]

@@ -20,7 +20,7 @@ def dicts(toy):
 
     return {
         "labeled": load("labeled.json", "labeled")[0],
-        "unlabeled": load("hard_targets.json", "unlabeled")[0],
+        "unlabeled": load("pseudo_labels.json", "unlabeled")[0],
         "no_boxes": load("image_info.json", "unlabeled")[0],
     }
 

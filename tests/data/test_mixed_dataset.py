@@ -37,7 +37,7 @@ def broken(toy, tmp_path):
         for name in names:
             WAYS_TO_BREAK[way](root / name)
         opts = ["DATASETS.REGISTER.toy_labeled.IMAGES", str(root / "labeled")]
-        opts += ["DATASETS.REGISTER.toy_hard_targets.IMAGES", str(root / "unlabeled")]
+        opts += ["DATASETS.REGISTER.toy_pseudo_labels.IMAGES", str(root / "unlabeled")]
         return toy.cfg("SAD.yaml", "SAD.LOADER.MIX", "union", *opts)
 
     return break_files

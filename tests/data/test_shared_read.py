@@ -9,7 +9,7 @@ import pytest
 from detectron2.data import DatasetCatalog, DatasetFromList, MetadataCatalog
 from detectron2.utils import comm
 
-from processes import run_workers
+from processes import run_ranks
 from sad.data.loader import build_mixed_loader
 from sad.data.shared_read import collector_paused, once_per_machine
 from sad.utils.errors import UserError
@@ -36,7 +36,7 @@ def share(folder):
 def test_the_first_worker_reads_for_all(tmp_path, monkeypatch, workers):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
-    run_workers(share, tmp_path, count=workers)
+    run_ranks(share, tmp_path, count=workers)
     assert (tmp_path / "readers").read_text() == "0 "
     assert not list((tmp_path / "temporary").iterdir())
 
@@ -56,7 +56,7 @@ def find_mistake(folder):
 
 
 def test_a_mistake_reaches_every_worker(tmp_path):
-    run_workers(find_mistake, tmp_path)
+    run_ranks(find_mistake, tmp_path)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(
         "01", "set cut_short is no whole json"
     )
@@ -70,9 +70,9 @@ def find_no_room(folder, limit):
 
 
 def test_no_room_for_what_is_shared(tmp_path, monkeypatch):
-    run_workers(find_no_room, tmp_path, 1000)
+    run_ranks(find_no_room, tmp_path, 1000)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
-    run_workers(find_no_room, tmp_path, 0)
+    run_ranks(find_no_room, tmp_path, 0)
 
 
 def classes(folder, cfg):
@@ -90,7 +90,7 @@ def classes(folder, cfg):
 
 def test_every_worker_knows_the_classes(toy, tmp_path):
     opts = ("DATASETS.UNLABELED", ("toy_unlabeled",), "SAD.TARGETS.UNLABELED", ("soft",))
-    run_workers(classes, tmp_path, toy.cfg("SAD.yaml", *opts))
+    run_ranks(classes, tmp_path, toy.cfg("SAD.yaml", *opts))
     zero, one = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert zero[0] == ["toy_labeled", "toy_unlabeled"] and one[0] == []
     assert zero[1:] == one[1:] == [[["light", "dark"]] * 2, 12]

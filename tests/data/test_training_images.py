@@ -48,7 +48,7 @@ def test_instances_of_each_class_are_said(toy, register, log):
 
 
 def test_classes_of_two_sets_differ(toy, register):
-    content = toy.json("hard_targets.json")
+    content = toy.json("pseudo_labels.json")
     content["categories"][1]["name"] = "gray"
     register("other_classes", content)
     with pytest.raises(UserError) as error:

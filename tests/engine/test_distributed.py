@@ -1,11 +1,11 @@
-"""A step is the same however its batch is split over micro-batches and workers."""
+"""A step is the same however its batch is split over micro-batches and ranks."""
 
 import pytest
 import torch
 from detectron2.utils import comm
 
 import toy as toy_problem
-from processes import run_workers
+from processes import run_ranks
 from sad.engine.trainer import SADTrainer
 
 # No batch statistics, which see a micro-batch; and a clipped norm, which must be the step's.
@@ -22,7 +22,7 @@ STEP = (
     *("SOLVER.CLIP_FULL_MODEL_NORM", 1.0, "INPUT.MIN_SIZE_TRAIN", (64,), "DATASETS.TEST", ()),
 )
 GLOBAL = ("SOLVER.LOSS_NORMALIZERS", "global")
-# Where often a micro-batch, or all images of a worker, lack hard targets, or soft ones.
+# Where often a micro-batch, or all images of a rank, lack hard targets, or soft ones.
 SPLIT = ("SAD.TARGETS.LABELED", ("hard",), "SAD.TARGETS.UNLABELED", ("soft",))
 
 
@@ -35,13 +35,13 @@ def squares(tmp_path_factory):
 
 
 def train(cfg, output, dtype, mean):
-    """Train a few steps in every worker; the first writes the weights and the logged losses."""
+    """Train a few steps in every rank; the first writes the weights and the logged losses."""
     torch.set_default_dtype(dtype)
     torch.manual_seed(0)  # the command line seeds through default_setup
     trainer = SADTrainer(cfg)
     if mean:
         trainer._trainer.student.loss_normalizer = mean
-    lacks_hard, synchronised = [], []  # of each forward of this worker
+    lacks_hard, synchronised = [], []  # of each forward of this rank
 
     def record(model, inputs):
         lacks_hard.append(not inputs[0].targets.hard)
@@ -71,21 +71,21 @@ def train(cfg, output, dtype, mean):
 
 @pytest.fixture
 def trained(squares, tmp_path):
-    """A function that trains on some workers with some accumulation steps.
+    """A function that trains on some ranks with some accumulation steps.
 
     The moving mean of the foreground anchors begins at `mean`, or, with None, where it does by
     itself, which depends on the number of forwards.
     """
 
-    def run(workers, steps, *opts, dtype=torch.float64, mean=100.0):
+    def run(ranks, steps, *opts, dtype=torch.float64, mean=100.0):
         cfg = squares.cfg(
             *("SAD.yaml", *STEP, "OUTPUT_DIR", str(tmp_path)),
             *("SOLVER.ACCUMULATION_STEPS", steps, *opts),
         )
-        if workers == 1:
+        if ranks == 1:
             train(cfg, tmp_path / "trained.pth", dtype, mean)
         else:
-            run_workers(train, cfg, tmp_path / "trained.pth", dtype, mean, count=workers)
+            run_ranks(train, cfg, tmp_path / "trained.pth", dtype, mean, count=ranks)
         return torch.load(tmp_path / "trained.pth")
 
     yield run
@@ -112,15 +112,15 @@ def difference(one: dict, other: dict) -> float:
 def test_step_does_not_depend_on_its_split(trained, norm, mix):
     opts = (*NORMS[norm], *GLOBAL, "SAD.LOADER.MIX", mix)
     whole = trained(1, 1, *opts)
-    for workers, steps in ((1, 4), (2, 1), (2, 2)):
-        split = trained(workers, steps, *opts)
-        assert difference(whole, split) < 1e-10, (workers, steps)
+    for ranks, steps in ((1, 4), (2, 1), (2, 2)):
+        split = trained(ranks, steps, *opts)
+        assert difference(whole, split) < 1e-10, (ranks, steps)
         for name, losses in whole["logged"].items():
             assert split["logged"][name] == pytest.approx(losses, rel=1e-5), name
 
 
 def test_as_many_forwards_begin_alike(trained):
-    """Micro-batches stand in for workers from the first iteration on."""
+    """Micro-batches stand in for ranks from the first iteration on."""
     opts = (*NORMS["FrozenBN"], *GLOBAL, "SAD.LOADER.MIX", "union")
     whole = trained(1, 4, *opts, mean=None)
     assert difference(whole, trained(2, 2, *opts, mean=None)) < 1e-10
@@ -137,11 +137,11 @@ def test_local_normalizers_depend_on_the_split(trained):
     """Detectron2's own count the foreground of each forward, and their average moves with each."""
     whole = trained(1, 1, *NORMS["FrozenBN"])
     assert difference(whole, trained(1, 1, *NORMS["FrozenBN"])) == 0
-    for workers, steps in ((1, 2), (2, 1)):
-        assert difference(whole, trained(workers, steps, *NORMS["FrozenBN"])) > 1e-2
+    for ranks, steps in ((1, 2), (2, 1)):
+        assert difference(whole, trained(ranks, steps, *NORMS["FrozenBN"])) > 1e-2
 
 
-def test_worker_without_hard_targets(trained):
+def test_rank_without_hard_targets(trained):
     """Some images have boxes alone, the others the teacher's logits alone."""
     opts = (*NORMS["FrozenBN"], *GLOBAL, *SPLIT, "SAD.LOADER.MIX", "union")
     whole = trained(1, 1, *opts)
@@ -149,8 +149,8 @@ def test_worker_without_hard_targets(trained):
         split = trained(2, steps, *opts)
         assert split["synchronised"] == ([False] * (steps - 1) + [True]) * 5
         one, other = split["lacks_hard"]
-        assert any(a != b for a, b in zip(one, other, strict=True))  # one of the two workers
-        if steps == 2:  # also with the last micro-batch, after which the workers meet
+        assert any(a != b for a, b in zip(one, other, strict=True))  # one of the two ranks
+        if steps == 2:  # also with the last micro-batch, after which the ranks meet
             assert any(a != b for a, b in zip(one[1::2], other[1::2], strict=True))
         assert difference(whole, split) < 1e-10
 

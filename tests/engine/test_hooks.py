@@ -21,7 +21,7 @@ import torch
 from detectron2.engine import DefaultTrainer
 from detectron2.utils.env import seed_all_rng
 
-from processes import run_workers
+from processes import run_ranks
 from sad.checkpoint.checkpointer import SADCheckpointer
 from sad.config.identity import check_same_run, describe_run
 from sad.data import checks as set_checks
@@ -144,8 +144,8 @@ def check_killed(toy, unbroken, output: Path, moments: list, *opts) -> int:
     found = result(output)
     if cfg.DATALOADER.NUM_WORKERS:
         # The mapper seeds numpy for each sample, in this process or in the loader's.
-        (worker,), (other,) = (r["trainer"]["_trainer"]["ranks"] for r in (found, expected))
-        worker["rng"]["numpy"] = other["rng"]["numpy"]
+        (own,), (other,) = (r["trainer"]["_trainer"]["ranks"] for r in (found, expected))
+        own["rng"]["numpy"] = other["rng"]["numpy"]
     assert_same(found, expected)
     return killed
 
@@ -218,7 +218,7 @@ def test_an_error_ends_the_command_although_readers_outlive_sigterm(toy, tmp_pat
 
 
 @pytest.mark.slow
-def test_two_workers_go_on(toy, tmp_path):
+def test_two_ranks_go_on(toy, tmp_path):
     """From a checkpoint in the midst, with what each of them has of its own."""
     unbroken, resumed = tmp_path / "unbroken", tmp_path / "resumed"
     for output in (unbroken, resumed):
@@ -227,7 +227,7 @@ def test_two_workers_go_on(toy, tmp_path):
             (resumed / "last_checkpoint").write_text("model_0000013.pth")
             (resumed / "model_final.pth").unlink()
         cfg = toy.cfg("SAD.yaml", "OUTPUT_DIR", str(output), *PERIODS, "SOLVER.MAX_ITER", 30)
-        run_workers(train, cfg)
+        run_ranks(train, cfg)
     state = torch.load(unbroken / "model_final.pth", weights_only=True)["trainer"]["_trainer"]
     one, other = state["ranks"]
     assert one["loss_normalizer"] != other["loss_normalizer"]
@@ -539,14 +539,14 @@ def test_what_an_experiment_is(toy, tmp_path):
     assert run["the teacher's MODEL.FPN.OUT_CHANNELS"] == 16 and run["number of ranks"] == 1
     moved = shutil.copy(toy.root / "teacher.pth", tmp_path / "moved.pth")
     assert describe_run(toy.cfg("SAD.yaml", "SAD.TEACHER.WEIGHTS", str(moved))) == run
-    boxes = toy.json("hard_targets.json")
+    boxes = toy.json("pseudo_labels.json")
     boxes["annotations"].pop()
     (tmp_path / "other.json").write_text(json.dumps(boxes))
-    other = ("DATASETS.REGISTER.toy_hard_targets.JSON", str(tmp_path / "other.json"))
+    other = ("DATASETS.REGISTER.toy_pseudo_labels.JSON", str(tmp_path / "other.json"))
     changed = describe_run(toy.cfg("SAD.yaml", *other))
     toy.cfg("SAD.yaml")  # registers the set as it was
     keys = {key for key in run if run[key] != changed[key]}
-    assert keys == {"the sha256 of toy_hard_targets's annotations"}
+    assert keys == {"the sha256 of toy_pseudo_labels's annotations"}
 
 
 def test_a_run_that_is_longer_already(toy, tmp_path):

@@ -1,4 +1,4 @@
-"""Workers meet, whoever starts them, and one that dies ends the job."""
+"""Ranks meet, whoever starts them, and one that dies ends the job."""
 
 import json
 import os
@@ -12,14 +12,14 @@ from types import SimpleNamespace
 
 import pytest
 
-import launch_worker
+import launch_rank
 from processes import free_port, run_job, slurm_tasks
 from sad.engine import launch
 from sad.engine.launch import Placement, find_placement, start
 from sad.utils.errors import UserError
 from toy import TRAIN_NET
 
-WORKER = Path(launch_worker.__file__)
+WORKER = Path(launch_rank.__file__)
 TORCHRUN = {
     **{"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"},
     **{"MASTER_ADDR": "Node1", "MASTER_PORT": "29500", "TORCHELASTIC_RUN_ID": "none"},
@@ -43,7 +43,7 @@ def arguments(**given):
     )
 
 
-# --- where a launcher has put this worker -------------------------------------------------------
+# --- where a launcher has put this rank -------------------------------------------------------
 
 
 def test_torchrun():
@@ -63,7 +63,7 @@ def test_slurm_with_few_variables():
 
 
 def test_torchrun_under_slurm():
-    """`srun torchrun ...`: one task on each machine, whose children are the workers."""
+    """`srun torchrun ...`: one task on each machine, whose children are the ranks."""
     assert find_placement(SLURM | TORCHRUN) == find_placement(TORCHRUN)
 
 
@@ -71,7 +71,7 @@ def test_torchrun_under_slurm():
     "environment",
     [
         {},
-        # Kubernetes' operators count machines, on which --num-gpus starts the workers.
+        # Kubernetes' operators count machines, on which --num-gpus starts the ranks.
         {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "host", "MASTER_PORT": "1"},
         {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8"},  # salloc's shell
         {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"},
@@ -88,9 +88,9 @@ def test_alone(environment):
     [
         ({**TORCHRUN, "MASTER_ADDR": ""}, "MASTER_ADDR is not set"),
         ({**TORCHRUN, "RANK": "one"}, "RANK is 'one'"),
-        ({**TORCHRUN, "LOCAL_WORLD_SIZE": "3"}, "worker 5 of 8"),
+        ({**TORCHRUN, "LOCAL_WORLD_SIZE": "3"}, "rank 5 of 8"),
         ({**SLURM, "SLURM_STEP_TASKS_PER_NODE": "3,1"}, "spreads its tasks as 3,1"),
-        ({**SLURM, "SLURM_PROCID": "2"}, "worker 2 of 4"),  # --distribution=cyclic
+        ({**SLURM, "SLURM_PROCID": "2"}, "rank 2 of 4"),  # --distribution=cyclic
         ({**SLURM, "SLURM_LOCALID": ""}, "SLURM_LOCALID is not set"),
     ],
 )
@@ -122,8 +122,8 @@ def test_first_machine_of_slurms_list(tmp_path, monkeypatch):
 def test_two_launchers(environment, given, monkeypatch):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match="has started [48] workers, so leave out --num-gpus"):
-        start(launch_worker.main, arguments(**given))
+    with pytest.raises(UserError, match="has started [48] ranks, so leave out --num-gpus"):
+        start(launch_rank.main, arguments(**given))
 
 
 @pytest.mark.parametrize(
@@ -140,10 +140,10 @@ def test_two_launchers(environment, given, monkeypatch):
 )
 def test_machines(given, named):
     with pytest.raises(UserError, match=named):
-        start(launch_worker.main, arguments(**given))
+        start(launch_rank.main, arguments(**given))
 
 
-# --- workers forked from this process, with SLURM's variables -----------------------------------
+# --- ranks forked from this process, with SLURM's variables -----------------------------------
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def job(capfd, monkeypatch):
     def run(*args, environments=None, seconds=60, **given):
         environments = environments or slurm_tasks()
         args = args or [arguments(**given)] * len(environments)
-        codes = run_job(launch_worker.main, args, environments, seconds)
+        codes = run_job(launch_rank.main, args, environments, seconds)
         output = capfd.readouterr()
         return codes, output.out.splitlines(), output.err
 
@@ -165,19 +165,19 @@ def met(lines) -> list[list[int]]:
     return [json.loads(line) for line in lines if line.startswith("[")]
 
 
-def test_one_worker_runs_in_this_process(capfd):
-    start(launch_worker.main, arguments())
+def test_one_rank_runs_in_this_process(capfd):
+    start(launch_rank.main, arguments())
     assert met(capfd.readouterr().out.splitlines()) == [[0, 1, 0, 1, 1]] * 2
 
 
-def test_workers_of_slurm(job):
+def test_ranks_of_slurm(job):
     codes, lines, _ = job()
     assert codes == [0, 0]
     assert sorted(met(lines)) == [[0, 2, 0, 2, 3]] * 2 + [[1, 2, 1, 2, 3]] * 2
-    assert lines[0].startswith("Waiting for 2 workers of SLURM at 127.0.0.1:")
+    assert lines[0].startswith("Waiting for 2 ranks of SLURM at 127.0.0.1:")
 
 
-def test_workers_of_two_machines(job):
+def test_ranks_of_two_machines(job):
     tasks = [{**task, "SLURM_LOCALID": "0"} for task in slurm_tasks()]
     for task in tasks:
         task |= {"SLURM_STEP_TASKS_PER_NODE": "1(x2)", "MASTER_ADDR": "127.0.0.1"}
@@ -189,38 +189,38 @@ def test_workers_of_two_machines(job):
 @pytest.mark.parametrize(
     ("fate", "codes", "said"),
     [
-        ("exception", [1, 1], "error: worker 1 of 2: ValueError: a bug of mine"),
-        ("killed", [1, -9], "error: worker 0 of 2: RuntimeError: "),
+        ("exception", [1, 1], "error: rank 1 of 2: ValueError: a bug of mine"),
+        ("killed", [1, -9], "error: rank 0 of 2: RuntimeError: "),
         ("mistake", [1, 2], "error: SOME.KEY is 3, it must be 4"),
-        ("exit", [1, 5], "error: worker 0 of 2: RuntimeError: "),
+        ("exit", [1, 5], "error: rank 0 of 2: RuntimeError: "),
     ],
 )
-def test_dead_worker_ends_the_others(job, fate, codes, said):
+def test_dead_rank_ends_the_others(job, fate, codes, said):
     found, lines, err = job(fate=fate)
     assert found == codes
     assert said in err
     assert len(met(lines)) == 2  # they had met before
 
 
-def test_mistake_of_all_workers(job):
+def test_mistake_of_all_ranks(job):
     codes, _, err = job(fate="mistake", everywhere=True)
     assert codes == [2, 2]
     assert "Traceback" not in err
 
 
 @pytest.mark.slow
-def test_worker_that_waits_in_vain(job):
+def test_rank_that_waits_in_vain(job):
     """Nobody closes the connection: the timeout is what ends it."""
     codes, _, err = job(fate="asleep", seconds=4)
     assert codes == [1, 1]
-    assert "error: worker 0 of 2: RuntimeError: " in err and "Timed out" in err
+    assert "error: rank 0 of 2: RuntimeError: " in err and "Timed out" in err
 
 
 @pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_workers_that_never_start(job, rank):
+def test_ranks_that_never_start(job, rank):
     codes, _, err = job(environments=[slurm_tasks()[rank]], seconds=2)
     assert codes == [2]
-    assert f"error: worker {rank} did not meet the other 1 at 127.0.0.1:" in err
+    assert f"error: rank {rank} did not meet the other 1 at 127.0.0.1:" in err
 
 
 @pytest.fixture
@@ -242,17 +242,17 @@ def test_port_that_is_none(job, port):
 def test_port_in_use(job, port_in_use):
     codes, _, err = job(environments=[{**slurm_tasks()[0], "MASTER_PORT": port_in_use}], seconds=2)
     assert codes == [2] and "Traceback" not in err
-    assert f"worker 0 did not meet the other 1 at 127.0.0.1:{port_in_use}" in err
+    assert f"rank 0 did not meet the other 1 at 127.0.0.1:{port_in_use}" in err
 
 
 def test_host_that_cannot_be_reached(job):
     task = {**slurm_tasks()[1], "MASTER_ADDR": "no-such-host.invalid"}
     codes, _, err = job(environments=[task], seconds=2)
     assert codes == [2] and "Traceback" not in err
-    assert "worker 1 did not meet the other 1 at no-such-host.invalid:" in err
+    assert "rank 1 did not meet the other 1 at no-such-host.invalid:" in err
 
 
-def test_ctrl_c_in_all_workers_of_a_launcher(job):
+def test_ctrl_c_in_all_ranks_of_a_launcher(job):
     codes, _, err = job(fate="interrupted", everywhere=True)
     assert set(codes) == {130} and "Traceback" not in err
     assert err.count("interrupted: the same command goes on") == 1
@@ -262,7 +262,7 @@ def test_ctrl_c_in_all_workers_of_a_launcher(job):
 
 
 @pytest.mark.slow
-def test_torchrun_names_the_dead_worker():
+def test_torchrun_names_the_dead_rank():
     torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
     run = subprocess.run(
         [sys.executable, *torchrun, "--master-port", free_port(), str(WORKER), "--fate", "killed"],
@@ -278,35 +278,35 @@ def test_torchrun_names_the_dead_worker():
 
 
 @pytest.mark.slow
-def test_launched_workers_and_an_exception(job):
+def test_launched_ranks_and_an_exception(job):
     codes, lines, err = job(environments=[{}], num_gpus=2, fate="exception")
     assert codes == [1]
     assert sorted(met(lines)) == [[0, 2, 0, 2, 3], [1, 2, 1, 2, 3]]
-    assert "ValueError: a bug of mine\nerror: worker 1 of 2: ValueError: a bug of mine\n" in err
+    assert "ValueError: a bug of mine\nerror: rank 1 of 2: ValueError: a bug of mine\n" in err
     assert err.count("Traceback") == 1
-    assert err.endswith("error: worker 1 of 2: process 1 terminated with exit code 1\n")
+    assert err.endswith("error: rank 1 of 2: process 1 terminated with exit code 1\n")
 
 
 @pytest.mark.slow
-def test_two_machines_and_a_killed_worker(job):
+def test_two_machines_and_a_killed_rank(job):
     machines = {"num_machines": 2, "dist_url": f"tcp://127.0.0.1:{free_port()}"}
     args = [arguments(**machines, machine_rank=rank, fate="killed") for rank in (0, 1)]
     codes, lines, err = job(*args, environments=[{}, {}])
     assert codes == [1, 1]
     assert sorted(met(lines)) == [[0, 2, 0, 1, 3], [1, 2, 0, 1, 3]]
-    assert "error: worker 1 of 2: process 0 terminated with signal SIGKILL\n" in err
-    assert "error: worker 0 of 2: RuntimeError: " in err
+    assert "error: rank 1 of 2: process 0 terminated with signal SIGKILL\n" in err
+    assert "error: rank 0 of 2: RuntimeError: " in err
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("machine", [0, 1])
-def test_launched_workers_that_do_not_meet(job, port_in_use, machine):
+def test_launched_ranks_that_do_not_meet(job, port_in_use, machine):
     """The port of the first machine is in use, or nobody answers the second one."""
     at = {0: f"tcp://127.0.0.1:{port_in_use}", 1: f"tcp://127.0.0.1:{free_port()}"}[machine]
     arguments_ = arguments(num_gpus=1, num_machines=2, machine_rank=machine, dist_url=at)
     codes, _, err = job(arguments_, environments=[{}], seconds=3)
     assert codes == [2] and "Traceback" not in err
-    assert err.splitlines()[-1].startswith(f"error: the workers did not meet at {at}")
+    assert err.splitlines()[-1].startswith(f"error: the ranks did not meet at {at}")
 
 
 @pytest.mark.slow
@@ -335,7 +335,7 @@ def test_signal_to_a_launched_job(fate, signals, code, saved, said):
     for number in signals:
         os.killpg(process.pid, number)
         time.sleep(0.3)
-    out, err = process.communicate(timeout=60)  # until the workers have ended, too
+    out, err = process.communicate(timeout=60)  # until the ranks have ended, too
     assert process.returncode == code, err
     assert out.count("saved") == saved
     assert "Traceback" not in err and err.count(said) == 1

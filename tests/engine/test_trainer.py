@@ -15,7 +15,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
 import reference
-from processes import run_workers
+from processes import run_ranks
 from sad.checkpoint.checkpointer import SADCheckpointer
 from sad.data.loader import build_mixed_loader
 from sad.engine.schedule import derive_schedule, describe_start
@@ -147,7 +147,7 @@ def test_steps_and_shares_are_not_both_taken(toy):
         derive_schedule(cfg, 1)
 
 
-def test_steps_are_scaled_to_the_workers(toy):
+def test_steps_are_scaled_to_the_ranks(toy):
     opts = ("SOLVER.REFERENCE_WORLD_SIZE", 8, "SOLVER.IMS_PER_BATCH", 16, "SOLVER.MAX_ITER", 1000)
     cfg = toy.cfg("student.yaml", *opts, "SOLVER.STEPS", (500, 800))
     assert derive_schedule(cfg, 2).SOLVER.STEPS == (2000, 3200)
@@ -160,7 +160,7 @@ def test_steps_beyond_the_end_are_left_out_and_said(toy, log):
     SADTrainer.build_lr_scheduler(cfg, torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.1))
 
 
-def test_drops_come_after_the_scaling_to_the_workers(toy):
+def test_drops_come_after_the_scaling_to_the_ranks(toy):
     cfg = toy.cfg(
         *("student.yaml", "SOLVER.REFERENCE_WORLD_SIZE", 8, "SOLVER.IMS_PER_BATCH", 16),
         *("SOLVER.BASE_LR", 0.08, "SOLVER.MAX_ITER", 1000, "SOLVER.WARMUP_ITERS", 100),
@@ -657,7 +657,7 @@ def train_and_compare(toy, folder, opts):
 
 def test_two_processes(toy, tmp_path):
     opts = ("SOLVER.MAX_ITER", 12, "SOLVER.IMS_PER_BATCH", 2, "SAD.LOADER.MIX", "union")
-    run_workers(train_and_compare, toy, tmp_path, opts)
+    run_ranks(train_and_compare, toy, tmp_path, opts)
     for number in range(len(TARGETS)):
         origins = [
             [batch[0][1] for batch in json.loads((tmp_path / f"{number}_{rank}.json").read_text())]

@@ -262,7 +262,7 @@ MISTAKES = {
         "instances_train2017.json does not exist",
         "$DETECTRON2_DATASETS"),
     "hard targets that are not written yet": (
-        TRAIN + "DATASETS.REGISTER.toy_hard_targets.JSON absent.json",
+        TRAIN + "DATASETS.REGISTER.toy_pseudo_labels.JSON absent.json",
         "absent.json does not exist"),
     "images without hard targets": (
         TRAIN + """DATASETS.UNLABELED "('toy_unlabeled',)" """, "toy_unlabeled holds no boxes",
@@ -271,7 +271,7 @@ MISTAKES = {
         TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/corners.json", "corners.json",
         "look like corners x0, y0, x1, y1", "DATASETS.MAX_BOXES_OUTSIDE"),
     "boxes given in shares of the image": (
-        TRAIN + "DATASETS.REGISTER.toy_hard_targets.JSON {wrong}/shares.json", "shares.json",
+        TRAIN + "DATASETS.REGISTER.toy_pseudo_labels.JSON {wrong}/shares.json", "shares.json",
         "under a pixel", "DATASETS.MAX_BOXES_UNDER_A_PIXEL"),
     "labels for images of another type of id": (
         TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/text_ids.json", "holds no boxes",
@@ -327,8 +327,8 @@ MISTAKES = {
         + "MODEL.WEIGHTS {wrong}/student.pth DATASETS.REGISTER.toy_labeled.IMAGES {wrong}/images",
         "toy_labeled: 1 of 6 images of", "images/000004.png"),
     "images of floats": (
-        TRAIN + "DATASETS.REGISTER.toy_hard_targets.IMAGES {wrong}/floats",
-        "toy_hard_targets: 6 of 6 images tried cannot be read", "mode F", "8 or 16 bits"),
+        TRAIN + "DATASETS.REGISTER.toy_pseudo_labels.IMAGES {wrong}/floats",
+        "toy_pseudo_labels: 6 of 6 images tried cannot be read", "mode F", "8 or 16 bits"),
     "images of other sizes than the annotations say": (
         TRAIN + "DATASETS.REGISTER.toy_labeled.JSON {wrong}/wider.json",
         "labeled/000001.png", "64 x 48 pixels, its annotations say 65 x 48"),
@@ -338,7 +338,7 @@ MISTAKES = {
     "no pixels allowed": (
         TRAIN + "DATALOADER.MAX_IMAGE_PIXELS 0", "DATALOADER.MAX_IMAGE_PIXELS is 0", "at least 1"),
     "labelled images given as unlabelled ones": (
-        TRAIN + "DATASETS.REGISTER.toy_hard_targets.IMAGES {toy}/labeled",
+        TRAIN + "DATASETS.REGISTER.toy_pseudo_labels.IMAGES {toy}/labeled",
         "6 of 6 images of DATASETS.UNLABELED are labelled or tested on",
         "no unlabelled image is left"),
 

@@ -44,9 +44,9 @@ def test_a_mistake_leaves_logging_on(toy):
 
 def test_large_annotations_are_read_by_the_training_alone(toy, monkeypatch, read):
     cfg = toy.cfg("SAD.yaml")
-    names = ["toy_labeled", "toy_hard_targets", "toy_labeled"]
+    names = ["toy_labeled", "toy_pseudo_labels", "toy_labeled"]
     size = os.path.getsize(toy.path("annotations/labeled.json"))
-    size += os.path.getsize(toy.path("annotations/hard_targets.json"))
+    size += os.path.getsize(toy.path("annotations/pseudo_labels.json"))
     monkeypatch.setattr(preflight, "SMALL", size)
     train(cfg)
     assert read == names

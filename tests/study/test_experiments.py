@@ -56,7 +56,7 @@ def test_a_config_says_what_it_needs(root):
     assert sad.name == "SAD WEIGHT=2.0 LABELED_SHARE=0.5"
     assert sad.cfg.SAD.DISTILL.CLASS.WEIGHT == 2.0
     assert sad.teacher.name == "teacher LABELED_SHARE=0.5" and sad.teacher.seed == 3
-    assert sad.pseudo_label_set == "toy_hard_targets"
+    assert sad.pseudo_label_set == "toy_pseudo_labels"
     hard = replace(sad, opts=("SAD.DISTILL.TERMS", "()"))  # its teacher wrote the boxes
     assert hard.teacher and hard.pseudo_label_set
     soft = replace(sad, opts=("SAD.TARGETS.UNLABELED", "('soft',)"))

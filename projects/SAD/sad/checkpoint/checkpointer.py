@@ -34,7 +34,7 @@ class SADCheckpointer(DetectionCheckpointer):
         self.class_names = class_names
 
     def save(self, name: str, **extra) -> None:
-        """Write <name>.pth; every worker calls it, one of them writes.
+        """Write <name>.pth; every rank calls it, one of them writes.
 
         Raises:
             UserError: the disk is full, or the folder cannot be written; older checkpoints stay.

@@ -1,4 +1,4 @@
-"""What every worker of a machine needs of the annotations, read by one of them."""
+"""What every rank of a machine needs of the annotations, read by one of them."""
 
 import gc
 import tempfile
@@ -12,13 +12,13 @@ from ..utils.errors import UserError, reason
 
 
 def once_per_machine(read: Callable[[], object]) -> object:
-    """`read()` of each machine's first worker, for all of its workers.
+    """`read()` of each machine's first rank, for all of its ranks.
 
     Tensors in the result, such as Detectron2's serialised lists, lie in memory once: the others
     map the file that the first one writes to the folder for temporary files.
 
     Raises:
-        UserError: that of `read`, or the file cannot be written; in every worker of the machine.
+        UserError: that of `read`, or the file cannot be written; in every rank of the machine.
     """
     if comm.get_local_size() == 1:
         return read()
@@ -37,7 +37,7 @@ def once_per_machine(read: Callable[[], object]) -> object:
         result = torch.load(path, mmap=True, weights_only=False)
     except FileNotFoundError as missing:
         raise UserError(
-            f"{path}, which the first worker of this machine wrote, is not there for the others: "
+            f"{path}, which the first rank of this machine wrote, is not there for the others: "
             "set TMPDIR to a folder that they all see"
         ) from missing
     comm.synchronize()  # before its name is removed
@@ -53,7 +53,7 @@ def _written(content):
         file.flush()
     except (OSError, RuntimeError) as error:
         raise UserError(
-            "what the workers of this machine share of the annotations cannot be written "
+            "what the ranks of this machine share of the annotations cannot be written "
             f"({reason(error)}): set TMPDIR to a folder with room for it"
         ) from error
     return file

@@ -1,4 +1,4 @@
-"""One worker or many: started here (Detectron2's launch), by torchrun, or by SLURM's srun."""
+"""One rank or many: started here (Detectron2's launch), by torchrun, or by SLURM's srun."""
 
 import multiprocessing
 import os
@@ -32,7 +32,7 @@ from ..utils.errors import (
 )
 from ..utils.preemption import preemption
 
-# What a launcher takes at most to notice that a worker has failed, and to stop the others.
+# What a launcher takes at most to notice that a rank has failed, and to stop the others.
 GRACE_SECONDS = 3
 
 
@@ -42,28 +42,28 @@ class Placement(NamedTuple):
     launcher: str
     rank: int
     world_size: int
-    local_rank: int  # among the workers of this machine
-    local_size: int  # workers of each machine
+    local_rank: int  # among the ranks of this machine
+    local_size: int  # ranks of each machine
     address: str  # of rank 0's machine
     port: str
 
 
 def start(main, args, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
-    """Run `main(args)` in every worker of the job.
+    """Run `main(args)` in every rank of the job.
 
-    Under torchrun and srun this process is one of the workers. Otherwise it is their parent
+    Under torchrun and srun this process is one of the ranks. Otherwise it is their parent
     (Detectron2's launch), or runs `main` itself where there is but one.
 
-    A worker that fails ends the job. It names its rank and error on stderr, or its parent does
+    A rank that fails ends the job. It names its rank and error on stderr, or its parent does
     where it was killed; its launcher stops the others, or they fail at the closed connection.
 
     Args:
         main: a function of a module's top level.
         args: num_gpus, num_machines, machine_rank and dist_url, as Detectron2 names them, and
             whatever else `main` reads.
-        timeout: how long a worker waits for the others before it fails.
+        timeout: how long a rank waits for the others before it fails.
     Raises:
-        UserError: the arguments contradict each other or the launcher; the workers do not meet.
+        UserError: the arguments contradict each other or the launcher; the ranks do not meet.
     """
     for flag, value in (("gpus", args.num_gpus), ("machines", args.num_machines)):
         if value < 1:
@@ -72,9 +72,9 @@ def start(main, args, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
     if placement:
         if args.num_gpus > 1 or args.num_machines > 1:
             raise UserError(
-                f"{placement.launcher} has started {placement.world_size} workers, so leave out "
+                f"{placement.launcher} has started {placement.world_size} ranks, so leave out "
                 f"--num-gpus {args.num_gpus} --num-machines {args.num_machines}; where they shall "
-                f"start the workers, run the command outside of {placement.launcher}, or as its "
+                f"start the ranks, run the command outside of {placement.launcher}, or as its "
                 "only task"
             )
         _join(placement, timeout)
@@ -89,7 +89,7 @@ def find_placement(env) -> Placement | None:
     """What torchrun or srun says in the environment; None where this process is the only one.
 
     Raises:
-        UserError: a variable is missing, or the machines have unequal numbers of workers.
+        UserError: a variable is missing, or the machines have unequal numbers of ranks.
     """
     if all(name in env for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")):  # of every torch launcher
         placement = Placement(
@@ -105,8 +105,8 @@ def find_placement(env) -> Placement | None:
     _, rank, world_size, local_rank, local_size, *_ = placement
     if world_size % local_size or rank % local_size != local_rank:
         raise UserError(
-            f"{placement.launcher} has made worker {rank} of {world_size} the {local_rank}. of "
-            f"{local_size} on its machine, counted from 0: every machine needs as many workers, "
+            f"{placement.launcher} has made rank {rank} of {world_size} the {local_rank}. of "
+            f"{local_size} on its machine, counted from 0: every machine needs as many ranks, "
             "with ranks in a row"
         )
     return placement
@@ -182,27 +182,27 @@ def _number(env, name: str) -> int:
 
 
 def _join(placement: Placement, timeout: timedelta) -> None:
-    """Enter the process group, as Detectron2's launch lets its workers do."""
+    """Enter the process group, as Detectron2's launch lets its ranks do."""
     launcher, rank, world_size, local_rank, local_size, address, port = placement
     if re.search(r"[\s/]", address) or not (port.isdecimal() and 0 < int(port) < 2**16):
         raise UserError(
-            f"MASTER_ADDR and MASTER_PORT, where the workers of {launcher} meet, are {address!r} "
+            f"MASTER_ADDR and MASTER_PORT, where the ranks of {launcher} meet, are {address!r} "
             f"and {port!r}: they must be a host's name and a port"
         )
     os.environ.update(MASTER_ADDR=address, MASTER_PORT=port)
     if gpus := torch.cuda.device_count():
         if 1 < gpus < local_size:
-            raise UserError(f"{launcher} has started {local_size} workers for {gpus} GPUs")
-        torch.cuda.set_device(local_rank % gpus)  # srun may show each worker its own GPU alone
+            raise UserError(f"{launcher} has started {local_size} ranks for {gpus} GPUs")
+        torch.cuda.set_device(local_rank % gpus)  # srun may show each rank its own GPU alone
     if rank == 0:
-        print(f"Waiting for {world_size} workers of {launcher} at {address}:{port}", flush=True)
+        print(f"Waiting for {world_size} ranks of {launcher} at {address}:{port}", flush=True)
     try:
         dist.init_process_group(
             "nccl" if gpus else "gloo", rank=rank, world_size=world_size, timeout=timeout
         )
     except (RuntimeError, ValueError) as error:  # gloo's own are no DistErrors
         raise UserError(
-            f"worker {rank} did not meet the other {world_size - 1} at {address}:{port}: has "
+            f"rank {rank} did not meet the other {world_size - 1} at {address}:{port}: has "
             f"{launcher} started all of them, and is the port free? ({reason(error)})"
         ) from error
     comm.create_local_process_group(local_size)
@@ -240,17 +240,17 @@ def _launch(main, args, timeout: timedelta) -> None:
     except (ProcessExitedException, ProcessRaisedException) as error:
         exit_code = getattr(error, "exit_code", None)
         if exit_code in (EXIT_CODE, RESUME_EXIT_CODE):
-            sys.exit(exit_code)  # the worker has said its sentence
+            sys.exit(exit_code)  # the rank has said its sentence
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             raise KeyboardInterrupt from error  # which was passed on
         if exit_code is None:  # nothing is raised in `_launched`, but before, where they meet
             cause = str(error).strip().splitlines()[-1]
             raise UserError(
-                f"the workers did not meet at {args.dist_url}: is the port free, and the host the "
+                f"the ranks did not meet at {args.dist_url}: is the port free, and the host the "
                 f"machine of --machine-rank 0? ({cause[:200]})"
             ) from error
         rank = args.machine_rank * args.num_gpus + error.error_index
-        sys.exit(f"error: worker {rank} of {args.num_gpus * args.num_machines}: {error}")
+        sys.exit(f"error: rank {rank} of {args.num_gpus * args.num_machines}: {error}")
 
 
 def _can_meet_at(url: str) -> bool:
@@ -264,15 +264,15 @@ def _can_meet_at(url: str) -> bool:
 
 
 def _pass_on(number, _) -> None:
-    """To the workers, which may write a checkpoint before they end."""
-    workers = multiprocessing.active_children()
-    if not workers:
+    """To the ranks, which may write a checkpoint before they end."""
+    processes = multiprocessing.active_children()
+    if not processes:
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(RESUME_EXIT_CODE)
     if number == signal.SIGINT:
-        signal.signal(number, signal.SIG_DFL)  # the next one ends this process, and so the workers
+        signal.signal(number, signal.SIG_DFL)  # the next one ends this process, and so the ranks
         announce_stop()
-    for worker in workers:
-        worker.terminate()
+    for process in processes:
+        process.terminate()
 
 
 def _launched(main, args) -> None:
@@ -284,7 +284,7 @@ def _launched(main, args) -> None:
 
 
 def _work(main, args) -> None:
-    """The life of one worker of many; it does not return.
+    """The life of one rank of many; it does not return.
 
     It leaves past the interpreter's clean-up, which now and then aborts in gloo's threads (SIGABRT)
     after the work is done.
@@ -295,7 +295,7 @@ def _work(main, args) -> None:
         dist.destroy_process_group()
         exit_code = 0
     except BaseException as error:
-        # Rank 0 finds most mistakes too, and a lost connection is the end of another worker: the
+        # Rank 0 finds most mistakes too, and a lost connection is the end of another rank: the
         # launcher stops this one while it waits, so that what it reports is said once.
         if _lost_a_worker(error) or (isinstance(error, UserError) and rank > 0):
             time.sleep(GRACE_SECONDS)
@@ -315,7 +315,7 @@ def _lost_a_worker(error: BaseException) -> bool:
 
 
 def _report(error: BaseException, rank: int) -> int:
-    """Say on stderr what ended this worker; returns its exit code."""
+    """Say on stderr what ended this rank; returns its exit code."""
     if isinstance(error, UserError):
         print(f"error: {error}", file=sys.stderr)
         return EXIT_CODE
@@ -327,5 +327,5 @@ def _report(error: BaseException, rank: int) -> int:
         return error.code or 0
     traceback.print_exception(error)
     description = f"{type(error).__name__}: {error}"
-    print(f"error: worker {rank} of {comm.get_world_size()}: {description}", file=sys.stderr)
+    print(f"error: rank {rank} of {comm.get_world_size()}: {description}", file=sys.stderr)
     return 1

@@ -95,7 +95,7 @@ RULES = {
     "SOLVER.AMP.PRECISION": one_of("bfloat16", "float16"),
     "TEST.EVAL_PERIOD": at_least(0),
     "TEST.DETECTIONS_PER_IMAGE": at_least(1),
-    # numpy's and torch's seeds; one is added for each worker.
+    # numpy's and torch's seeds; one is added for each rank.
     "SEED": Rule(lambda x: x < 2**31, "below 2147483648; -1 is another one each time"),
     "SAD.TEACHER.CLASS_NAMES": each(text, least=0),
     "SAD.TEACHER.PRECISION": one_of("float32", "bfloat16", "float16"),

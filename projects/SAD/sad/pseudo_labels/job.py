@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,8 +99,8 @@ def prepare(
         output: the json to write. Beside it come the report and, while the job runs, a folder for
             the processes' detections, which all machines must see. What an interrupted run of the
             same job has left there is kept.
-        image_json: image-info json (no annotations) or COCO json. With annotations, the hard
-            targets are measured against them.
+        image_json: image-info json (no annotations) or COCO json. With annotations, the
+            pseudo-labels are measured against them.
         labeled_json: labelled set; gives the categories and, unless one of the next two is given,
             the mean number of instances per image (over all its images, also those with none).
             Its categories are matched with the teacher's classes by name. Its images are not
@@ -119,45 +121,19 @@ def prepare(
         raise UserError(f"image folder {image_root} does not exist")
     if os.path.isdir(output):
         raise UserError(f"--output {output} is a folder: name the json to write in it")
-    teacher, teacher_cfg = load_detector(config_file, weights, "meta", opts, class_names)
-    names = teacher.class_names
-    if not names:
-        raise UserError(
-            f"the teacher's weights {weights} do not name their classes: give --class-names, the "
-            "names in the order of its logits"
-        )
-    limits = Limits(
-        teacher_cfg.DATASETS.MAX_BOXES_OUTSIDE, teacher_cfg.DATASETS.MAX_BOXES_UNDER_A_PIXEL
-    )
+    names, limits = _teacher(config_file, weights, opts, class_names)
     own, own_instances = count_instances(image_json, limits) if image_json else (None, {})
     labeled, instances = count_instances(labeled_json, limits) if labeled_json else (own, {})
     has_labels = any(own_instances.values())
-    files = [file for file in (labeled or own, own if has_labels else None) if file]
-    ordered = [in_order(file.categories, names, file.where) for file in files if file.categories]
-    numbered = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
-    categories = ordered[0] if ordered else numbered
+    categories = _categories([labeled or own, own if has_labels else None], names)
     calibration = {"threshold": threshold, "target_mean": target_mean}
     if target_mean is None and threshold is None:
         calibration |= _wanted_mean(labeled, instances, *labeled_share)
     weights_sha256 = _sha256(weights)
     cfg = get_sad_cfg(config_file, opts)
     known = labeled_and_tested(cfg, image_root, image_json, labeled_json)
-    make_folder(os.path.dirname(output) or ".", "--output in")
-    shards = os.path.splitext(output)[0] + "_labelling"
-    goes_on = os.path.isdir(shards)
-    open_folder(shards)
-    out = set()
-
-    def leave_out(paths):
-        out.update(left_out(paths, known, image_json or image_root))
-        return out
-
-    try:
-        if image_json:
-            images, unreadable = list_json(shards, image_root, image_json, leave_out)
-        else:
-            max_pixels = cfg.DATALOADER.MAX_IMAGE_PIXELS
-            images, unreadable = list_folder(shards, image_root, leave_out, max_pixels)
+    with _folder_of_shards(output) as shards:
+        images, unreadable, num_left_out = _list_images(shards, image_root, image_json, known, cfg)
         job = LabelingJob(
             config_file,
             weights,
@@ -168,7 +144,7 @@ def prepare(
             images,
             unreadable,
             categories,
-            len(out),
+            num_left_out,
             image_json if has_labels else None,
             calibration,
             output,
@@ -176,14 +152,65 @@ def prepare(
             max_unreadable,
         )
         job.check_unreadable(unreadable)
-    except UserError:
-        if not goes_on:
-            remove_folder(shards)
-        raise
     for position, reason in unreadable.items():
         logger.warning(f"skipping {job.path(position)}: {reason}")
     record_job(job, cfg)
     return job
+
+
+def _teacher(config_file: str, weights: str, opts, class_names) -> tuple[list[str], Limits]:
+    """The teacher's classes, and what its config allows of boxes."""
+    teacher, cfg = load_detector(config_file, weights, "meta", opts, class_names)
+    if not teacher.class_names:
+        raise UserError(
+            f"the teacher's weights {weights} do not name their classes: give --class-names, the "
+            "names in the order of its logits"
+        )
+    limits = Limits(cfg.DATASETS.MAX_BOXES_OUTSIDE, cfg.DATASETS.MAX_BOXES_UNDER_A_PIXEL)
+    return teacher.class_names, limits
+
+
+def _categories(files: list, names: list[str]) -> list[dict]:
+    """COCO's categories in the teacher's order: those of the first file that has any, or new ones.
+
+    Raises:
+        UserError: a file has other classes than the teacher.
+    """
+    files = [file for file in files if file and file.categories]
+    ordered = [in_order(file.categories, names, file.where) for file in files]
+    numbered = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
+    return ordered[0] if ordered else numbered
+
+
+@contextmanager
+def _folder_of_shards(output: str) -> Iterator[str]:
+    """The folder of the processes' detections; a new one does not outlive a mistake."""
+    make_folder(os.path.dirname(output) or ".", "--output in")
+    shards = os.path.splitext(output)[0] + "_labelling"
+    goes_on = os.path.isdir(shards)
+    open_folder(shards)
+    try:
+        yield shards
+    except UserError:
+        if not goes_on:
+            remove_folder(shards)
+        raise
+
+
+def _list_images(shards: str, image_root: str, image_json: str | None, known: dict, cfg):
+    """(the images, why some are unreadable, how many are left out as labelled or tested on)."""
+    out = set()
+
+    def leave_out(paths):
+        out.update(left_out(paths, known, image_json or image_root))
+        return out
+
+    if image_json:
+        images, unreadable = list_json(shards, image_root, image_json, leave_out)
+    else:
+        max_pixels = cfg.DATALOADER.MAX_IMAGE_PIXELS
+        images, unreadable = list_folder(shards, image_root, leave_out, max_pixels)
+    return images, unreadable, len(out)
 
 
 def _bytes(path: str) -> int:

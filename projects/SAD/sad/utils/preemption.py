@@ -49,9 +49,9 @@ class Preemption:
                 announce_stop()
 
     def asked_of_any(self) -> bool:
-        """Whether any worker was asked, so that all of them end at the same iteration.
+        """Whether any rank was asked, so that all of them end at the same iteration.
 
-        With many workers, by the call before this one: nobody waits for the answer.
+        With many ranks, by the call before this one: nobody waits for the answer.
         """
         if comm.get_world_size() == 1:
             return self.asked
@@ -74,7 +74,7 @@ class Preemption:
 
 @cache
 def _gloo_group():
-    """Of all workers, for tensors on the CPU; None is the usual one."""
+    """Of all ranks, for tensors on the CPU; None is the usual one."""
     distributed = torch.distributed
     if distributed.get_backend() == "gloo":
         return None

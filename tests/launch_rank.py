@@ -1,4 +1,4 @@
-"""A command of many workers, for `sad.engine.launch`'s tests: adds up ranks, or comes to grief."""
+"""A command of many ranks, for `sad.engine.launch`'s tests: adds up ranks, or comes to grief."""
 
 import argparse
 import json
@@ -29,7 +29,7 @@ def add_up_ranks():
     if comm.get_world_size() > 1:
         torch.distributed.all_reduce(total)
     place = [comm.get_rank(), comm.get_world_size(), comm.get_local_rank(), comm.get_local_size()]
-    # One write: lines of several workers must not mix.
+    # One write: lines of several ranks must not mix.
     os.write(1, f"{json.dumps([*place, total.item()])}\n".encode())
 
 
