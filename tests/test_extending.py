@@ -46,6 +46,7 @@ EXAMPLES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_trains(toy, tmp_path, name):
     package = tmp_path / "SAD"

@@ -278,9 +278,9 @@ def test_hard_targets(toy, tmp_path, number, monkeypatch):
         assert targets == hard_targets(other, toy, tmp_path / f"{seed}_odd") != []
 
 
-@pytest.mark.parametrize("number", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_trained_weights(toy, tmp_path, number):
-    for seed in range(number):
+@pytest.mark.slow
+def test_trained_weights(toy, tmp_path):
+    for seed in range(20):
         draw = random.Random(seed)
         clean = make_clean(draw)
         one = write(tmp_path / "clean.json", clean)
