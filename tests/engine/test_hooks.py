@@ -217,6 +217,26 @@ def test_an_error_ends_the_command_although_readers_outlive_sigterm(toy, tmp_pat
     assert done.returncode == 2 and "at iteration" in done.stderr
 
 
+def test_terms_with_layers_of_their_own_go_on(toy, tmp_path):
+    terms = ("SAD.DISTILL.TERMS", ("class", "box", "feature"), "SAD.DISTILL.FEATURE.DECAY_TO", 0.5)
+    unbroken, resumed = tmp_path / "unbroken", tmp_path / "resumed"
+    for output in (unbroken, resumed):
+        if output is resumed:
+            shutil.copytree(unbroken, resumed)
+            (resumed / "last_checkpoint").write_text("model_0000006.pth")
+            (resumed / "model_final.pth").unlink()
+        opts = ("OUTPUT_DIR", str(output), *PERIODS, "SOLVER.MAX_ITER", 17, *terms)
+        train(toy.cfg("SAD.yaml", *opts))
+    assert_same(result(resumed), result(unbroken))
+    layers, again = (
+        torch.load(output / "model_final.pth", weights_only=True)["terms"]
+        for output in (unbroken, resumed)
+    )
+    assert len(layers) == 6  # weight and bias of three levels
+    assert_same(again, layers)
+    assert not any(key.startswith("terms") for key in result(resumed)["model"])
+
+
 @pytest.mark.slow
 def test_two_ranks_go_on(toy, tmp_path):
     """From a checkpoint in the midst, with what each of them has of its own."""
