@@ -155,8 +155,10 @@ def test_rank_without_hard_targets(trained):
         assert difference(whole, split) < 1e-10
 
 
-def test_feature_mimic_counts_each_image_alike(trained):
+@pytest.mark.parametrize("anchors", ["all", "better"])
+def test_all_terms_count_each_image_alike(trained, anchors):
     """Also where micro-batches have unequal numbers of images with soft targets."""
-    opts = (*NORMS["FrozenBN"], *GLOBAL, *SPLIT, "SAD.LOADER.MIX", "union")
-    opts += ("SAD.DISTILL.TERMS", "('feature',)")
+    opts = (*NORMS["FrozenBN"], *GLOBAL, "SAD.LOADER.MIX", "union")
+    opts += ("SAD.DISTILL.TERMS", "('class','box','feature')", "SAD.DISTILL.BOX.ANCHORS", anchors)
+    opts += SPLIT if anchors == "all" else ("SAD.TARGETS.UNLABELED", ("hard",))
     assert difference(trained(1, 1, *opts), trained(2, 2, *opts)) < 1e-10
