@@ -31,7 +31,7 @@ from sad.engine import launch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = str(REPOSITORY / "configs/COCO/SAD_R50_600_from_R101.yaml")
-HARD_TARGETS = "hard_targets_R101_600.json"
+PSEUDO_LABELS = "pseudo_labels_R101_600.json"
 CATEGORIES = [{"id": c["id"], "name": c["name"]} for c in COCO_CATEGORIES if c["isthing"]]
 SIZES = [(640, 480), (480, 640), (640, 427), (427, 640), (500, 375), (612, 612), (333, 500)]
 LABELED, UNLABELED, BOXES = 118_000, 117_000, 7.29  # images, and boxes of one: 860,000 labelled
@@ -39,7 +39,7 @@ POINTS = 26  # of a polygon: instances_train2017.json has 448 MB, so has ours
 
 
 def write_inputs(root: Path, num_labeled: int, num_unlabeled: int) -> None:
-    """COCO's folders below root/coco, with hard targets for the unlabelled images."""
+    """COCO's folders below root/coco, with pseudo-labels for the unlabelled images."""
     annotations = root / "coco/annotations"
     annotations.mkdir(parents=True)
     for folder, count in (("train2017", num_labeled), ("unlabeled2017", num_unlabeled)):
@@ -49,7 +49,7 @@ def write_inputs(root: Path, num_labeled: int, num_unlabeled: int) -> None:
         for number in range(count):
             (root / "coco" / folder / f"{number:012d}.jpg").symlink_to(picture)
     _write_json(annotations / "instances_train2017.json", num_labeled, _labeled_annotation)
-    _write_json(annotations / HARD_TARGETS, num_unlabeled, _teacher_annotation)
+    _write_json(annotations / PSEUDO_LABELS, num_unlabeled, _teacher_annotation)
 
 
 def _labeled_annotation(rng, box: list[float]) -> dict:

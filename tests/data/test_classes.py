@@ -97,7 +97,7 @@ def test_weights_without_names_are_warned_of_once(toy, tmp_path, monkeypatch):
 
 
 def test_students_are_numbered_as_their_teacher(toy, tmp_path, monkeypatch, anew):
-    """Labels and hard targets exported anew: the same training, bit for bit, and names with it."""
+    """Labels and pseudo-labels exported anew: the same training, bit for bit, and names with it."""
     weights = []
     for number, opts in enumerate(
         [(), anew(toy_labeled="labeled.json", toy_pseudo_labels="pseudo_labels.json")]

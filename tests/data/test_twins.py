@@ -200,7 +200,7 @@ def stats(path: str, found: list[dict]) -> np.ndarray:
     return evaluate_boxes(truth, results).stats
 
 
-def hard_targets(path: str, toy, folder: Path) -> list[tuple]:
+def pseudo_labels(path: str, toy, folder: Path) -> list[tuple]:
     """What the toy's teacher labels, by file, with the threshold that these labels calibrate."""
     folder.mkdir()
     output = folder / "hard.json"
@@ -221,7 +221,7 @@ def hard_targets(path: str, toy, folder: Path) -> list[tuple]:
 
 
 def train(toy, path: str, output: Path) -> dict:
-    """Weights after three iterations on the labels of a json, with the toy's hard targets."""
+    """Weights after three iterations on the labels of a json, with the toy's pseudo-labels."""
     torch.manual_seed(0)
     output.mkdir()
     opts = ("DATASETS.REGISTER.toy_labeled.JSON", path, "DATASETS.TEST", ())
@@ -267,15 +267,15 @@ def test_records_and_ap(toy, tmp_path, number):
 
 
 @pytest.mark.parametrize("number", [3, pytest.param(500, marks=pytest.mark.slow)])
-def test_hard_targets(toy, tmp_path, number, monkeypatch):
+def test_pseudo_labels_of(toy, tmp_path, number, monkeypatch):
     monkeypatch.setattr(label_merge, "write_report", lambda *_, **__: None)  # pictures of a second
     for seed in range(number):
         draw = random.Random(seed)
         clean = make_clean(draw)
         one = write(tmp_path / "clean.json", clean)
         other = write(tmp_path / "minival.json", make_odd(clean, draw), draw)
-        targets = hard_targets(one, toy, tmp_path / f"{seed}_clean")
-        assert targets == hard_targets(other, toy, tmp_path / f"{seed}_odd") != []
+        targets = pseudo_labels(one, toy, tmp_path / f"{seed}_clean")
+        assert targets == pseudo_labels(other, toy, tmp_path / f"{seed}_odd") != []
 
 
 @pytest.mark.slow

@@ -250,7 +250,7 @@ SMALL = (
 
 
 class Laboratory:
-    """Random teachers, their hard targets and starting weights, each made once."""
+    """Random teachers, their pseudo-labels and starting weights, each made once."""
 
     def __init__(self, tree: coco_tree.CocoTree, folder):
         self.tree = tree
@@ -325,7 +325,7 @@ class Laboratory:
         return path
 
     def label(self, monkeypatch, name: str) -> None:
-        """Write the hard targets of a yaml with the command that a comment gives."""
+        """Write the pseudo-labels of a yaml with the command that a comment gives."""
         written = self.tree.root / pseudo_labels(name)
         if written.exists():
             return

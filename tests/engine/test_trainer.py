@@ -20,7 +20,7 @@ from sad.checkpoint.checkpointer import SADCheckpointer
 from sad.data.loader import build_mixed_loader
 from sad.engine.schedule import derive_schedule, describe_start
 from sad.engine.trainer import SADTrainer
-from sad.losses import fused as one_pass
+from sad.losses import fused
 from sad.modeling.adapters import retinanet
 from sad.utils.errors import UserError
 
@@ -278,7 +278,7 @@ def loss_inputs(monkeypatch):
     """The kinds of numbers that reach the focal loss and the box loss, by the loss's name."""
     seen = {}
     for module, name in (
-        (one_pass, "focal_slope"),
+        (fused, "focal_slope"),
         (retinanet, "dense_box_regression_loss"),
         (box_regression, "smooth_l1_loss"),
     ):

@@ -261,7 +261,7 @@ MISTAKES = {
         TRAIN + """DATASETS.TRAIN "('coco_2017_train',)" """,
         "instances_train2017.json does not exist",
         "$DETECTRON2_DATASETS"),
-    "hard targets that are not written yet": (
+    "pseudo-labels that are not written yet": (
         TRAIN + "DATASETS.REGISTER.toy_pseudo_labels.JSON absent.json",
         "absent.json does not exist"),
     "images without hard targets": (
@@ -424,10 +424,10 @@ MISTAKES = {
         LABEL_FOLDER + "--images {toy}/annotations", "there are no images in", "other endings"),
     "empty batches": (
         LABEL_ALL + "--batch-size 0", "--batch-size", "at least 1"),
-    "hard targets written to a folder": (
+    "pseudo-labels written to a folder": (
         LABEL_ALL.replace("{out}/targets.json", "{wrong}"), "--output", "is a folder",
         "name the json"),
-    "hard targets below a file": (
+    "pseudo-labels below a file": (
         LABEL_ALL.replace("{out}", "{wrong}/cut.json"), "--output", "cannot be written to"),
 
     "labelling with weights that do not name their classes": (

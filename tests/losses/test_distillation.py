@@ -1,4 +1,4 @@
-"""sad.losses.distillation against a float64 reference, pinned numbers, and at the edges."""
+"""sad.distillation.distillation against a float64 reference, pinned numbers, and at the edges."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import reference
-from sad.losses import distillation as losses
+from sad.losses import distillation
 
 FORMS = ("kl", "cross_entropy")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -34,7 +34,7 @@ def by_name(name):
     def loss(student, teacher, **options):
         labels = (torch.arange(student.numel()) % 3 > 0).long()
         options = {"gamma": 2.0, "beta": 1.5, "form": "kl", "alpha": 0.5, **options}
-        function = losses.DISTILLATION_LOSSES[name]
+        function = distillation.DISTILLATION_LOSSES[name]
         return function(student[:, None], teacher[:, None], labels, **options)[:, 0]
 
     return loss
@@ -60,15 +60,15 @@ def test_kl_and_entropy_match_the_reference(spread):
     student, teacher = random_logits(spread)
     x, z = student.double().numpy(), teacher.double().numpy()
     gradient = reference.sigmoid(x) - reference.sigmoid(z)
-    actual, actual_gradient = value_and_gradient(losses.kl_divergence, student, teacher)
+    actual, actual_gradient = value_and_gradient(distillation.kl_divergence, student, teacher)
     assert_close(actual, reference.kl_divergence(x, z))
     assert_close(actual_gradient, gradient)
-    assert_close(losses.teacher_entropy(teacher), reference.teacher_entropy(z))
+    assert_close(distillation.teacher_entropy(teacher), reference.teacher_entropy(z))
 
 
 def assert_adl_matches_the_reference(student, teacher, **options):
     actual, gradient = value_and_gradient(
-        losses.adaptive_distillation_loss, student, teacher, **options
+        distillation.adaptive_distillation_loss, student, teacher, **options
     )
     expected, expected_gradient = reference_value_and_gradient(student, teacher, **options)
     assert_close(actual, expected)
@@ -124,7 +124,7 @@ def test_float64_is_kept_and_its_gradient_is_that_of_the_value(form, gamma, beta
     options = dict(gamma=gamma, beta=beta, form=form, alpha=0.4)
 
     def loss(student):
-        return losses.adaptive_distillation_loss(student, teacher, **options)
+        return distillation.adaptive_distillation_loss(student, teacher, **options)
 
     assert loss(student).dtype == torch.float64
     assert torch.autograd.gradcheck(loss, student.requires_grad_(), fast_mode=True)
@@ -161,7 +161,10 @@ PINNED = [
 @pytest.mark.parametrize(("student", "teacher", "options", "value", "gradient"), PINNED)
 def test_pinned_values(student, teacher, options, value, gradient):
     actual, actual_gradient = value_and_gradient(
-        losses.adaptive_distillation_loss, torch.tensor(student), torch.tensor(teacher), **options
+        distillation.adaptive_distillation_loss,
+        torch.tensor(student),
+        torch.tensor(teacher),
+        **options,
     )
     assert actual.item() == pytest.approx(value, rel=1e-6, abs=1e-6)
     assert actual_gradient.item() == pytest.approx(gradient, rel=1e-6, abs=1e-6)
@@ -171,14 +174,14 @@ def test_pinned_kl_and_entropy():
     student, teacher = torch.tensor(0.0), torch.tensor(math.log(3))  # p = 1/2, q = 3/4
     kl = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
-    assert losses.kl_divergence(student, teacher).item() == pytest.approx(kl, abs=1e-6)
-    assert losses.teacher_entropy(teacher).item() == pytest.approx(entropy, abs=1e-6)
-    assert losses.teacher_entropy(student).item() == pytest.approx(math.log(2), abs=1e-6)
+    assert distillation.kl_divergence(student, teacher).item() == pytest.approx(kl, abs=1e-6)
+    assert distillation.teacher_entropy(teacher).item() == pytest.approx(entropy, abs=1e-6)
+    assert distillation.teacher_entropy(student).item() == pytest.approx(math.log(2), abs=1e-6)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", sorted(losses.DISTILLATION_LOSSES))
+@pytest.mark.parametrize("name", sorted(distillation.DISTILLATION_LOSSES))
 def test_finite_for_all_logits(name, form, dtype):
     # sigmoid is exactly 1 from 17 on, and exactly 0 from -104 down.
     grid = torch.cat([torch.arange(-100.0, 101), torch.tensor([-1e4, -200, 200, 1e4])])
@@ -204,16 +207,16 @@ def test_finite_for_all_logits(name, form, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_half_precision_is_computed_in_float32(dtype):
     student, teacher = (logits.to(dtype) for logits in random_logits(4))
-    for function in (losses.kl_divergence, losses.adaptive_distillation_loss):
+    for function in (distillation.kl_divergence, distillation.adaptive_distillation_loss):
         actual = function(student, teacher)
         assert actual.dtype == torch.float32
         assert torch.equal(actual, function(student.float(), teacher.float()))
-    assert losses.teacher_power(teacher).dtype == torch.float32
+    assert distillation.teacher_power(teacher).dtype == torch.float32
 
 
 @pytest.mark.parametrize("beta", [0.0, 1.5])
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 1.7, 2.0])
-@pytest.mark.parametrize("name", sorted(losses.DISTILLATION_LOSSES))
+@pytest.mark.parametrize("name", sorted(distillation.DISTILLATION_LOSSES))
 def test_student_equal_to_teacher_has_no_loss_and_no_gradient(name, gamma, beta):
     logits = torch.cat([torch.arange(-100.0, 101.0), random_logits(5)[0]])
     value, gradient = value_and_gradient(
@@ -235,14 +238,14 @@ def test_focal_distillation_loss_matches_the_reference(spread, gamma):
     student, teacher = random_logits(spread)
     positive = torch.arange(len(student)) % 3 == 0
     actual = value_and_gradient(
-        losses.focal_distillation_loss, student, teacher, positive, gamma=gamma
+        distillation.focal_distillation_loss, student, teacher, positive, gamma=gamma
     )
     arrays = student.double().numpy(), teacher.double().numpy(), positive.numpy()
     assert_close(actual[0], reference.fdl(*arrays, gamma=gamma))
     assert_close(actual[1], reference.fdl_gradient(*arrays, gamma=gamma), 2e-5)
     # As a choice of SAD.DISTILL.CLASS.LOSS it reads the labels of the anchors.
     labels = (~positive).long()
-    by_labels = losses.DISTILLATION_LOSSES["fdl"](
+    by_labels = distillation.DISTILLATION_LOSSES["fdl"](
         student[:, None], teacher[:, None], labels, gamma=gamma, beta=1.5, form="kl", alpha=0.5
     )
     assert torch.equal(by_labels[:, 0], actual[0])
@@ -252,19 +255,19 @@ def test_focal_distillation_loss_is_not_least_where_student_equals_teacher():
     """Section 4.1's reason for ADL: a student surer of the label than its teacher has a lower FDL
     than KL alone would say, and at p = p_t = 1 none at all."""
     teacher = torch.zeros(2)
-    value = losses.focal_distillation_loss(
+    value = distillation.focal_distillation_loss(
         torch.tensor([3.0, -3.0]), teacher, torch.tensor([True, True])
     )
-    kl = losses.kl_divergence(torch.tensor([3.0, -3.0]), teacher)
+    kl = distillation.kl_divergence(torch.tensor([3.0, -3.0]), teacher)
     assert kl[0] == pytest.approx(kl[1].item())
     assert value[0] < 0.01 * value[1]
     with pytest.raises(ValueError, match="-1"):
-        losses.focal_distillation_loss(teacher, teacher, torch.tensor([True, True]), gamma=-1)
+        distillation.focal_distillation_loss(teacher, teacher, torch.tensor([True, True]), gamma=-1)
 
 
 def test_logit_l2_loss():
     student, teacher = random_logits(4)
-    value, gradient = value_and_gradient(losses.logit_l2_loss, student, teacher)
+    value, gradient = value_and_gradient(distillation.logit_l2_loss, student, teacher)
     difference = student.double().numpy() - teacher.double().numpy()
     assert_close(value, difference**2)
     assert_close(gradient, 2 * difference)
@@ -276,7 +279,7 @@ def test_cross_entropy_form_where_student_equals_teacher(gamma, alpha):
     """The loss is ADW times the weighted entropy; the gradient ADW q(1-q)(1-2 alpha), 0 at 1/2."""
     logits = torch.linspace(-8, 8, 161)
     value, gradient = value_and_gradient(
-        losses.adaptive_distillation_loss,
+        distillation.adaptive_distillation_loss,
         logits,
         logits.clone(),
         gamma=gamma,
@@ -294,15 +297,17 @@ def test_cross_entropy_form_where_student_equals_teacher(gamma, alpha):
 def test_adl_has_its_minimum_at_the_teacher():
     teacher = torch.linspace(-6, 6, 25)
     steps = torch.linspace(-5, 5, 101)[:, None]
-    loss = losses.adaptive_distillation_loss(teacher + steps, teacher.expand(101, 25))
+    loss = distillation.adaptive_distillation_loss(teacher + steps, teacher.expand(101, 25))
     assert (loss[:51].diff(dim=0) < 0).all() and (loss[50:].diff(dim=0) > 0).all()
 
 
 def test_kl_is_positive_and_blind_to_which_class_is_called_positive():
     student, teacher = random_logits(6)
-    kl = losses.kl_divergence(student, teacher)
+    kl = distillation.kl_divergence(student, teacher)
     assert (kl >= 0).all()
-    torch.testing.assert_close(losses.kl_divergence(-student, -teacher), kl, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        distillation.kl_divergence(-student, -teacher), kl, rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -311,9 +316,9 @@ def test_beta_zero_is_dw_and_gamma_zero_is_unweighted(form):
     x, z = student.double().numpy(), teacher.double().numpy()
     kl = reference.kl_divergence(x, z)
     outer = kl if form == "kl" else 0.5 * reference.binary_cross_entropy(x, z)
-    dw = losses.adaptive_distillation_loss(student, teacher, gamma=2.0, beta=0.0, form=form)
+    dw = distillation.adaptive_distillation_loss(student, teacher, gamma=2.0, beta=0.0, form=form)
     assert_close(dw, reference.distillation_weight(kl, 2.0) * outer)
-    unweighted = losses.adaptive_distillation_loss(student, teacher, gamma=0.0, form=form)
+    unweighted = distillation.adaptive_distillation_loss(student, teacher, gamma=0.0, form=form)
     assert_close(unweighted, outer)
 
 
@@ -321,7 +326,7 @@ def test_beta_zero_is_dw_and_gamma_zero_is_unweighted(form):
 def test_grows_with_beta(form):
     student, teacher = random_logits(3)
     by_beta = [
-        losses.adaptive_distillation_loss(student, teacher, beta=beta, form=form)
+        distillation.adaptive_distillation_loss(student, teacher, beta=beta, form=form)
         for beta in (0.0, 0.5, 1.0, 1.5, 3.0)
     ]
     growth = torch.stack(by_beta).diff(dim=0)
@@ -332,14 +337,14 @@ def test_grows_with_beta(form):
 def test_empty_logits_have_loss_zero_and_a_backward(form):
     student = torch.empty(0, 80, requires_grad=True)
     teacher = torch.empty(0, 80)
-    loss = losses.adaptive_distillation_loss(student, teacher, form=form)
-    loss = (loss + losses.kl_divergence(student, teacher)).sum()
+    loss = distillation.adaptive_distillation_loss(student, teacher, form=form)
+    loss = (loss + distillation.kl_divergence(student, teacher)).sum()
     loss.backward()
     assert loss.item() == 0 and student.grad.shape == (0, 80)
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", sorted(losses.DISTILLATION_LOSSES))
+@pytest.mark.parametrize("name", sorted(distillation.DISTILLATION_LOSSES))
 def test_no_gradient_reaches_the_teacher(name, form):
     student, teacher = (logits.requires_grad_() for logits in random_logits(3))
     loss = by_name(name)(student, teacher, form=form)
@@ -352,14 +357,14 @@ def test_registry_names_the_losses():
     options = dict(gamma=1.5, beta=0.7, form="cross_entropy", alpha=0.3)
     assert torch.equal(
         by_name("adl")(student, teacher, **options),
-        losses.adaptive_distillation_loss(student, teacher, **options),
+        distillation.adaptive_distillation_loss(student, teacher, **options),
     )
     assert torch.equal(
         by_name("kl")(student, teacher, **options),
-        losses.kl_divergence(student, teacher),
+        distillation.kl_divergence(student, teacher),
     )
     assert torch.equal(
-        by_name("l2")(student, teacher, **options), losses.logit_l2_loss(student, teacher)
+        by_name("l2")(student, teacher, **options), distillation.logit_l2_loss(student, teacher)
     )
 
 
@@ -372,8 +377,8 @@ def test_released_layer(beta):
 
     def layer(student):
         pair = student[~is_ignored], teacher[~is_ignored]
-        loss = losses.adaptive_distillation_loss(*pair, beta=beta, form="cross_entropy")
-        return loss.sum() / losses.teacher_power(teacher)
+        loss = distillation.adaptive_distillation_loss(*pair, beta=beta, form="cross_entropy")
+        return loss.sum() / distillation.teacher_power(teacher)
 
     value, gradient = value_and_gradient(layer, student)
     expected, expected_gradient = reference.released_layer(
@@ -386,22 +391,22 @@ def test_released_layer(beta):
 @pytest.mark.parametrize("power", [1.0, 1.8])
 def test_teacher_power(power):
     teacher = random_logits(6)[1].view(20, 100)
-    actual = losses.teacher_power(teacher.requires_grad_(), power)
+    actual = distillation.teacher_power(teacher.requires_grad_(), power)
     expected = reference.teacher_power_normalizer(teacher.detach().double().numpy(), power)
     assert actual.shape == () and not actual.requires_grad
     assert actual.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_nothing_counts_as_zero():
-    assert losses.teacher_power(torch.full((5,), -100.0)).item() == pytest.approx(0)
-    assert losses.teacher_power(torch.empty(0, 80)).item() == 0
-    assert losses.foreground_count(torch.tensor([-1, 10, 10, -1]), 10).item() == 0
-    assert losses.foreground_count(torch.empty(0, dtype=torch.int64), 10).item() == 0
+    assert distillation.teacher_power(torch.full((5,), -100.0)).item() == pytest.approx(0)
+    assert distillation.teacher_power(torch.empty(0, 80)).item() == 0
+    assert distillation.foreground_count(torch.tensor([-1, 10, 10, -1]), 10).item() == 0
+    assert distillation.foreground_count(torch.empty(0, dtype=torch.int64), 10).item() == 0
 
 
 def test_foreground_count_counts_neither_background_nor_ignored():
     labels = torch.tensor([[0, 9, 10, -1], [3, 10, 0, -1]])
-    actual = losses.foreground_count(labels, num_classes=10)
+    actual = distillation.foreground_count(labels, num_classes=10)
     assert actual.shape == () and actual.item() == 4
 
 
@@ -415,4 +420,4 @@ def test_foreground_count_counts_neither_background_nor_ignored():
 )
 def test_wrong_options_are_named(options, named):
     with pytest.raises(ValueError, match=named):
-        losses.adaptive_distillation_loss(*random_logits(3), **options)
+        distillation.adaptive_distillation_loss(*random_logits(3), **options)

@@ -6,7 +6,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 import reference
-from sad.losses import fused as one_pass
+from sad.losses import fused
 from sad.losses.distillation import DISTILLATION_LOSSES
 from sad.losses.fused import FusedClassLosses, sum_in_pieces
 
@@ -142,7 +142,7 @@ def test_images_with_one_kind_of_target_or_none(hard, soft):
 def test_pieces_of_any_size_give_the_same(monkeypatch):
     arguments = FusedClassLosses("adl", **FOCAL, **OPTIONS), *batch()
     whole_values, whole = run(*arguments)
-    monkeypatch.setitem(one_pass.PIECE, "cpu", 2 * CLASSES)
+    monkeypatch.setitem(fused.PIECE, "cpu", 2 * CLASSES)
     values, gradients = run(*arguments)
     np.testing.assert_allclose(values, whole_values, rtol=1e-6)
     torch.testing.assert_close(gradients, whole)
@@ -244,7 +244,7 @@ def test_nothing_but_the_gradient_is_kept():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_compiled(name, dtype, monkeypatch):
     """Pieces of different sizes, too."""
-    monkeypatch.setitem(one_pass.PIECE, "cpu", 13 * CLASSES)
+    monkeypatch.setitem(fused.PIECE, "cpu", 13 * CLASSES)
     arguments = batch(dtype)
     wanted = run(FusedClassLosses(name, **FOCAL, **OPTIONS), *arguments)
     values, gradients = run(FusedClassLosses(name, **FOCAL, **OPTIONS, compiled=True), *arguments)
@@ -254,6 +254,6 @@ def test_compiled(name, dtype, monkeypatch):
 
 def test_sum_in_pieces(monkeypatch):
     levels, _, _ = batch()
-    monkeypatch.setitem(one_pass.PIECE, "cpu", 2 * CLASSES)
+    monkeypatch.setitem(fused.PIECE, "cpu", 2 * CLASSES)
     total = sum_in_pieces(lambda piece: piece.square().sum(), levels)
     assert total.item() == pytest.approx(torch.cat(levels, 1).square().sum().item(), rel=1e-6)

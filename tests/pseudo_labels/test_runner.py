@@ -144,7 +144,7 @@ def test_batches_put_equal_sizes_together():
     assert batch_lists(padded, resized, 3) == [[1, 3, 5], [0, 2, 4]]
 
 
-def test_hard_targets_are_calibrated_and_reported(scene):
+def test_pseudo_labels_are_calibrated_and_reported(scene):
     coco, report = run_labelling(scene)
     assert coco["categories"] == CATEGORIES
     assert report["calibration"] == {
@@ -310,9 +310,9 @@ def test_images_that_are_labelled_are_not_labelled_again(scene, tmp_path, image_
     one = {**content, "images": content["images"][:1]}
     Path(scene["labeled_json"]).write_text(json.dumps(one))
     shutil.copy(tmp_path / "images" / "4.png", tmp_path / "images" / "7.png")
-    hard_targets, report = run_labelling(scene, threshold=0.3, **changes)
+    pseudo_labels, report = run_labelling(scene, threshold=0.3, **changes)
     assert (report["images_listed"], report["images_left_out"]) == (7, 2)
-    names = {image["file_name"] for image in hard_targets["images"]}
+    names = {image["file_name"] for image in pseudo_labels["images"]}
     assert names and not names & {"4.png", "7.png"}
     for image in content["images"]:
         image["file_name"] = f"{image['id'] - 10}.png"
