@@ -13,7 +13,7 @@ from setuptools import find_packages, setup
 setup(
     name="sad-detectron2",
     version="0.1.0",
-    description="Semi-supervised Adaptive Distillation of RetinaNet as a Detectron2 project",
+    description="Semi-supervised Adaptive Distillation of detectors as a Detectron2 project",
     license="Apache-2.0",
     author="The SAD for Detectron2 authors",
     python_requires=">=3.11",

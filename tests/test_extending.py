@@ -12,28 +12,26 @@ import pytest
 from toy import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text()
-REGISTRIES = {
-    "DISTILLATION_LOSSES": "sad/losses/distillation.py",
-    "TERMS": "sad/terms/__init__.py",
-    "ADAPTERS": "sad/modeling/adapters/__init__.py",
-}
 
 
 def apply_page(package) -> None:
-    """What the page's code blocks say: a file each, or a function, and lines in the registries."""
-    blocks = re.findall(r"```python\n# ([^\n]+)\n(.*?)```", PAGE, flags=re.DOTALL)
-    assert len(blocks) == 6
-    for (module, code), (registry, line) in zip(blocks[::2], blocks[1::2], strict=True):
-        registry = registry.removeprefix("in ")
-        path = package / REGISTRIES[registry]
-        text = path.read_text()
-        if module == REGISTRIES[registry]:
-            text = text.replace(f"\n{registry} = {{", f"\n{code}\n\n{registry} = {{")
-        else:
-            (package / module).write_text(code)
-            name = re.search(r"(\w+)(\(\))?,$", line.strip())[1]
-            text = f"from .{module.rpartition('/')[2].removesuffix('.py')} import {name}\n{text}"
-        path.write_text(text.replace(f"\n{registry} = {{", f"\n{registry} = {{{line}"))
+    """Each block of code: a new file, lines at the head of one, or in one of its registries."""
+    file = None
+    for where, code in re.findall(r"```python\n# ([^\n]+)\n(.*?)```", PAGE, flags=re.DOTALL):
+        if registry := re.match(r"in (\w+) of the same file", where):
+            opening = f"\n{registry[1]} = {{"
+            assert opening in file.read_text()
+            file.write_text(file.read_text().replace(opening, f"{opening}{code.strip()}"))
+            continue
+        file = package / where
+        if not file.exists():
+            file.write_text(code)
+        elif code.startswith("from "):
+            file.write_text(code + file.read_text())
+        else:  # a function, which stands before what names it
+            text = file.read_text()
+            last = text.rindex("\n# SAD.DISTILL.")
+            file.write_text(f"{text[:last]}\n{code}\n{text[last:]}")
 
 
 EXAMPLES = {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train or evaluate a RetinaNet, alone or as the student of a teacher.
+"""Train or evaluate a detector, alone or as the student of a teacher.
 
 python projects/SAD/train_net.py --config-file configs/digits/SAD.yaml --num-gpus 1 [KEY VALUE ...]
 

@@ -11,6 +11,7 @@ from detectron2 import model_zoo
 from detectron2.config import CfgNode, get_cfg
 
 from sad.config.defaults import add_sad_config
+from sad.config.identity import settings
 from sad.config.load import get_sad_cfg
 from sad.preflight.values import check_config
 from sad.utils.errors import UserError
@@ -271,3 +272,11 @@ def test_yaml_without_keys(tmp_path, text):
     (tmp_path / "a.yaml").write_text(text)
     with pytest.raises(UserError, match=r"a\.yaml: .*holds no keys, and a yaml is wanted"):
         get_sad_cfg(str(tmp_path / "a.yaml"))
+
+
+def test_the_order_of_terms_makes_no_other_experiment():
+    one, other = (
+        get_sad_cfg("", ["SAD.DISTILL.TERMS", terms])
+        for terms in (("class", "box"), ["box", "class"])
+    )
+    assert settings(one) == settings(other)

@@ -7,7 +7,7 @@ import sys
 
 from torch.utils.data import DataLoader
 
-from sad.data.loader_workers import reader_arguments
+from sad.data.loader_workers import worker_arguments
 from toy import TRAIN_NET
 
 
@@ -20,7 +20,7 @@ class Pids:
 
 
 def test_readers_outlive_signals_to_all_processes():
-    loader = DataLoader(Pids(), num_workers=2, persistent_workers=True, **reader_arguments(2))
+    loader = DataLoader(Pids(), num_workers=2, persistent_workers=True, **worker_arguments(2))
     before = sorted(number.item() for number in loader)
     for pid in before:
         os.kill(pid, signal.SIGTERM)
@@ -33,7 +33,7 @@ OWN_CHILD = """
 import multiprocessing, signal, sys, time
 from torch.utils.data import DataLoader
 import sad.data.loader
-from sad.data.loader_workers import reader_arguments
+from sad.data.loader_workers import worker_arguments
 
 def work(ready):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("cleaned up", flush=True)))
@@ -44,7 +44,7 @@ context = multiprocessing.get_context("fork")
 ready = context.Event()
 context.Process(target=work, args=(ready,), daemon=True).start()
 ready.wait()
-batches = iter(DataLoader([1, 2], num_workers=1, persistent_workers=True, **reader_arguments(1)))
+batches = iter(DataLoader([1, 2], num_workers=1, persistent_workers=True, **worker_arguments(1)))
 next(batches)
 """
 

@@ -15,7 +15,8 @@ import pytest
 import launch_rank
 from processes import free_port, run_job, slurm_tasks
 from sad.engine import launch
-from sad.engine.launch import Placement, find_placement, start
+from sad.engine.launch import start
+from sad.engine.placement import Placement, find_placement
 from sad.utils.errors import UserError
 from toy import TRAIN_NET
 

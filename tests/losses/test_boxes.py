@@ -44,3 +44,9 @@ def test_no_boxes(name):
     loss = BOX_LOSSES[name](empty, torch.zeros(0, 4), torch.zeros(0, 4), TRANSFORM, beta=0.0)
     assert loss.shape == (0,)
     loss.sum().backward()
+
+
+@pytest.mark.parametrize("name", BOX_LOSSES)
+def test_deltas_that_are_no_numbers_are_seen_in_the_loss(name):
+    loss = BOX_LOSSES[name](STILL * torch.nan, STILL, ANCHOR, TRANSFORM, beta=0.0)
+    assert loss.isnan().all()

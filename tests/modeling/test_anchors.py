@@ -12,8 +12,10 @@ from detectron2.structures import Boxes, BoxMode, pairwise_iou
 
 from sad.config.load import get_sad_cfg
 from sad.engine.trainer import SADTrainer
-from sad.modeling import anchors
-from sad.modeling.anchors import as_trained, best_iou, check_anchors, find_better, sample_boxes
+from sad.modeling import anchor_advice, anchor_fit, anchors
+from sad.modeling.anchor_advice import find_better
+from sad.modeling.anchor_fit import as_trained, best_iou, sample_boxes
+from sad.modeling.anchors import check_anchors
 from sad.modeling.build import build_detector
 from toy import REPOSITORY
 
@@ -76,7 +78,7 @@ def test_iou_of_the_best_of_all_anchors(size, p6_p7, offset):
     grid = model.anchor_generator([maps[name] for name in model.head_in_features])
     expected = pairwise_iou(Boxes.cat(grid), Boxes(boxes)).max(dim=0).values
 
-    seen = anchors.SeenBoxes(Boxes(boxes), torch.tensor([size]).expand(len(boxes), 2))
+    seen = anchor_fit.SeenBoxes(Boxes(boxes), torch.tensor([size]).expand(len(boxes), 2))
     torch.testing.assert_close(best_iou(cfg, model, seen), expected)
 
 
@@ -115,7 +117,7 @@ def test_crowds_and_images_of_unknown_size_do_not_count():
 
 def test_of_many_boxes_the_same_are_drawn_and_nothing_else_is(monkeypatch):
     images = images_with([(number, 0, 10, 10) for number in range(50)])
-    monkeypatch.setattr(anchors, "MOST", 20)
+    monkeypatch.setattr(anchor_fit, "MOST", 20)
     before = np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     boxes, sizes = sample_boxes(images)
     assert len(boxes) == len(sizes) == 20 and len(boxes.unique(dim=0)) == 20
@@ -182,11 +184,12 @@ def test_what_is_advised_fits(name, caplog):
 def test_where_nothing_is_enough_the_best_is_named(monkeypatch, caplog):
     cfg, model = network()
     images = objects([(16, 16)] * 100)
-    monkeypatch.setattr(anchors, "GROWTH", [1, 2])
+    monkeypatch.setattr(anchor_advice, "GROWTH", [1, 2])
     better, recall = find_better(cfg, model, *sample_boxes(images))
     assert 0 < recall < 0.9 and better.INPUT.MAX_SIZE_TRAIN == 512
-    monkeypatch.setattr(anchors, "GROWTH", [1])
-    monkeypatch.setattr(anchors, "IOU", 1.01)  # no box will do
+    monkeypatch.setattr(anchor_advice, "GROWTH", [1])
+    for module in (anchors, anchor_advice):  # no box will do
+        monkeypatch.setattr(module, "IOU", 1.01)
     assert check_anchors(cfg, model, images) == 0
     assert "SIZES" not in caplog.text
 

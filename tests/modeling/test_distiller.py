@@ -16,6 +16,8 @@ import reference
 from sad.data.loader import build_mixed_loader
 from sad.modeling.distiller import Distiller
 from sad.modeling.teacher import build_teacher
+from sad.terms.term import Term
+from sad.utils.errors import UserError
 
 APART = ("SAD.DISTILL.CLASS.FUSED", False)  # one pass has one gradient for both losses of logits
 NO_NORM = ("MODEL.RESNETS.NORM", "FrozenBN", "MODEL.RETINANET.NORM", "")
@@ -506,3 +508,56 @@ def test_student_in_autocast(toy, batches):
     assert losses["loss_distill_class"].dtype == torch.float32
     for key, value in losses.items():
         assert value.item() == pytest.approx(exact[key].item(), rel=0.05)
+
+
+# --- terms of others ----------------------------------------------------------------------------
+
+
+class Scaled(Term):
+    """A term with a parameter of no dimension, of outputs that the student may not have."""
+
+    need = frozenset({"deltas"})
+
+    def __init__(self, options, max_iter):
+        super().__init__(options, max_iter)
+        self.scale = torch.nn.Parameter(torch.tensor(1.0))
+
+    def divisor(self, teacher, targets):
+        return torch.tensor(1.0)
+
+    def forward(self, student, teacher, targets):
+        return self.scale * sum(x.abs().sum() for x in student.deltas)
+
+
+def with_term(toy, term):
+    cfg = toy.cfg("SAD.yaml")
+    model = build(toy, "SAD.yaml", teacher=False)
+    model = Distiller(
+        student=model.student,
+        adapter=model.adapter,
+        terms={"scaled": term(cfg.SAD.DISTILL.FEATURE, 10)},
+    ).train()
+    model.attach_teacher(build_teacher(cfg)[0])
+    return model
+
+
+@pytest.mark.parametrize("soft", ["1111", "0000"])
+def test_a_parameter_of_no_dimension_gets_a_gradient(toy, batches, soft):
+    model = with_term(toy, Scaled)
+    sum(losses_of(model, flagged(batches[0], "1111", soft)).values()).backward()
+    assert (model.terms["scaled"].scale.grad != 0) == (soft == "1111")
+
+
+def test_a_term_of_what_the_detector_does_not_emit_is_refused(toy):
+    class Centred(Scaled):
+        need = frozenset({"centerness"})
+
+    with pytest.raises(UserError, match="centerness, which a RetinaNet does not emit"):
+        with_term(toy, Centred)
+
+
+def test_unknown_names_are_not_the_students(toy):
+    model = build(toy, "SAD.yaml")
+    assert model.backbone is model.student.backbone
+    with pytest.raises(AttributeError, match="Distiller"):
+        model.num_classes  # noqa: B018

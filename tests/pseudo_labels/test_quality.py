@@ -38,12 +38,12 @@ def test_precision_and_recall_by_hand():
     )
     targets = to_annotations(found, [IMAGES[row["image"]]["id"] for row in found], CATEGORIES)
     result = precision_recall(labels, targets, [10, 11, 12], CATEGORIES)
-    cat = {"correct": 1, "targets": 4, "labels": 2, "precision": 0.25, "recall": 0.5}
-    dog = {"correct": 0, "targets": 1, "labels": 1, "precision": 0.0, "recall": 0.0}
+    cat = {"correct": 1, "pseudo_labels": 4, "labels": 2, "precision": 0.25, "recall": 0.5}
+    dog = {"correct": 0, "pseudo_labels": 1, "labels": 1, "precision": 0.0, "recall": 0.0}
     assert result["per_class"] == {"cat": cat, "dog": dog}
     assert result["overall"] == {
         "correct": 1,
-        "targets": 5,
+        "pseudo_labels": 5,
         "labels": 3,
         "precision": 0.2,
         "recall": 1 / 3,
@@ -55,7 +55,7 @@ def test_precision_and_recall_look_at_the_given_images_only():
     result = precision_recall(labels, [], [10], CATEGORIES)
     assert result["overall"] == {
         "correct": 0,
-        "targets": 0,
+        "pseudo_labels": 0,
         "labels": 1,
         "precision": None,
         "recall": 0.0,

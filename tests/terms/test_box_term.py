@@ -8,6 +8,8 @@ from detectron2.utils.events import EventStorage
 
 from sad.data.loader import build_mixed_loader
 from sad.modeling.teacher import build_teacher
+from sad.terms.box_term import BoxTerm
+from sad.terms.term import Outputs, Targets
 
 BOX = ("SAD.DISTILL.TERMS", "('box',)")
 BATCH = ("SAD.LOADER.MIX", "union", "SOLVER.IMS_PER_BATCH", 4)
@@ -168,3 +170,25 @@ def test_several_terms_at_once_are_the_sum_of_each(toy, batch, normalizers):
         total = [a + b - c for a, b, c in zip(total, own, without, strict=True)]
     for ours, theirs in zip(gradient, total, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("anchors", ["all", "better"])
+def test_divisor_of_a_teacher_in_half_precision(toy, dtype, anchors):
+    """Summed in float32: three million anchors are beyond float16's 65504."""
+    node = toy.cfg("SAD.yaml", "SAD.DISTILL.BOX.ANCHORS", anchors, checked=False).SAD.DISTILL.BOX
+    logits = torch.full((1, 3_000_000, 1), -3.0, dtype=dtype)
+    labels = torch.zeros(1, 3_000_000, dtype=torch.long)
+    divisor = BoxTerm(node, 10).divisor(Outputs(logits=[logits]), Targets([], labels, [], [], 1))
+    assert divisor.item() == pytest.approx(3e6 / (1 + np.exp(3)), rel=1e-4)
+
+
+def test_only_what_a_term_needs_of_the_student_is_taken(toy, batch, monkeypatch):
+    taken = []
+    select = Outputs.select
+    monkeypatch.setattr(
+        Outputs, "select", lambda self, *a: taken.append(set(a[1])) or select(self, *a)
+    )
+    with EventStorage():
+        build(toy)(flagged(batch, "1111", "0111"))
+    assert taken == [{"deltas"}]

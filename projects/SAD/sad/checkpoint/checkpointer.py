@@ -1,4 +1,4 @@
-"""Checkpoints: plain RetinaNet files, written whole, read by `weights_file`."""
+"""Checkpoints: plain files of the detector alone, written whole, read by `safe_load`."""
 
 import os
 from pathlib import Path

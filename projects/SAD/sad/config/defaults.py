@@ -34,8 +34,9 @@ def add_sad_config(cfg: CN) -> None:
     cfg.SOLVER.ACCUMULATION_STEPS = 1
     # What the sums of the losses are divided by: "local", counted on each rank in each forward
     # (as Detectron2 does), or "global", over all ranks and micro-batches of a step, so that the
-    # step does not depend on how the batch is split. The focal loss's mean begins at 100 for each
-    # forward of the step (ranks x micro-batches) with both. "global" needs a Distiller.
+    # step does not depend on how the batch is split. The focal loss's mean begins at 100 (of FCOS
+    # at 300) for each forward of the step (ranks x micro-batches) with both. "global" needs a
+    # Distiller.
     cfg.SOLVER.LOSS_NORMALIZERS = "local"
     # Learning rate drops by SOLVER.GAMMA at these shares of MAX_ITER (section 4: 70 % and 90 %;
     # the released yaml: 2/3 and 8/9), or at the iterations STEPS, which take the place of the
@@ -103,7 +104,8 @@ def add_sad_config(cfg: CN) -> None:
 
     cfg.SAD.TARGETS = CN()
     # Table 3's columns. "hard": ground truth (GT) on labelled images, the teacher's boxes (HT) on
-    # the others, into the focal and box losses. "soft": the teacher's logits (ST).
+    # the others, into the detector's own losses. "soft": the teacher's outputs (ST), which the
+    # terms of SAD.DISTILL compare with the student's.
     cfg.SAD.TARGETS.LABELED = ("hard", "soft")
     cfg.SAD.TARGETS.UNLABELED = ("hard", "soft")
 

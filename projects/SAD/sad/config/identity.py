@@ -22,11 +22,12 @@ NOT_SETTINGS = (
 
 def settings(cfg) -> dict:
     """The value of every key that training may depend on: {"SOLVER.BASE_LR": 0.2}."""
-    return {
+    found = {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in flat(cfg)
         if not key.startswith(NOT_SETTINGS)
     }
+    return found | {"SAD.DISTILL.TERMS": sorted(found["SAD.DISTILL.TERMS"])}  # a sum of them
 
 
 def training_settings(cfg) -> dict:
@@ -103,6 +104,12 @@ def check_same_run(before: dict, now: dict) -> None:
         for key in sorted({*before, *now})
         if before.get(key) != now.get(key)
     }
+    decays = [key for key, value in now.items() if key.endswith(".DECAY_TO") and value < 1]
+    if decays and "SOLVER.MAX_ITER" in changes:
+        raise UserError(
+            f"{decays[0]} is {now[decays[0]]}, so the weight of that term depends on "
+            "SOLVER.MAX_ITER: a run that has begun cannot be made longer or shorter"
+        )
     for key in filter(may_change, list(changes)):
         logger.warning("Going on with another %s: %s before, %s now", key, *changes.pop(key))
     if changes:

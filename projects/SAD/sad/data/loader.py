@@ -7,7 +7,7 @@ from detectron2.utils import comm
 
 from ..utils.errors import UserError
 from .checks import check_files
-from .loader_workers import reader_arguments
+from .loader_workers import worker_arguments
 from .mapper import SADDatasetMapper
 from .mixed_dataset import MixedDataset
 from .sampler import MixedBatchSampler
@@ -46,7 +46,7 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=trivial_batch_collator,
         persistent_workers=cfg.DATALOADER.NUM_WORKERS > 0,
-        **reader_arguments(cfg.DATALOADER.NUM_WORKERS),
+        **worker_arguments(cfg.DATALOADER.NUM_WORKERS),
     )
 
 

@@ -1,4 +1,4 @@
-"""The processes that decode images beside a worker, in training, evaluation and labelling alike."""
+"""The processes that decode images beside a rank, in training, evaluation and labelling alike."""
 
 import atexit
 import multiprocessing
@@ -6,14 +6,14 @@ import signal
 from multiprocessing.context import ForkContext, ForkProcess
 
 
-class Reader(ForkProcess):
+class Worker(ForkProcess):
     """A process of a torch DataLoader of ours."""
 
 
-class ReaderContext(ForkContext):
-    """Forks, also in a worker that was spawned, whose readers would import everything again."""
+class WorkerContext(ForkContext):
+    """Forks, also in a rank that was spawned, whose workers would import everything again."""
 
-    Process = Reader
+    Process = Worker
 
 
 def _outlive_preemption(_) -> None:
@@ -23,19 +23,19 @@ def _outlive_preemption(_) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def reader_arguments(count: int) -> dict:
-    """What a torch DataLoader with `count` readers is given, as arguments or attributes."""
+def worker_arguments(count: int) -> dict:
+    """What a torch DataLoader with `count` workers is given, as arguments or attributes."""
     return {
         "worker_init_fn": _outlive_preemption,
-        "multiprocessing_context": ReaderContext() if count else None,
+        "multiprocessing_context": WorkerContext() if count else None,
     }
 
 
 @atexit.register
-def _end_readers() -> None:
+def _end_workers() -> None:
     # Python ends what is left of them by SIGTERM, which they ignore, and waits.
-    readers = [child for child in multiprocessing.active_children() if isinstance(child, Reader)]
-    if readers:
+    workers = [child for child in multiprocessing.active_children() if isinstance(child, Worker)]
+    if workers:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would call it an error
-    for reader in readers:
-        reader.kill()
+    for worker in workers:
+        worker.kill()

@@ -10,6 +10,7 @@ from detectron2.config import configurable
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
 
+from ..config.defaults import distills
 from .images import ImageError, check_resizable, read_record
 
 
@@ -138,7 +139,7 @@ class SADDatasetMapper(ImageMapper):
     @classmethod
     def from_config(cls, cfg, is_train: bool = True):
         # Without distillation nobody looks at the teacher's view.
-        scale = cfg.SAD.TEACHER.INPUT_SCALE if cfg.SAD.DISTILL.TERMS else 1.0
+        scale = cfg.SAD.TEACHER.INPUT_SCALE if distills(cfg) else 1.0
         return {
             **super().from_config(cfg, is_train),
             "targets": {

@@ -57,6 +57,11 @@ def describe_start(cfg, num_labeled: int, num_unlabeled: int, world_size: int) -
         "+".join(name for name in names if name == "hard" or distills(cfg)) or "none"
         for names in (cfg.SAD.TARGETS.LABELED, cfg.SAD.TARGETS.UNLABELED)
     )
+    terms = [
+        f"{cfg.SAD.DISTILL[name.upper()].WEIGHT:g} x {name}"
+        for name in (cfg.SAD.DISTILL.TERMS if distills(cfg) else ())
+    ]
+    taught = f"; taught by {' + '.join(terms)}" if terms else ""
     steps = solver.ACCUMULATION_STEPS
     by_steps = solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR"
     drops = f"times {solver.GAMMA:g} at {solver.STEPS}" if by_steps else solver.LR_SCHEDULER_NAME
@@ -71,7 +76,7 @@ def describe_start(cfg, num_labeled: int, num_unlabeled: int, world_size: int) -
         f"steps x {solver.IMS_PER_BATCH // (world_size * steps)} images a forward, loss "
         f"normalisers {solver.LOSS_NORMALIZERS}; mix {mix} of {num_labeled} labelled and "
         f"{num_unlabeled} unlabelled images: {share:.0%} of the images seen are labelled, targets "
-        f"{labeled} on labelled and {unlabeled} on unlabelled; "
+        f"{labeled} on labelled and {unlabeled} on unlabelled{taught}; "
         f"learning rate {solver.BASE_LR:g} over {solver.MAX_ITER} iterations, warm-up "
         f"{solver.WARMUP_ITERS}, {drops}"
     )

@@ -53,14 +53,17 @@ class SADStep(SimpleTrainer):
         self._write_ratios(losses)
 
     def _write_ratios(self, losses: dict[str, torch.Tensor]) -> None:
-        """Of each term's loss to the detector's own."""
+        """Of each term's loss to the detector's own, both the means over all ranks."""
         terms = {name for name in losses if name.startswith("loss_distill_")}
-        detection = sum(losses[name].item() for name in losses.keys() - terms)
+        if not (terms and comm.is_main_process()):
+            return
+        storage = get_event_storage()
+        means = {name: storage.latest()[name][0] for name in losses}
+        detection = sum(means[name] for name in losses.keys() - terms)
         if detection > 0:  # it is 0 in a batch without hard targets
             for name in sorted(terms):
-                ratio = losses[name].item() / detection
                 key = f"{name.removeprefix('loss_')}_to_detection"
-                get_event_storage().put_scalar(key, ratio)
+                storage.put_scalar(key, means[name] / detection)
 
     def _accumulate(self, batch: list[dict]) -> dict[str, torch.Tensor]:
         """Add up the gradients of equal micro-batches; returns the losses of the whole batch."""

@@ -87,7 +87,7 @@ class SADTrainer(DefaultTrainer):
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
         self._trainer = SADStep(model, data_loader, optimizer, cfg)
         terms = getattr(getattr(model, "module", model), "terms", None)
-        layers = {"terms": terms} if terms and list(terms.parameters()) else {}
+        layers = {"terms": terms} if terms and terms.state_dict() else {}
         self.checkpointer = SADCheckpointer(
             model,
             cfg.OUTPUT_DIR,

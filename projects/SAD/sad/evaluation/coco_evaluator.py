@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -14,10 +15,12 @@ from detectron2.data.datasets import convert_to_coco_json
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.evaluation.coco_evaluation import COCOeval_opt, instances_to_coco_json
 from detectron2.utils import comm
+from detectron2.utils.file_io import PathManager
 from pycocotools.coco import COCO
 
 from ..data.coco_json import CocoJson
 from ..utils.compat import derive_box_results
+from ..utils.files import file_state
 from ..utils.preemption import preemption
 
 try:
@@ -77,13 +80,18 @@ def summarized(kind, truth, results: list[dict], image_ids=None):
 
 
 def read_truth(json_file: str) -> COCO:
-    """The boxes of a COCO json that training would take, as pycocotools indexes them.
+    """The boxes of a COCO json that training would take, as pycocotools indexes them; read once.
 
     Numbered anew: no AP depends on the ids of annotations. They are not clipped, as COCO's are not.
 
     Raises:
         UserError: see `CocoJson`.
     """
+    return _truth(json_file, file_state(PathManager.get_local_path(json_file)))
+
+
+@lru_cache(maxsize=4)  # the sets of DATASETS.TEST, evaluated again and again
+def _truth(json_file: str, _) -> COCO:
     file = CocoJson(json_file)
     images = list(file.images())
     truth = COCO()

@@ -6,7 +6,7 @@ from detectron2.data import build_detection_test_loader
 
 from ..data.checks import check_boxes, check_classes
 from ..data.datasets import read_sets
-from ..data.loader_workers import reader_arguments
+from ..data.loader_workers import worker_arguments
 from ..data.mapper import ReadingMapper
 from ..utils.errors import UserError
 
@@ -55,6 +55,6 @@ def build_test_loader(cfg, name: str) -> StrictTestLoader:
         mapper=ReadingMapper(cfg, is_train=False),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
-    for attribute, value in reader_arguments(loader.num_workers).items():
+    for attribute, value in worker_arguments(loader.num_workers).items():
         setattr(loader, attribute, value)  # Detectron2's function takes no such arguments
     return StrictTestLoader(loader, name)

@@ -5,8 +5,9 @@ of student and teacher (M, 4), their anchors (M, 4), the transform that makes bo
 keywords of which it names what it needs; it returns the loss of each anchor, (M,).
 """
 
-from fvcore.nn import giou_loss, smooth_l1_loss
+from fvcore.nn import smooth_l1_loss
 from torch import Tensor
+from torchvision.ops import generalized_box_iou_loss
 
 
 def delta_smooth_l1(student: Tensor, teacher: Tensor, *, beta: float) -> Tensor:
@@ -15,9 +16,9 @@ def delta_smooth_l1(student: Tensor, teacher: Tensor, *, beta: float) -> Tensor:
 
 
 def generalized_iou(student: Tensor, teacher: Tensor, anchors: Tensor, transform) -> Tensor:
-    """1 - GIoU of the boxes that the deltas make of the anchors."""
+    """1 - GIoU of the boxes that the deltas make of the anchors; NaN where the deltas are."""
     ours, theirs = (transform.apply_deltas(x, anchors) for x in (student, teacher.detach()))
-    return giou_loss(ours, theirs)
+    return generalized_box_iou_loss(ours, theirs)
 
 
 BOX_LOSSES = {

@@ -67,7 +67,8 @@ def load_detector(config_file: str, weights: str, device: str, opts=(), class_na
     """Build the detector a yaml describes, fill it with weights, freeze it.
 
     Args:
-        config_file: the yaml the model was trained with (a stock RetinaNet yaml or one of ours).
+        config_file: the yaml the model was trained with (a stock RetinaNet yaml or one of this
+            project).
         weights: a checkpoint of this project, of Detectron2 or of its model zoo.
         device: "meta" for a check without memory, see `build_detector`.
         opts: KEY VALUE pairs on top of the yaml.

@@ -105,9 +105,10 @@ class Distiller(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name == "student":
+            student = self._modules.get("student")
+            if student is None or name not in student._modules:
                 raise
-            return getattr(self.student, name)
+            return getattr(student, name)
 
     def _apply(self, fn, *args, **kwargs):
         # .to(), .half(), .cuda() and so on reach the teacher too, train() and state_dict() do not.
@@ -141,16 +142,26 @@ class Distiller(nn.Module):
     def losses(self, prepared: PreparedBatch, outputs: Outputs) -> dict[str, Tensor]:
         """
         Args:
+            prepared: used up, as the teacher's outputs take much memory.
             outputs: the student's.
         """
         iteration = get_event_storage().iter
         factors = {name: term.weight(iteration) for name, term in self.terms.items()}
         focal, distill = None, {}
-        if "class" in self.terms and self.terms["class"].fused:
-            focal, distill["class"] = self._fused_losses(prepared, outputs, factors["class"])
-        else:
-            outputs.logits = [at_least_float32(level) for level in outputs.logits]
-        for kind in ("deltas", "centerness"):
+        fast = next((name for name, term in self.terms.items() if term.fused), None)
+        if fast:
+            focal, distill[fast] = self.terms[fast].fused(
+                outputs.logits,
+                prepared.teacher and prepared.teacher.logits,
+                prepared.targets.labels,
+                prepared.targets.hard,
+                prepared.soft,
+                1 / prepared.normalizer,
+                factors[fast] / prepared.divisors[fast],
+            )
+        if len(self.terms) == len(distill):
+            prepared.teacher = None  # not for backward: make room
+        for kind in ("deltas", "centerness", *(() if fast else ("logits",))):
             if levels := getattr(outputs, kind):
                 setattr(outputs, kind, [at_least_float32(level) for level in levels])
         losses = self.adapter.detection_losses(
@@ -162,34 +173,13 @@ class Distiller(nn.Module):
                 distill[name] = factors[name] * total / prepared.divisors[name]
         return losses | {f"loss_distill_{name}": loss for name, loss in distill.items()}
 
-    def _fused_losses(self, prepared, outputs, factor: float) -> tuple[Tensor, Tensor]:
-        """The student's focal loss and the class term, both divided."""
-        losses = self.terms["class"].fused(
-            outputs.logits,
-            prepared.teacher and prepared.teacher.logits,
-            prepared.targets.labels,
-            prepared.targets.hard,
-            prepared.soft,
-            1 / prepared.normalizer,
-            factor / prepared.divisors["class"],
-        )
-        if len(self.terms) == 1:
-            prepared.teacher = None  # not for backward: make room
-        return losses
-
     def _term_sum(self, term: Term, prepared: PreparedBatch, outputs: Outputs) -> Tensor:
+        need = term.need if term.need_of_student is None else term.need_of_student
         if not prepared.soft:  # zero of the graph, see detection_losses
-            untouched = [level for kind in term.need for level in getattr(outputs, kind)]
-            return sum(x[:0].sum() for x in [*untouched, *term.parameters()])
-        student, teacher = (
-            Outputs(
-                **{
-                    kind: [at_least_float32(level) for level in getattr(some, kind)]
-                    for kind in term.need
-                }
-            )
-            for some in (outputs.select(prepared.soft, term.need), prepared.teacher)
-        )
+            levels = [level for kind in need for level in getattr(outputs, kind)]
+            return sum(x.flatten()[:0].sum() for x in [*levels, *term.parameters()])
+        student = _in_float32(outputs.select(prepared.soft, need), need)
+        teacher = _in_float32(prepared.teacher, term.need)
         return term(student, teacher, prepared.targets.select(prepared.soft))
 
     @torch.no_grad()
@@ -264,3 +254,9 @@ class Distiller(nn.Module):
             mean = 0.9 * mean + (1 - 0.9) * max(foreground, 1)
             self.student.loss_normalizer = mean  # where Detectron2 keeps it
         return mean
+
+
+def _in_float32(outputs: Outputs, kinds: frozenset[str]) -> Outputs:
+    return Outputs(
+        **{kind: [at_least_float32(level) for level in getattr(outputs, kind)] for kind in kinds}
+    )

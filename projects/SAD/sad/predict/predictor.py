@@ -1,4 +1,4 @@
-"""A trained RetinaNet on one image: what a program of one's own calls."""
+"""A trained detector on one image: what a program of one's own calls."""
 
 import os
 

@@ -244,7 +244,10 @@ def _check_targets(cfg) -> None:
             )
         why = TERMS[name].why_hard_targets(distill[name.upper()])
         if why and any("hard" not in targets for targets in used.values()):
-            raise UserError(f"{section}.{why}, but SAD.TARGETS has images with soft targets alone")
+            raise UserError(
+                f"{section}.{why}, but SAD.TARGETS has images with soft targets alone: give "
+                "another value, or those images hard targets"
+            )
 
 
 def _warn_of_no_teacher(cfg) -> None:

@@ -70,7 +70,7 @@ def write_pseudo_labels(
         image_ids.extend(item["id"] for item in items)
         return items
 
-    def targets(some):
+    def annotations(some):
         ids = [image_ids[number] for number in image_of[some]]
         return to_annotations(detections[some], ids, categories, some.start + 1)
 
@@ -78,7 +78,7 @@ def write_pseudo_labels(
         file.write(f'{{"info": {encode(info)}, "images": [')
         write_items(len(positions), entries)
         file.write(f'], "categories": {encode(categories)}, "annotations": [')
-        write_items(len(detections), targets)
+        write_items(len(detections), annotations)
         file.write("]}")
 
 

@@ -40,7 +40,7 @@ def merge_shards(job: LabelingJob, cfg, num_shards: int) -> None:
     if not num_detections:
         raise UserError(
             f"the teacher finds nothing above its score floor {floor} in any image: check its "
-            "weights (--check-teacher) or lower MODEL.RETINANET.SCORE_THRESH_TEST"
+            "weights (train_net.py --check-teacher) or lower MODEL.RETINANET.SCORE_THRESH_TEST"
         )
     threshold = job.calibration["threshold"]
     if threshold is None:

@@ -120,7 +120,7 @@ def _quality(job, measured: dict) -> dict:
 
 
 def precision_recall(
-    labels: list[dict], targets: list[dict], image_ids: list[int], categories: list[dict]
+    labels: list[dict], pseudo_labels: list[dict], image_ids: list[int], categories: list[dict]
 ) -> dict:
     """How many pseudo-labels are right and how many labelled objects they find, at IoU 0.5.
 
@@ -128,17 +128,18 @@ def precision_recall(
 
     Args:
         labels: boxes by people, with image_id, category_id, bbox and perhaps iscrowd.
-        targets: annotations by the teacher, of the same categories.
-        image_ids: the images to look at, those without any target included.
+        pseudo_labels: annotations by the teacher, of the same categories.
+        image_ids: the images to look at, those without any included.
         categories: COCO categories.
     Returns:
-        {"overall": counts, "per_class": {name: counts}}; counts holds correct, targets, labels,
-        precision (None without targets) and recall (None without labels).
+        {"overall": counts, "per_class": {name: counts}}; counts holds correct,
+        pseudo_labels, labels, precision (None without pseudo-labels) and recall (None without
+        labels).
     """
-    correct, wrong, missed = match_boxes(labels, targets, image_ids, categories)
+    correct, wrong, missed = match_boxes(labels, pseudo_labels, image_ids, categories)
     counts = {category["id"]: np.zeros(3, int) for category in categories}
-    for target, right, counted in zip(targets, correct, correct | wrong, strict=True):
-        counts[target["category_id"]] += [right, counted, right]
+    for box, right, counted in zip(pseudo_labels, correct, correct | wrong, strict=True):
+        counts[box["category_id"]] += [right, counted, right]
     for label, alone in zip(labels, missed, strict=True):
         counts[label["category_id"]][2] += alone
     return {
@@ -148,11 +149,11 @@ def precision_recall(
 
 
 def _rates(counts: np.ndarray) -> dict:
-    correct, targets, labels = counts.tolist()
+    correct, found, labels = counts.tolist()
     return {
         "correct": correct,
-        "targets": targets,
+        "pseudo_labels": found,
         "labels": labels,
-        "precision": correct / targets if targets else None,
+        "precision": correct / found if found else None,
         "recall": correct / labels if labels else None,
     }

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from ..config.load import get_sad_cfg
-from ..data.loader_workers import reader_arguments
+from ..data.loader_workers import worker_arguments
 from ..data.mapper import ReadingMapper
 from ..modeling.build import load_detector
 from ..modeling.inference import detect
@@ -156,7 +156,7 @@ def label_shards(
             batch_sampler=batches,
             num_workers=cfg.DATALOADER.NUM_WORKERS,
             collate_fn=trivial_batch_collator,
-            **reader_arguments(cfg.DATALOADER.NUM_WORKERS),
+            **worker_arguments(cfg.DATALOADER.NUM_WORKERS),
         )
     )
     description = f"labelling (1 of {comm.get_world_size()} processes)"

@@ -24,7 +24,7 @@ def measure(run_models: list[tuple], records: list[dict]) -> list[dict]:
     Timed is the model on one image in memory at its test size, padding to final boxes.
 
     Args:
-        run_models: (RetinaNet in eval mode, config) of each run.
+        run_models: (detector in eval mode, config) of each run.
         records: test images in Detectron2's dicts.
     Returns:
         of each model {"parameters" (millions), "gflops" (1e9 multiply-adds, fvcore's count, on the

@@ -49,7 +49,7 @@ def draw_page(report: dict, curves: dict, pictures: list, class_names: list[str]
     Args:
         report: content of report.json, see `sad.report.report.write_report`.
         curves: entry of metrics.json -> for each run (iterations, values).
-        pictures: (dict of the image, result of `sad.report.report.match` for each run).
+        pictures: (dict of the image, result of `sad.report.matching.match` for each run).
         class_names: by class.
     """
     columns = 1 + len(report["runs"])

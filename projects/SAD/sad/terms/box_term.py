@@ -7,6 +7,7 @@ from detectron2.structures.boxes import matched_pairwise_iou
 from torch import Tensor
 
 from ..losses.boxes import BOX_LOSSES
+from ..losses.distillation import at_least_float32
 from ..utils.rules import at_least, one_of
 from .term import Outputs, Targets, Term
 
@@ -14,10 +15,13 @@ from .term import Outputs, Targets, Term
 class BoxTerm(Term):
     """Sum over anchors of m l(student's box, teacher's box), divided by the sum of m.
 
-    m is the teacher's largest class score at the anchor, l is what LOSS names.
+    m is the teacher's largest class score at the anchor, l is what LOSS names. All anchors count,
+    also those that the hard targets ignore; with ANCHORS better, the foreground anchors alone are
+    in the divisor, and of these the better ones in the sum.
     """
 
     need = frozenset({"logits", "deltas"})
+    need_of_student = frozenset({"deltas"})
     RULES = Term.RULES | {
         "LOSS": one_of(*BOX_LOSSES),
         "SMOOTH_L1_BETA": at_least(0),
@@ -43,7 +47,7 @@ class BoxTerm(Term):
     @classmethod
     def why_hard_targets(cls, node: CN) -> str:
         if node.ANCHORS == "better":
-            return "ANCHORS better compares with hard targets: use all"
+            return "ANCHORS better compares with hard targets"
         return ""
 
     def attach(self, adapter, student, teacher) -> None:
@@ -93,4 +97,5 @@ class BoxTerm(Term):
 
 def _belief(teacher: Outputs) -> Tensor:
     """(S, R), the largest class score of each anchor."""
-    return torch.cat([level.amax(dim=2) for level in teacher.logits], dim=1).sigmoid()
+    best = torch.cat([level.amax(dim=2) for level in teacher.logits], dim=1)
+    return at_least_float32(best).sigmoid()

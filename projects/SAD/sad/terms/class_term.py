@@ -35,12 +35,13 @@ class ClassTerm(Term):
     @classmethod
     def add_keys(cls, node: CN) -> None:
         super().add_keys(node)
-        # Factor of the term in Eq. 8, which the paper does not name; 0.5 is the released code's.
+        # Factor of the term in Eq. 8, which the paper does not name; 0.5 is what the
+        # released code's ALPHA makes of its factor 1.
         node.WEIGHT = 0.5
         # The loss of each class of each anchor: "adl" (Eq. 7), "kl" (Eq. 2), "fdl" (Eq. 4) or "l2"
         # (squared difference of the logits).
         node.LOSS = "adl"
-        # gamma and beta of Eq. 6; 1.0 is the released code's beta.
+        # gamma and beta of Eq. 6. The released code writes 1 - beta, and has 0: a BETA of 1.0.
         node.GAMMA = 2.0
         node.BETA = 1.5
         # What the weight of Eq. 6 modulates: "kl" (Eq. 7) or "cross_entropy" (as released, ALPHA
@@ -76,16 +77,15 @@ class ClassTerm(Term):
     @classmethod
     def why_hard_targets(cls, node: CN) -> str:
         if node.LOSS == "fdl":
-            return "LOSS fdl weights by hard targets: use another loss"
+            return "LOSS fdl weights by hard targets"
         if node.NORMALIZER == "foreground":
-            return "NORMALIZER foreground counts hard targets: use teacher_power"
+            return "NORMALIZER foreground counts hard targets"
         return ""
 
     def __init__(self, options: CN, max_iter: int):
         super().__init__(options, max_iter)
         self.kernel = {key.lower(): options[key] for key in ("GAMMA", "BETA", "FORM", "ALPHA")}
         self.loss = partial(DISTILLATION_LOSSES[options.LOSS], **self.kernel)
-        self.fused = None
 
     def attach(self, adapter, student, teacher) -> None:
         if self.options.FUSED:

@@ -25,7 +25,11 @@ class Outputs:
 
     def select(self, images: list[int], kinds: Collection[str]) -> "Outputs":
         """Those of some images of the batch, by their positions, and of these kinds alone."""
-        return Outputs(**{kind: [x[images] for x in getattr(self, kind) or ()] for kind in kinds})
+
+        def of_images(level: Tensor) -> Tensor:
+            return level if len(images) == len(level) else level[images]
+
+        return Outputs(**{kind: [of_images(x) for x in getattr(self, kind)] for kind in kinds})
 
 
 @dataclass
@@ -57,7 +61,11 @@ class Term(nn.Module):
     section of their own.
     """
 
-    need: frozenset[str] = frozenset()  # fields of Outputs; nothing else of the teacher is computed
+    # Fields of Outputs. Nothing else of the teacher is computed.
+    need: frozenset[str] = frozenset()
+    need_of_student: frozenset[str] | None = None  # where it is less than of the teacher
+    # Computes the student's focal loss along with the term, see `sad.losses.fused`.
+    fused = None
     RULES = {"WEIGHT": at_least(0), "WARMUP_ITERS": at_least(0), "DECAY_TO": within(0, 1)}
 
     @classmethod
@@ -112,7 +120,7 @@ class Term(nn.Module):
         """The sum over S images, at least one.
 
         Args:
-            student, teacher: what `need` names, of the S images, in float32 or float64.
+            student, teacher: what is needed of each, of the S images, in float32 or float64.
             targets: of the S images.
         """
         raise NotImplementedError

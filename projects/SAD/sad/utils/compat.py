@@ -1,4 +1,7 @@
-"""What is taken of Detectron2 and torch that they do not promise to keep, each with its reason."""
+"""What is called of Detectron2 and torch that they do not promise to keep, each with its reason.
+
+What classes of this project override of theirs is tested beside it.
+"""
 
 from types import SimpleNamespace
 

@@ -86,12 +86,17 @@ def sha256(path: str) -> str:
     """
     path = urlparse(path)._replace(query="").geturl()  # ?matching_heuristics=True
     path = PathManager.get_local_path(path)
+    return _sha256(path, file_state(path))
+
+
+def file_state(path: str) -> tuple[int, int, int]:
+    """What changes when a file does."""
     status = os.stat(path)
-    return _sha256(path, status.st_ino, status.st_size, status.st_mtime_ns)
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @cache
-def _sha256(path: str, *_) -> str:
+def _sha256(path: str, _) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

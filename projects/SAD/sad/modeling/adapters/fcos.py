@@ -53,6 +53,7 @@ class FCOSAdapter(RetinaNetAdapter):
 
     first_normalizer = 300
     learns_by_overlap = False  # an object is learned from the cells in its middle
+    emits = RetinaNetAdapter.emits | {"centerness"}
 
     def anchor_generator(self, cfg, model):
         shapes = model.backbone.output_shape()
@@ -63,6 +64,13 @@ class FCOSAdapter(RetinaNetAdapter):
 
     def _all(self, model, features) -> dict[str, list[Tensor]]:
         return dict(zip(("logits", "deltas", "centerness"), model.head(features), strict=True))
+
+    def _some(self, model, features, need) -> dict[str, list[Tensor]]:
+        maps = super()._some(model, features, need)
+        if "centerness" in need:
+            head = model.head
+            maps["centerness"] = [head.ctrness(head.bbox_subnet(level)) for level in features]
+        return maps
 
     def detection_losses(
         self, model, outputs: Outputs, targets: Targets, foreground: int, normalizer: float,

@@ -24,6 +24,7 @@ class RetinaNetAdapter:
 
     first_normalizer = 100  # where the moving mean of foreground anchors begins
     learns_by_overlap = True  # an object that overlaps with no anchor is not learned
+    emits = frozenset({"features", "logits", "deltas"})  # of the fields of Outputs
 
     def anchor_generator(self, cfg, model):
         """A new one, as the model's own."""
@@ -164,6 +165,11 @@ class RetinaNetAdapter:
         Raises:
             UserError: naming what differs and both values.
         """
+        if strange := sorted(set(need) - self.emits):
+            raise UserError(
+                f"SAD.DISTILL.TERMS learns from {', '.join(strange)}, which a "
+                f"{type(student).__name__} does not emit"
+            )
         times = {student: scale, teacher: 1}
 
         def anchors(model):
