@@ -161,9 +161,8 @@ class Distiller(nn.Module):
             )
         if len(self.terms) == len(distill):
             prepared.teacher = None  # not for backward: make room
-        for kind in ("deltas", "centerness", *(() if fast else ("logits",))):
-            if levels := getattr(outputs, kind):
-                setattr(outputs, kind, [at_least_float32(level) for level in levels])
+        for kind in self.adapter.emits - {"features", "logits" if fast else ""}:
+            setattr(outputs, kind, [at_least_float32(x) for x in getattr(outputs, kind)])
         losses = self.adapter.detection_losses(
             self.student, outputs, prepared.targets, prepared.foreground, prepared.normalizer, focal
         )
@@ -195,7 +194,9 @@ class Distiller(nn.Module):
         if self.loss_normalizers == "local":
             for inputs in batches:
                 batch, divisors = self._prepare(inputs)
-                batch.normalizer = self._update_mean(len(batch.targets.hard), batch.foreground)
+                batch.normalizer = self.adapter.normalizer(
+                    self.student, len(batch.targets.hard), batch.foreground, forwards=1
+                )
                 batch.divisors = {name: x.clamp_min(1) for name, x in divisors.items()}
                 yield batch
             return
@@ -209,10 +210,11 @@ class Distiller(nn.Module):
         if world_size > 1:
             torch.distributed.all_reduce(sums)
         hard_images, foreground, *divisors = sums.tolist()
-        forwards = world_size * len(step)
-        normalizer = self._update_mean(hard_images, foreground, forwards) / world_size
+        mean = self.adapter.normalizer(
+            self.student, hard_images, foreground, forwards=world_size * len(step)
+        )
         for batch, _ in step:
-            batch.normalizer = normalizer
+            batch.normalizer = mean / world_size
             shares = [max(divisor, 1) / world_size for divisor in divisors]
             batch.divisors = dict(zip(self.terms, shares, strict=True))
         yield from (batch for batch, _ in step)
@@ -244,16 +246,6 @@ class Distiller(nn.Module):
         prepared.teacher = outputs
         of_soft = targets.select(soft)
         return prepared, {x: term.divisor(outputs, of_soft) for x, term in self.terms.items()}
-
-    def _update_mean(self, hard_images: float, foreground: float, forwards: int = 1) -> float:
-        """Detectron2's normaliser of dense detectors, the moving mean of the foreground anchors of
-        so many forwards. Images without hard targets do not move it.
-        """
-        mean = getattr(self.student, "loss_normalizer", self.adapter.first_normalizer * forwards)
-        if hard_images:
-            mean = 0.9 * mean + (1 - 0.9) * max(foreground, 1)
-            self.student.loss_normalizer = mean  # where Detectron2 keeps it
-        return mean
 
 
 def _in_float32(outputs: Outputs, kinds: frozenset[str]) -> Outputs:

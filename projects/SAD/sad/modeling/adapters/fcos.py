@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...terms.term import Outputs, Targets
 from ...utils.compat import dense_box_regression_loss
-from .retinanet import RetinaNetAdapter
+from .dense import DenseAdapter
 
 
 @META_ARCH_REGISTRY.register()
@@ -48,12 +48,12 @@ def FCOS(cfg):
     return model
 
 
-class FCOSAdapter(RetinaNetAdapter):
-    """As RetinaNet's, with one anchor a cell, the size of its stride, and a centerness each."""
+class FCOSAdapter(DenseAdapter):
+    """One anchor a cell, the size of its stride, and a centerness each."""
 
     first_normalizer = 300
     learns_by_overlap = False  # an object is learned from the cells in its middle
-    emits = RetinaNetAdapter.emits | {"centerness"}
+    emits = DenseAdapter.emits | {"centerness"}
 
     def anchor_generator(self, cfg, model):
         shapes = model.backbone.output_shape()
@@ -107,7 +107,7 @@ class FCOSAdapter(RetinaNetAdapter):
         )
 
     def least_logit(self, threshold: float) -> float:
-        return super().least_logit(threshold**2)  # where the centerness is 1
+        return torch.logit(torch.tensor(threshold**2)).item()  # where the centerness is 1
 
     def scores(self, logits: Tensor, centerness: Tensor | None) -> Tensor:
         return (logits.sigmoid() * centerness.sigmoid()).sqrt()

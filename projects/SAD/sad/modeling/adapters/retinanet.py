@@ -1,140 +1,30 @@
-"""RetinaNet, Detectron2's own."""
-
-from collections.abc import Collection
+"""RetinaNet (arXiv 1708.02002), Detectron2's own."""
 
 import torch
-import torch.nn.functional as F
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.anchor_generator import build_anchor_generator
-from detectron2.modeling.meta_arch.dense_detector import permute_to_N_HWA_K
-from detectron2.structures import Boxes
-from detectron2.utils.events import get_event_storage
-from fvcore.nn import sigmoid_focal_loss_jit
 from torch import Tensor
 
-from ...terms.term import Outputs, Targets
+from ...terms.term import Targets
 from ...utils.compat import dense_box_regression_loss
-from ...utils.errors import UserError
-
-# Shapes: N images, R anchors of all levels (R_l of one), K classes.
+from .dense import DenseAdapter
 
 
-class RetinaNetAdapter:
-    """What a distiller asks of a detector; it holds nothing, each function is given the model."""
-
-    first_normalizer = 100  # where the moving mean of foreground anchors begins
-    learns_by_overlap = True  # an object that overlaps with no anchor is not learned
-    emits = frozenset({"features", "logits", "deltas"})  # of the fields of Outputs
+class RetinaNetAdapter(DenseAdapter):
+    first_normalizer = 100
+    learns_by_overlap = True
 
     def anchor_generator(self, cfg, model):
-        """A new one, as the model's own."""
         shapes = model.backbone.output_shape()
         strides = [ShapeSpec(stride=shapes[name].stride) for name in model.head_in_features]
         return build_anchor_generator(cfg, strides)
-
-    def channels(self, model) -> list[int]:
-        """Of each FPN map that the head sees."""
-        shapes = model.backbone.output_shape()
-        return [shapes[name].channels for name in model.head_in_features]
-
-    def outputs(self, model, pixels: Tensor, need: Collection[str] | None = None) -> Outputs:
-        """
-        Args:
-            pixels: (N, C, H, W), normalised and padded.
-            need: fields of Outputs; branches of the head that none of them needs are not computed.
-                None is all, by the head's own forward.
-        """
-        features = model.backbone(pixels)
-        features = [features[name] for name in model.head_in_features]
-        maps = self._all(model, features) if need is None else self._some(model, features, need)
-        sizes = {"logits": model.num_classes, "deltas": 4, "centerness": 1}
-        dense = {
-            kind: [permute_to_N_HWA_K(level, sizes[kind]) for level in levels]
-            for kind, levels in maps.items()
-        }
-        return Outputs(features=features, **dense)
 
     def _all(self, model, features) -> dict[str, list[Tensor]]:
         logits, deltas = model.head(features)
         return {"logits": logits, "deltas": deltas}
 
-    def _some(self, model, features, need) -> dict[str, list[Tensor]]:
-        head, maps = model.head, {}
-        if "logits" in need:
-            maps["logits"] = [head.cls_score(head.cls_subnet(level)) for level in features]
-        if "deltas" in need:
-            maps["deltas"] = [head.bbox_pred(head.bbox_subnet(level)) for level in features]
-        return maps
-
-    def anchors(self, model, padded_shape: tuple[int, int]) -> list[Boxes]:
-        """Of each level of an image of this (height, width), before there are feature maps."""
-        height, width = padded_shape
-        return model.anchor_generator(
-            [
-                torch.empty(1, 1, -(-height // stride), -(-width // stride), device="meta")
-                for stride in model.anchor_generator.strides
-            ]
-        )
-
-    def targets(self, model, padded_shape: tuple[int, int], batch: list[dict]) -> Targets:
-        """
-        Args:
-            batch: as of the mapper; of the images with `hard_targets` the `instances` are read.
-        """
-        anchors = self.anchors(model, padded_shape)
-        hard = [i for i, item in enumerate(batch) if item["hard_targets"]]
-        labels, boxes = model.label_anchors(
-            anchors, [batch[i]["instances"].to(model.device) for i in hard]
-        )
-        shape = len(batch), sum(map(len, anchors))
-        of_all = torch.full(shape, model.num_classes, device=model.device)
-        if hard:
-            of_all[hard] = torch.stack(labels)
-        return Targets(anchors, of_all, hard, boxes, model.num_classes)
-
-    def detection_losses(
-        self, model, outputs: Outputs, targets: Targets, foreground: int, normalizer: float,
-        class_loss: Tensor | None = None,
-    ) -> dict[str, Tensor]:  # fmt: skip
-        """The detector's own losses, of the images with hard targets.
-
-        Args:
-            foreground: anchors that are to find an object.
-            normalizer: what the sums are divided by.
-            class_loss: the focal loss, where it is known already.
-        Returns:
-            a scalar by the name that the detector itself gives it.
-        """
-        if not targets.hard:
-            # Zeros of the graph: every parameter still gets a gradient, as DDP demands.
-            if class_loss is None:
-                class_loss = sum(level[:0].sum() for level in outputs.logits)
-            return self._named(class_loss, sum(level[:0].sum() for level in outputs.deltas))
-        get_event_storage().put_scalar("num_pos_anchors", foreground / len(targets.hard))
-        if len(targets.hard) < len(targets.labels):
-            kinds = ("logits", "deltas", *(["centerness"] if outputs.centerness else []))
-            outputs, targets = (
-                outputs.select(targets.hard, kinds),
-                targets.select(targets.hard),
-            )
-        if class_loss is None:
-            class_loss = self._focal_loss(model, outputs.logits, targets) / normalizer
-        box_loss = self._box_loss(model, outputs.deltas, targets) / normalizer
-        return self._named(class_loss, box_loss)
-
     def _named(self, class_loss: Tensor, box_loss: Tensor) -> dict[str, Tensor]:
         return {"loss_cls": class_loss, "loss_box_reg": box_loss}
-
-    def _focal_loss(self, model, logits: list[Tensor], targets: Targets) -> Tensor:
-        used = targets.labels >= 0
-        is_class = F.one_hot(targets.labels[used], model.num_classes + 1)[:, :-1]
-        return sigmoid_focal_loss_jit(
-            torch.cat(logits, dim=1)[used],
-            is_class.to(logits[0].dtype),
-            alpha=model.focal_loss_alpha,
-            gamma=model.focal_loss_gamma,
-            reduction="sum",
-        )
 
     def _box_loss(self, model, deltas: list[Tensor], targets: Targets) -> Tensor:
         return dense_box_regression_loss(
@@ -148,61 +38,7 @@ class RetinaNetAdapter:
         )
 
     def least_logit(self, threshold: float) -> float:
-        """No smaller class logit has a score above the threshold."""
         return torch.logit(torch.tensor(threshold)).item()
 
     def scores(self, logits: Tensor, centerness: Tensor | None) -> Tensor:
-        """(C,) scores of class logits (C,) and, for FCOS, their anchors' centerness logits (C,)."""
         return logits.sigmoid()
-
-    def check_same_anchors(self, student, teacher, scale: float, need: Collection[str]) -> None:
-        """What a teacher emits must be of the same classes and anchors as what its student does.
-
-        Args:
-            scale: size of the teacher's image over the student's; the anchors are compared in the
-                teacher's.
-            need: of the teacher's outputs.
-        Raises:
-            UserError: naming what differs and both values.
-        """
-        if strange := sorted(set(need) - self.emits):
-            raise UserError(
-                f"SAD.DISTILL.TERMS learns from {', '.join(strange)}, which a "
-                f"{type(student).__name__} does not emit"
-            )
-        times = {student: scale, teacher: 1}
-
-        def anchors(model):
-            return [
-                [round(value * times[model], 2) for value in box]
-                for level in model.anchor_generator.cell_anchors
-                for box in level.tolist()
-            ]
-
-        in_pixels = (
-            "" if scale == 1 else f" (in the teacher's pixels, SAD.TEACHER.INPUT_SCALE {scale:g})"
-        )
-        of = {
-            "number of classes": lambda model: model.num_classes,
-            f"strides{in_pixels}": lambda model: [
-                round(times[model] * stride) for stride in model.anchor_generator.strides
-            ],
-            "anchor offset": lambda model: model.anchor_generator.offset,
-            "number of anchors per cell": lambda model: [
-                len(level) for level in model.anchor_generator.cell_anchors
-            ],
-        }
-        if "deltas" in need:
-            of["box deltas"] = lambda model: str(vars(model.box2box_transform))
-        for what, value in of.items():
-            if value(student) != value(teacher):
-                raise UserError(
-                    f"teacher and student differ in their {what}: "
-                    f"the teacher has {value(teacher)}, the student {value(student)}"
-                )
-        for ours, theirs in zip(anchors(student), anchors(teacher), strict=True):
-            if ours != theirs:
-                raise UserError(
-                    "teacher and student differ in their anchors (MODEL.ANCHOR_GENERATOR)"
-                    f"{in_pixels}: one of the teacher's is {theirs}, which is {ours} in the student"
-                )

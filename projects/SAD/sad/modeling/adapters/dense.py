@@ -1,0 +1,204 @@
+"""What Detectron2's dense detectors have in common: they answer for anchors of several levels."""
+
+from collections.abc import Collection
+
+import torch
+import torch.nn.functional as F
+from detectron2.modeling.meta_arch.dense_detector import permute_to_N_HWA_K
+from detectron2.structures import Boxes
+from detectron2.utils.events import get_event_storage
+from fvcore.nn import sigmoid_focal_loss_jit
+from torch import Tensor
+
+from ...terms.term import Outputs, Targets
+from ...utils.errors import UserError
+
+# Shapes: N images, R anchors of all levels (R_l of one), K classes.
+
+
+class DenseAdapter:
+    """What a distiller asks of a detector; it holds nothing, each function is given the model."""
+
+    first_normalizer: int  # where the moving mean of foreground anchors begins
+    learns_by_overlap: bool  # whether an object that overlaps with no anchor is not learned
+    emits = frozenset({"features", "logits", "deltas"})  # of the fields of Outputs
+
+    def anchor_generator(self, cfg, model):
+        """A new one, as the model's own."""
+        raise NotImplementedError
+
+    def _all(self, model, features: list[Tensor]) -> dict[str, list[Tensor]]:
+        """The head's own forward: the maps of each kind of output, (N, A x C, h, w) each."""
+        raise NotImplementedError
+
+    def _named(self, class_loss: Tensor, box_loss: Tensor) -> dict[str, Tensor]:
+        """Under the names that the detector itself gives its losses."""
+        raise NotImplementedError
+
+    def _box_loss(self, model, deltas: list[Tensor], targets: Targets) -> Tensor:
+        """The sum over foreground anchors."""
+        raise NotImplementedError
+
+    def least_logit(self, threshold: float) -> float:
+        """No smaller class logit has a score above the threshold."""
+        raise NotImplementedError
+
+    def scores(self, logits: Tensor, centerness: Tensor | None) -> Tensor:
+        """(C,) scores of class logits (C,) and, for FCOS, their anchors' centerness logits (C,)."""
+        raise NotImplementedError
+
+    def channels(self, model) -> list[int]:
+        """Of each FPN map that the head sees."""
+        shapes = model.backbone.output_shape()
+        return [shapes[name].channels for name in model.head_in_features]
+
+    def outputs(self, model, pixels: Tensor, need: Collection[str] | None = None) -> Outputs:
+        """
+        Args:
+            pixels: (N, C, H, W), normalised and padded.
+            need: fields of Outputs; branches of the head that none of them needs are not computed.
+                None is all, by the head's own forward.
+        """
+        features = model.backbone(pixels)
+        features = [features[name] for name in model.head_in_features]
+        maps = self._all(model, features) if need is None else self._some(model, features, need)
+        sizes = {"logits": model.num_classes, "deltas": 4, "centerness": 1}
+        dense = {
+            kind: [permute_to_N_HWA_K(level, sizes[kind]) for level in levels]
+            for kind, levels in maps.items()
+        }
+        return Outputs(features=features, **dense)
+
+    def _some(self, model, features, need) -> dict[str, list[Tensor]]:
+        head, maps = model.head, {}
+        if "logits" in need:
+            maps["logits"] = [head.cls_score(head.cls_subnet(level)) for level in features]
+        if "deltas" in need:
+            maps["deltas"] = [head.bbox_pred(head.bbox_subnet(level)) for level in features]
+        return maps
+
+    def anchors(self, model, padded_shape: tuple[int, int]) -> list[Boxes]:
+        """Of each level of an image of this (height, width), before there are feature maps."""
+        height, width = padded_shape
+        return model.anchor_generator(
+            [
+                torch.empty(1, 1, -(-height // stride), -(-width // stride), device="meta")
+                for stride in model.anchor_generator.strides
+            ]
+        )
+
+    def targets(self, model, padded_shape: tuple[int, int], batch: list[dict]) -> Targets:
+        """
+        Args:
+            batch: as of the mapper; of the images with `hard_targets` the `instances` are read.
+        """
+        anchors = self.anchors(model, padded_shape)
+        hard = [i for i, item in enumerate(batch) if item["hard_targets"]]
+        labels, boxes = model.label_anchors(
+            anchors, [batch[i]["instances"].to(model.device) for i in hard]
+        )
+        shape = len(batch), sum(map(len, anchors))
+        of_all = torch.full(shape, model.num_classes, device=model.device)
+        if hard:
+            of_all[hard] = torch.stack(labels)
+        return Targets(anchors, of_all, hard, boxes, model.num_classes)
+
+    def normalizer(self, model, hard_images: float, foreground: float, forwards: int) -> float:
+        """Detectron2's: the moving mean of the foreground anchors of so many forwards. Images
+        without hard targets do not move it.
+        """
+        mean = getattr(model, "loss_normalizer", self.first_normalizer * forwards)
+        if hard_images:
+            mean = 0.9 * mean + (1 - 0.9) * max(foreground, 1)
+            model.loss_normalizer = mean  # where Detectron2 keeps it
+        return mean
+
+    def detection_losses(
+        self, model, outputs: Outputs, targets: Targets, foreground: int, normalizer: float,
+        class_loss: Tensor | None = None,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """The detector's own losses, of the images with hard targets.
+
+        Args:
+            foreground: anchors that are to find an object.
+            normalizer: what the sums are divided by.
+            class_loss: the focal loss, where it is known already.
+        Returns:
+            a scalar by the name that the detector itself gives it.
+        """
+        if not targets.hard:
+            # Zeros of the graph: every parameter still gets a gradient, as DDP demands.
+            if class_loss is None:
+                class_loss = sum(level[:0].sum() for level in outputs.logits)
+            return self._named(class_loss, sum(level[:0].sum() for level in outputs.deltas))
+        get_event_storage().put_scalar("num_pos_anchors", foreground / len(targets.hard))
+        if len(targets.hard) < len(targets.labels):
+            outputs = outputs.select(targets.hard, self.emits - {"features"})
+            targets = targets.select(targets.hard)
+        if class_loss is None:
+            class_loss = self._focal_loss(model, outputs.logits, targets) / normalizer
+        box_loss = self._box_loss(model, outputs.deltas, targets) / normalizer
+        return self._named(class_loss, box_loss)
+
+    def _focal_loss(self, model, logits: list[Tensor], targets: Targets) -> Tensor:
+        used = targets.labels >= 0
+        is_class = F.one_hot(targets.labels[used], model.num_classes + 1)[:, :-1]
+        return sigmoid_focal_loss_jit(
+            torch.cat(logits, dim=1)[used],
+            is_class.to(logits[0].dtype),
+            alpha=model.focal_loss_alpha,
+            gamma=model.focal_loss_gamma,
+            reduction="sum",
+        )
+
+    def check_same_anchors(self, student, teacher, scale: float, need: Collection[str]) -> None:
+        """What a teacher emits must be of the same classes and anchors as what its student does.
+
+        Args:
+            scale: size of the teacher's image over the student's; the anchors are compared in the
+                teacher's.
+            need: of the teacher's outputs.
+        Raises:
+            UserError: naming what differs and both values.
+        """
+        if strange := sorted(set(need) - self.emits):
+            raise UserError(
+                f"SAD.DISTILL.TERMS learns from {', '.join(strange)}, which a "
+                f"{type(student).__name__} does not emit"
+            )
+        times = {student: scale, teacher: 1}
+
+        def anchors(model):
+            return [
+                [round(value * times[model], 2) for value in box]
+                for level in model.anchor_generator.cell_anchors
+                for box in level.tolist()
+            ]
+
+        in_pixels = (
+            "" if scale == 1 else f" (in the teacher's pixels, SAD.TEACHER.INPUT_SCALE {scale:g})"
+        )
+        of = {
+            "number of classes": lambda model: model.num_classes,
+            f"strides{in_pixels}": lambda model: [
+                round(times[model] * stride) for stride in model.anchor_generator.strides
+            ],
+            "anchor offset": lambda model: model.anchor_generator.offset,
+            "number of anchors per cell": lambda model: [
+                len(level) for level in model.anchor_generator.cell_anchors
+            ],
+        }
+        if "deltas" in need:
+            of["box deltas"] = lambda model: str(vars(model.box2box_transform))
+        for what, value in of.items():
+            if value(student) != value(teacher):
+                raise UserError(
+                    f"teacher and student differ in their {what}: "
+                    f"the teacher has {value(teacher)}, the student {value(student)}"
+                )
+        for ours, theirs in zip(anchors(student), anchors(teacher), strict=True):
+            if ours != theirs:
+                raise UserError(
+                    "teacher and student differ in their anchors (MODEL.ANCHOR_GENERATOR)"
+                    f"{in_pixels}: one of the teacher's is {theirs}, which is {ours} in the student"
+                )
