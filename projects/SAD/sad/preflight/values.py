@@ -7,7 +7,7 @@ import re
 import torch
 from detectron2.modeling import BACKBONE_REGISTRY
 
-from ..config.defaults import defaults, flat
+from ..config.defaults import defaults, detector_name, flat
 from ..config.load import idle_keys
 from ..modeling.adapters import ADAPTERS
 from ..terms import TERMS
@@ -168,6 +168,8 @@ def _check_network(cfg) -> None:
                 f"MODEL.{key} is {cfg.MODEL[key]}, it must be of length {channels}, the channels "
                 f"of INPUT.FORMAT {cfg.INPUT.FORMAT}"
             )
+    if not ADAPTERS[detector_name(cfg)].learns_by_overlap:
+        return  # it makes its anchors by itself
     levels = len(cfg.MODEL.RETINANET.IN_FEATURES)
     for key in ("SIZES", "ASPECT_RATIOS"):
         given = len(cfg.MODEL.ANCHOR_GENERATOR[key])

@@ -29,7 +29,7 @@ from ..data.datasets import data_path
 from ..evaluation.metrics_file import METRICS, read_metrics
 from ..utils.arguments import between
 from ..utils.errors import UserError
-from ..utils.files import atomic_write, make_folder
+from ..utils.files import make_folder, write_json
 
 PUNCTUATION = "(',)"  # of a tuple of one name
 
@@ -177,8 +177,7 @@ class Lab:
         with _alone(self.results.parent):
             known = self.known()
             known.setdefault(experiment.name, {})[str(experiment.seed)] = result
-            with atomic_write(str(self.results)) as file:
-                json.dump(known, file, indent=1, sort_keys=True)
+            write_json(str(self.results), known, indent=1, sort_keys=True)
         return result
 
     def train(self, experiment: Experiment) -> Path:
