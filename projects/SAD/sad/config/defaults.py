@@ -72,8 +72,8 @@ def add_sad_config(cfg: CN) -> None:
     cfg.MODEL.UPSAMPLED = CN()
     cfg.MODEL.UPSAMPLED.BACKBONE = "build_retinanet_resnet_fpn_backbone"
 
-    # FCOS: the cells this near to the middle of an object are to find it, in strides. All else of an
-    # FCOS is in MODEL.RETINANET, of which it does not read what concerns anchors and the box loss.
+    # FCOS: the cells this near to the middle of an object are to find it, in strides. All else of
+    # it is in MODEL.RETINANET, of which it does not read what concerns anchors and the box loss.
     cfg.MODEL.FCOS = CN()
     cfg.MODEL.FCOS.CENTER_SAMPLING_RADIUS = 1.5
 
