@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage="usage: bash scripts/quickstart.sh [--output DIR] [--seed N]
 
-Sets up .venv if need be, then works about 8 minutes on two cores. Stopped, it goes on where it was
+Sets up .venv if need be, then works about ten minutes on two cores. Stopped, it goes on where it was
 when started again. The scenes go to \$DETECTRON2_DATASETS (default datasets), all else to DIR
 (default output/quickstart)."
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up if need be, then lint and tests. `--all` includes the tests marked slow; every other
-# argument goes to pytest, e.g. `bash scripts/test.sh tests/test_losses.py -k gradient`.
+# argument goes to pytest, e.g. `bash scripts/test.sh tests/losses -k gradient`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
