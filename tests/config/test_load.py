@@ -10,7 +10,7 @@ import yaml
 from detectron2 import model_zoo
 from detectron2.config import CfgNode, get_cfg
 
-from sad.config.defaults import add_sad_config
+from sad.config.defaults import add_sad_config, detector_name
 from sad.config.identity import settings
 from sad.config.load import get_sad_cfg
 from sad.preflight.values import check_config
@@ -106,7 +106,7 @@ def test_shipped_config(path):
     if cfg.SAD.TEACHER.CONFIG_FILE:
         assert cfg.MODEL.META_ARCHITECTURE == "Distiller"
         teacher = shipped(REPOSITORY / cfg.SAD.TEACHER.CONFIG_FILE)
-        assert teacher.MODEL.META_ARCHITECTURE == "RetinaNet"
+        assert detector_name(teacher) == detector_name(cfg) == teacher.MODEL.META_ARCHITECTURE
         assert teacher.MODEL.RETINANET.NUM_CLASSES == cfg.MODEL.RETINANET.NUM_CLASSES
         assert cfg.SAD.TEACHER.WEIGHTS.startswith(teacher.OUTPUT_DIR)
     if "Base" not in path.name and "configs" in parents:

@@ -18,7 +18,8 @@ def table_picture(content: dict, benchmark: str) -> Figure:
         claims.append(claims_note(content["claims"]))
     height = 1.6 + 0.36 * len(rows) + 0.19 * len(claims)
     figure = Figure(figsize=(11, height), dpi=100, facecolor="white", layout="constrained")
-    here, paper = figure.subplots(1, 2, sharey=True)
+    of_paper = any(row["paper"] for row in rows)
+    here, *paper = figure.subplots(1, 1 + of_paper, sharey=True, squeeze=False)[0]
     for number, row in enumerate(rows):
         values = [result["AP"] for result in row["results"].values()]
         if values:
@@ -31,12 +32,13 @@ def table_picture(content: dict, benchmark: str) -> Figure:
                 transform=here.get_yaxis_transform(),
             )  # fmt: skip
         if row["paper"]:
-            paper.plot(row["paper"][0], number, "D", color=RUN_COLORS[1], ms=7)
+            paper[0].plot(row["paper"][0], number, "D", color=RUN_COLORS[1], ms=7)
     here.set_yticks(range(len(rows)), [row["name"] for row in rows])
     here.set_ylim(len(rows) - 0.4, -0.6)
     here.set_xlabel(f"AP on {benchmark}, here: seeds and their mean")
-    paper.set_xlabel("AP on COCO, in the paper")
-    for axes in (here, paper):
+    for axes in paper:
+        axes.set_xlabel("AP on COCO, in the paper")
+    for axes in (here, *paper):
         axes.grid(axis="x", color="#E5E5E5")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
