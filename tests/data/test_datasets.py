@@ -9,8 +9,8 @@ from detectron2.data.datasets import register_coco_instances
 from detectron2.structures import BoxMode
 from PIL import Image
 
+from coco_set import NAME, annotation, coco
 from sad.config.load import get_sad_cfg
-from sad.data.checks import check_test_sets
 from sad.data.datasets import (
     BUILTIN,
     ClassOrder,
@@ -21,32 +21,6 @@ from sad.data.datasets import (
     register_from_config,
 )
 from sad.utils.errors import UserError
-
-NAME = "set_under_test"
-
-
-def annotation(number=1, **changes) -> dict:
-    return {
-        "id": number,
-        "image_id": 7,
-        "category_id": 3,
-        "bbox": [5, 5, 10, 10],
-        "area": 100,
-        "iscrowd": 0,
-        **changes,
-    }
-
-
-def coco(boxes=(), **changes) -> dict:
-    return {
-        "images": [
-            {"id": 7, "file_name": "b.png", "width": 40, "height": 30},
-            {"id": 2, "file_name": "a.png", "width": 20, "height": 20},
-        ],
-        "categories": [{"id": 9, "name": "cat"}, {"id": 3, "name": "ant"}],
-        "annotations": [annotation(i, bbox=list(box)) for i, box in enumerate(boxes, start=1)],
-        **changes,
-    }
 
 
 @pytest.fixture
@@ -359,64 +333,3 @@ def test_where_coco_puts_its_unlabeled_images():
     metadata = MetadataCatalog.get("coco_2017_unlabeled")
     assert metadata.json_file.endswith("coco/annotations/image_info_unlabeled2017.json")
     assert metadata.image_root.endswith("coco/unlabeled2017")
-
-
-# --- sets to test on ----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def check(tmp_path):
-    """A function that registers a json as the test set and checks it against a training set."""
-    for image in coco()["images"]:
-        Image.new("L", (image["width"], image["height"])).save(tmp_path / image["file_name"])
-
-    def register_and_check(content):
-        sets = ("DATASETS.TRAIN", ("train_set",), "DATASETS.TEST", (NAME,))
-        cfg = get_sad_cfg("", (*sets, "MODEL.RETINANET.NUM_CLASSES", 2))
-        for name, value in (("train_set", coco([[1, 2, 3, 4]])), (NAME, content)):
-            (tmp_path / f"{name}.json").write_text(json.dumps(value))
-            register_coco_set(name, str(tmp_path / f"{name}.json"), str(tmp_path))
-            DatasetCatalog.get(name)
-        check_test_sets(cfg)
-
-    yield register_and_check
-    for name in ("train_set", NAME):
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
-
-
-def test_set_to_test_on(check):
-    check(coco([[5, 5, 10, 10]]))
-
-
-def test_set_without_annotations_as_test_dev(check):
-    content = coco()
-    del content["annotations"]
-    check(content)
-
-
-@pytest.mark.parametrize("key", ["area", "iscrowd", "id"])
-def test_annotations_without_what_follows_from_the_box(check, key):
-    lacking = annotation()
-    del lacking[key]
-    check(coco(annotations=[lacking]))
-
-
-@pytest.mark.parametrize(
-    ("annotations", "reason"),
-    [
-        ([], "there are no annotations"),
-        ([annotation(image_id="7")], "image_id '7' is a text"),
-        ([annotation(bbox=[20, 20, -5, -5])], "1 of a negative width or height"),
-        ([annotation(iscrowd=1)], "1 crowds"),
-        ([annotation(bbox=[45, 5, 1, 1])], "1 outside of their image"),
-    ],
-)
-def test_a_test_set_without_a_box(check, annotations, reason):
-    with pytest.raises(UserError, match=f"data set {NAME}.*{reason}|leave their image"):
-        check(coco(annotations=annotations))
-
-
-def test_set_of_other_classes(check):
-    with pytest.raises(UserError, match="classes, the first of them 'cat' and 'dog'"):
-        check(coco([[5, 5, 9, 9]], categories=[{"id": 3, "name": "ant"}, {"id": 9, "name": "dog"}]))

@@ -1,21 +1,17 @@
 """A run that was killed, at whatever moment, ends as one that was not."""
 
-import hashlib
 import json
 import logging
 import multiprocessing
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from detectron2.engine import DefaultTrainer
@@ -23,13 +19,9 @@ from detectron2.utils.env import seed_all_rng
 
 from processes import run_ranks
 from sad.checkpoint.checkpointer import SADCheckpointer
-from sad.config.identity import check_same_run, describe_run
 from sad.data import checks as set_checks
-from sad.engine.schedule import derive_schedule
 from sad.engine.trainer import SADTrainer
 from sad.utils.errors import RESUME_EXIT_CODE, UserError
-from sad.utils.preemption import Preemption
-from sad.utils.rng import rng_state, set_rng_state
 from toy import TRAIN_NET, run_train_net
 
 # Checkpoints, evaluations and written metrics fall on other iterations each.
@@ -296,30 +288,6 @@ def test_preempted(toy, unbroken, tmp_path, number):
     assert_same(found, expected)
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_signals_while_they_are_heeded(nested, capfd):
-    """What comes after it is left as it was; a second Ctrl-C would end the process."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    preemption = Preemption()
-    for number in before:
-        with preemption.heeded(), preemption.heeded() if nested else nullcontext():
-            os.kill(os.getpid(), number)
-            assert preemption.asked
-            ends = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
-            assert ends == (number == signal.SIGINT)
-        assert {number: signal.getsignal(number) for number in before} == before
-    assert capfd.readouterr().err.count("Ctrl-C again") == 1
-
-
-def test_ctrl_c_that_a_shell_keeps_from_a_job():
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with Preemption().heeded():
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("num_gpus", [1, 2])
@@ -431,144 +399,6 @@ def test_full_disk_through_the_command(toy, small_disk):
 # --- what a run goes on with --------------------------------------------------------------------
 
 
-def test_random_numbers_go_on(tmp_path):
-    """Through a file that is read without running code."""
-    seed_all_rng(3)
-    torch.save(rng_state(), tmp_path / "rng.pth")
-
-    def draw():
-        return random.random(), np.random.rand(), torch.rand(2).tolist()
-
-    drawn = draw()
-    assert draw() != drawn
-    set_rng_state(torch.load(tmp_path / "rng.pth", weights_only=True))
-    assert draw() == drawn
-
-
-RUN = {"SOLVER.GAMMA": 0.2, "SOLVER.MAX_ITER": 50, "the sha256 of SAD.TEACHER.WEIGHTS": "ab"}
-
-
-@pytest.mark.parametrize(
-    ("now", "named"),
-    [
-        ({**RUN, "SOLVER.GAMMA": 0.1}, "SOLVER.GAMMA 0.2 before, 0.1 now"),
-        ({**RUN, "the sha256 of a": "ef"}, "the sha256 of a nothing before, ef now"),
-        (
-            {**RUN, "the sha256 of SAD.TEACHER.WEIGHTS": "cd"},
-            "the sha256 of SAD.TEACHER.WEIGHTS ab before, cd now",
-        ),
-    ],
-)
-def test_another_experiment_is_refused(now, named):
-    with pytest.raises(UserError, match=f"--resume .* differs: {named} .*OUTPUT_DIR"):
-        check_same_run(RUN, now)
-
-
-def test_longer_runs_and_other_machines_are_warned_of(log):
-    check_same_run(RUN, RUN)
-    assert log == []
-    check_same_run(RUN, {**RUN, "SOLVER.MAX_ITER": 60})
-    check_same_run(RUN | {"number of ranks": 2}, RUN | {"number of ranks": 4})
-    assert log == [
-        "Going on with another SOLVER.MAX_ITER: 50 before, 60 now",
-        "Going on with another number of ranks: 2 before, 4 now",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "before"),
-    [
-        *(("SOLVER.BASE_LR", 0.01, 0.02), ("SOLVER.WARMUP_ITERS", 8, 3)),
-        *(("SOLVER.CLIP_FULL_MODEL_NORM", 0.5, 1.0), ("DATALOADER.MAX_UNREADABLE", 0.5, 0.01)),
-        *(("DATASETS.MAX_BOXES_OUTSIDE", 0.5, 0.1), ("SOLVER.STEPS", (5,), [7, 9])),
-        *(("VIS_PERIOD", 5, 0), ("CUDNN_BENCHMARK", True, False)),
-        *(("TEST.AUG.ENABLED", True, False), ("SAD.DISTILL.CLASS.FUSED", False, True)),
-        *(("TEST.DETECTIONS_PER_IMAGE", 5, 100), ("DATASETS.TEST", (), ["toy_labeled"])),
-        *(("INPUT.MIN_SIZE_TEST", 32, 64), ("INPUT.MAX_SIZE_TEST", 200, 96)),
-        *((f"MODEL.RETINANET.{key}", new, old) for key, new, old in (
-            ("SCORE_THRESH_TEST", 0.1, 0.001), ("NMS_THRESH_TEST", 0.6, 0.5),
-            ("TOPK_CANDIDATES_TEST", 50, 1000))),
-        ("SAD.TEACHER.CLASS_NAMES", ("light", "dark"), []),
-    ],
-)  # fmt: skip
-def test_what_weights_do_not_depend_on_or_is_advised_may_change(toy, log, key, value, before):
-    """With a warning that has both values, also where one is the default."""
-    check_changed(toy, key, value)
-    now = list(value) if isinstance(value, tuple) else value
-    warning = f"Going on with another {key}: {before} before, {now} now"
-    assert log == [warning]
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        *(("SOLVER.CHECKPOINTS_TO_KEEP", 3), ("DATALOADER.NUM_WORKERS", 3)),
-        *(("MODEL.ROI_BOX_HEAD.NUM_FC", 2), ("MODEL.ROI_HEADS.NUM_CLASSES", 2)),
-        *(("MODEL.RPN.NMS_THRESH", 0.5), ("MODEL.PROPOSAL_GENERATOR.NAME", "RRPN")),
-        *(("MODEL.SEM_SEG_HEAD.NUM_CLASSES", 2), ("INPUT.MASK_FORMAT", "bitmask")),
-    ],
-)
-def test_what_else_a_run_does_and_other_models_are_no_part_of_it(toy, log, key, value):
-    check_changed(toy, key, value)
-    assert log == []
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "before"),
-    [
-        *(("SOLVER.GAMMA", 0.5, "0.1"), ("SOLVER.WEIGHT_DECAY", 0.5, "0.0001")),
-        *(("SOLVER.IMS_PER_BATCH", 4, "2"), ("INPUT.MIN_SIZE_TRAIN", (32,), r"\[48, 64\]")),
-        *(("TEST.PRECISE_BN.ENABLED", True, "False"), ("SAD.DISTILL.CLASS.LOSS", "kl", "adl")),
-        *(("DATALOADER.ASPECT_RATIO_GROUPING", False, "True"), ("MODEL.FPN.NORM", "BN", "")),
-        *(("SEED", 3, "0"), ("MODEL.RETINANET.IOU_THRESHOLDS", [0.3, 0.5], r"\[0.4, 0.5\]")),
-    ],
-)
-def test_what_weights_depend_on_is_refused(toy, key, value, before):
-    now = re.escape(str(list(value) if isinstance(value, tuple) else value))
-    with pytest.raises(UserError, match=f"differs: {key} {before} before, {now} now "):
-        check_changed(toy, key, value)
-
-
-def check_changed(toy, key: str, value) -> None:
-    before, now = (
-        describe_run(derive_schedule(toy.cfg("SAD.yaml", *opts), 1)) for opts in ((), (key, value))
-    )
-    check_same_run(before, now)
-
-
-def test_a_teachers_test_sizes_are_no_part_of_a_run(toy, tmp_path, log):
-    run = describe_run(toy.cfg("SAD.yaml"))
-    teacher = tmp_path / "teacher.yaml"
-    teacher.write_text(
-        f"_BASE_: {toy.path('teacher.yaml')}\n"
-        "MODEL: {RETINANET: {SCORE_THRESH_TEST: 0.3, FOCAL_LOSS_GAMMA: 2.0}}\n"
-    )
-    check_same_run(run, describe_run(toy.cfg("SAD.yaml", "SAD.TEACHER.CONFIG_FILE", str(teacher))))
-    assert len(log) == 1 and "the teacher's MODEL.RETINANET.SCORE_THRESH_TEST: 0.001" in log[0]
-    teacher.write_text(teacher.read_text() + "INPUT: {FORMAT: RGB}\n")
-    now = describe_run(toy.cfg("SAD.yaml", "SAD.TEACHER.CONFIG_FILE", str(teacher)))
-    with pytest.raises(UserError, match=r"the teacher's INPUT\.FORMAT BGR before, RGB now"):
-        check_same_run(run, now)
-
-
-def test_what_an_experiment_is(toy, tmp_path):
-    """Settings, annotations and teacher; not where they lie."""
-    run = describe_run(toy.cfg("SAD.yaml"))
-    digest = hashlib.sha256((toy.root / "teacher.pth").read_bytes()).hexdigest()
-    assert run["the sha256 of SAD.TEACHER.WEIGHTS"] == digest
-    assert run["the teacher's MODEL.FPN.OUT_CHANNELS"] == 16 and run["number of ranks"] == 1
-    moved = shutil.copy(toy.root / "teacher.pth", tmp_path / "moved.pth")
-    assert describe_run(toy.cfg("SAD.yaml", "SAD.TEACHER.WEIGHTS", str(moved))) == run
-    boxes = toy.json("pseudo_labels.json")
-    boxes["annotations"].pop()
-    (tmp_path / "other.json").write_text(json.dumps(boxes))
-    other = ("DATASETS.REGISTER.toy_pseudo_labels.JSON", str(tmp_path / "other.json"))
-    changed = describe_run(toy.cfg("SAD.yaml", *other))
-    toy.cfg("SAD.yaml")  # registers the set as it was
-    keys = {key for key in run if run[key] != changed[key]}
-    assert keys == {"the sha256 of toy_pseudo_labels's annotations"}
-
-
 def test_a_run_that_is_longer_already(toy, tmp_path):
     train(toy.cfg("SAD.yaml", "OUTPUT_DIR", str(tmp_path), *PERIODS, "SOLVER.MAX_ITER", 8))
     with pytest.raises(UserError, match=f"MAX_ITER is 5, the run in {tmp_path} has .* 8 iter"):
@@ -598,13 +428,3 @@ def test_old_checkpoints_are_removed(toy, tmp_path):
     SADCheckpointer(model, str(tmp_path), keep=2).save("model_0000009")
     kept = ["model_0000002.pth", "model_0000009.pth", *names]
     assert sorted(path.name for path in tmp_path.glob("*model*")) == kept
-
-
-def test_other_images_are_refused(toy, tmp_path):
-    """As another DATASETS.TEST, or files that were added, may leave other unlabelled images out."""
-    opts = ("OUTPUT_DIR", str(tmp_path), "SOLVER.MAX_ITER", 2, "DATASETS.TEST", ())
-    trainer = SADTrainer(toy.cfg("SAD.yaml", *opts))
-    state = trainer._trainer.state_dict()
-    trainer._trainer.load_state_dict(state)
-    with pytest.raises(UserError, match="--resume goes on with the same images, and these are"):
-        trainer._trainer.load_state_dict({**state, "images": "another digest"})

@@ -1,8 +1,6 @@
-"""A whole run: schedule, clipping, what is logged, checkpoints, resuming, several processes."""
+"""A whole run: what is logged, checkpoints, resuming, bad images, several processes."""
 
-import copy
 import json
-import re
 import shutil
 
 import numpy as np
@@ -10,69 +8,17 @@ import pytest
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.engine import HookBase
-from detectron2.modeling import box_regression, build_model
+from detectron2.modeling import build_model
 from detectron2.utils import comm
-from detectron2.utils.events import EventStorage
 
 import reference
 from processes import run_ranks
+from recorded import history, make_trainer, train
 from sad.checkpoint.checkpointer import SADCheckpointer
-from sad.data.loader import build_mixed_loader
-from sad.engine.schedule import derive_schedule, describe_start
 from sad.engine.trainer import SADTrainer
-from sad.losses import fused
-from sad.modeling.adapters import retinanet
 from sad.utils.errors import UserError
 
 TEN = ("SOLVER.MAX_ITER", 10)
-
-
-class Recorder(HookBase):
-    """The learning rate and the samples of every iteration, and the gradients of the last."""
-
-    def __init__(self):
-        self.learning_rates, self.iterations, self.samples = [], [], []
-
-    def before_train(self):
-        student = self.trainer._trainer.student
-        self.preprocess = student.preprocess_image
-        student.preprocess_image = self.record
-
-    def record(self, batch):
-        if self.trainer.model.training:
-            self.samples.append(
-                [(s["image_id"], s["origin"], s["image"].float().mean().item()) for s in batch]
-            )
-        return self.preprocess(batch)
-
-    def before_step(self):
-        self.iterations.append(self.trainer.iter)
-        self.learning_rates.append({group["lr"] for group in self.trainer.optimizer.param_groups})
-
-    def after_step(self):
-        self.gradients = [p.grad.clone() for p in self.trainer.model.parameters()]
-
-
-def make_trainer(cfg, *hooks, resume=False):
-    trainer = SADTrainer(cfg)
-    trainer.register_hooks(hooks)
-    trainer.resume_or_load(resume)
-    return trainer
-
-
-def train(toy, output, name, *opts, resume=False, hooks=()):
-    """Run to the end: (trainer, its Recorder)."""
-    torch.manual_seed(0)  # the command line seeds through default_setup
-    recorder = Recorder()
-    cfg = toy.cfg(name, "OUTPUT_DIR", str(output), *opts)
-    output.mkdir(exist_ok=True)
-    trainer = make_trainer(cfg, recorder, *hooks, resume=resume)
-    trainer.train()
-    return trainer, recorder
-
-
-def history(trainer, key) -> list[float]:
-    return [value for value, _ in trainer.storage.history(key).values()]
 
 
 def weights(path) -> dict:
@@ -93,7 +39,7 @@ def run(toy, tmp_path_factory):
     return output, *train(toy, output, "SAD.yaml", *opts)
 
 
-# --- schedule -----------------------------------------------------------------------------------
+# --- what is logged -----------------------------------------------------------------------------
 
 
 def test_learning_rate_of_every_iteration(run):
@@ -106,241 +52,6 @@ def test_learning_rate_of_every_iteration(run):
     rates = [rates.pop() for rates in map(set, recorder.learning_rates)]
     np.testing.assert_allclose(rates, expected, rtol=1e-9)
     np.testing.assert_allclose(history(trainer, "lr"), expected, rtol=1e-9)
-
-
-def test_drops_are_derived_from_max_iter(toy):
-    cfg = toy.cfg("student.yaml", "SOLVER.MAX_ITER", 90000)
-    assert derive_schedule(cfg, 1).SOLVER.STEPS == (63000, 81000)
-    cfg = toy.cfg("student.yaml", "SOLVER.MAX_ITER", 90000, "SOLVER.LR_DROPS", (2 / 3, 8 / 9))
-    assert derive_schedule(cfg, 1).SOLVER.STEPS == (60000, 80000)
-    assert cfg.SOLVER.STEPS == () and cfg.is_frozen()
-
-
-@pytest.mark.parametrize("drops", [(), ("SOLVER.LR_DROPS", ())])
-@pytest.mark.parametrize("steps", [(3, 5), (6,), ()])
-def test_steps_that_are_given_are_taken(toy, tmp_path, drops, steps):
-    """Also from the config.yaml of a run, in which every key is given."""
-    cfg = toy.cfg("student.yaml", *drops, "SOLVER.STEPS", steps)
-    assert derive_schedule(cfg, 1).SOLVER.STEPS == steps
-    again = tmp_path / "config.yaml"
-    again.write_text(cfg.dump())
-    assert derive_schedule(toy.cfg(str(again)), 1).SOLVER.STEPS == steps
-
-
-def test_a_dumped_config_drops_where_its_run_did(toy, tmp_path):
-    again = tmp_path / "config.yaml"
-    for drops, steps in (((), (7, 9)), (("SOLVER.LR_DROPS", (0.5,)), (5,))):
-        again.write_text(toy.cfg("student.yaml", *drops).dump())
-        assert derive_schedule(toy.cfg(str(again)), 1).SOLVER.STEPS == steps
-        longer = toy.cfg(str(again), "SOLVER.MAX_ITER", 100)
-        assert derive_schedule(longer, 1).SOLVER.STEPS == tuple(10 * step for step in steps)
-
-
-def test_steps_of_detectron2s_default_are_steps_that_are_given(toy):
-    cfg = toy.cfg("student.yaml", "SOLVER.MAX_ITER", 40000, "SOLVER.STEPS", (30000,))
-    assert derive_schedule(cfg, 1).SOLVER.STEPS == (30000,)
-
-
-def test_steps_and_shares_are_not_both_taken(toy):
-    cfg = toy.cfg("student.yaml", "SOLVER.STEPS", (3, 5), "SOLVER.LR_DROPS", (0.7, 0.9))
-    with pytest.raises(UserError, match=r"STEPS is \(3, 5\) and .*LR_DROPS is \(0\.7, 0\.9\)"):
-        derive_schedule(cfg, 1)
-
-
-def test_steps_are_scaled_to_the_ranks(toy):
-    opts = ("SOLVER.REFERENCE_WORLD_SIZE", 8, "SOLVER.IMS_PER_BATCH", 16, "SOLVER.MAX_ITER", 1000)
-    cfg = toy.cfg("student.yaml", *opts, "SOLVER.STEPS", (500, 800))
-    assert derive_schedule(cfg, 2).SOLVER.STEPS == (2000, 3200)
-
-
-def test_steps_beyond_the_end_are_left_out_and_said(toy, log):
-    cfg = derive_schedule(toy.cfg("student.yaml", "SOLVER.STEPS", (5, 10, 60000)), 1)
-    assert cfg.SOLVER.STEPS == (5,)
-    assert any("[10, 60000] are left out" in message for message in log)
-    SADTrainer.build_lr_scheduler(cfg, torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.1))
-
-
-def test_drops_come_after_the_scaling_to_the_ranks(toy):
-    cfg = toy.cfg(
-        *("student.yaml", "SOLVER.REFERENCE_WORLD_SIZE", 8, "SOLVER.IMS_PER_BATCH", 16),
-        *("SOLVER.BASE_LR", 0.08, "SOLVER.MAX_ITER", 1000, "SOLVER.WARMUP_ITERS", 100),
-        *("SAD.DISTILL.CLASS.WARMUP_ITERS", 50),
-    )
-    cfg = derive_schedule(cfg, 2)
-    assert cfg.SAD.DISTILL.CLASS.WARMUP_ITERS == 200
-    solver = cfg.SOLVER
-    assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.MAX_ITER) == (4, 0.02, 4000)
-    assert (solver.WARMUP_ITERS, solver.STEPS) == (400, (2800, 3600))
-    line = describe_start(cfg, 6, 0, 2)
-    assert "Effective batch 4 = 2 ranks x 1 accumulation steps x 2 images a forward" in line
-    assert line.endswith("rate 0.02 over 4000 iterations, warm-up 400, times 0.1 at (2800, 3600)")
-
-
-def test_batch_must_be_a_multiple_of_the_reference(toy):
-    cfg = toy.cfg("student.yaml", "SOLVER.REFERENCE_WORLD_SIZE", 8, "SOLVER.IMS_PER_BATCH", 12)
-    with pytest.raises(UserError, match="12, it must be a multiple of .*REFERENCE_WORLD_SIZE 8"):
-        derive_schedule(cfg, 2)
-
-
-def test_accumulation_keeps_the_schedule(toy):
-    opts = ("SOLVER.IMS_PER_BATCH", 16, "SOLVER.MAX_ITER", 90000, "SOLVER.BASE_LR", 0.01)
-    cfg = toy.cfg("SAD.yaml", *opts, "SOLVER.ACCUMULATION_STEPS", 4)
-    assert describe_start(derive_schedule(cfg, 2), 115, 120, 2) == (
-        "Effective batch 16 = 2 ranks x 4 accumulation steps x 2 images a forward, loss "
-        "normalisers local; mix alternate of 115 labelled and 120 unlabelled images: 74% of the "
-        "images seen are labelled, targets hard+soft on labelled and hard+soft on unlabelled; "
-        "learning rate 0.01 over 90000 iterations, warm-up 3, times 0.1 at (63000, 81000)"
-    )
-
-
-@pytest.mark.parametrize(
-    ("opts", "unlabeled", "share"),
-    [
-        ((), 6, "75%"),
-        (("SAD.LOADER.MIX", "union"), 6, "50%"),
-        (("SAD.LOADER.MIX", "ratio", "SAD.LOADER.RATIO", (1, 3)), 6, "25%"),
-        ((), 0, "100%"),
-    ],
-)
-def test_share_of_labeled_images_is_stated(toy, opts, unlabeled, share):
-    assert f": {share} of the images" in describe_start(toy.cfg("SAD.yaml", *opts), 6, unlabeled, 1)
-
-
-@pytest.mark.parametrize("opts", [(), ("SAD.DISTILL.TERMS", "()")])
-def test_soft_targets_are_stated_where_there_are_any(toy, opts):
-    cfg = toy.cfg("SAD.yaml" if opts else "student.yaml", *opts)
-    assert "targets hard on labelled and hard on unlabelled" in describe_start(cfg, 6, 6, 1)
-    if opts:
-        opts += ("SAD.TARGETS.UNLABELED", "('soft',)")
-        cfg = toy.cfg("SAD.yaml", *opts, checked=False)
-        assert "hard on labelled and none on unlabelled" in describe_start(cfg, 6, 6, 1)
-
-
-@pytest.mark.parametrize("max_iter", [1, 2, 3, 5])
-def test_very_short_runs_train(toy, max_iter):
-    """The first thing anybody tries is a run of a few iterations."""
-    cfg = derive_schedule(toy.cfg("student.yaml", "SOLVER.MAX_ITER", max_iter), 1)
-    optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.02)
-    SADTrainer.build_lr_scheduler(cfg, optimizer)
-
-
-# --- one step -----------------------------------------------------------------------------------
-
-
-def test_gradient_norm_of_the_whole_model_is_clipped(toy, tmp_path):
-    one = ("SOLVER.MAX_ITER", 10, "SOLVER.LR_DROPS", (), "SOLVER.WARMUP_ITERS", 0)
-    gradients = {}
-    for clip in (0.0, 0.001, 1e6):
-        torch.manual_seed(0)
-        recorder = Recorder()
-        opts = (*one, "OUTPUT_DIR", str(tmp_path), "SOLVER.CLIP_FULL_MODEL_NORM", clip)
-        trainer = make_trainer(toy.cfg("SAD.yaml", *opts), recorder)
-        trainer.max_iter = 1
-        trainer.train()
-        gradients[clip] = recorder.gradients
-    norm = torch.stack([gradient.norm() for gradient in gradients[0.0]]).norm().item()
-    assert norm > 0.01
-    clipped = torch.stack([gradient.norm() for gradient in gradients[0.001]]).norm().item()
-    assert clipped == pytest.approx(0.001, rel=1e-3)
-    for free, short, loose in zip(*gradients.values(), strict=True):
-        torch.testing.assert_close(short, free * (0.001 / norm), rtol=1e-3, atol=1e-9)
-        assert torch.equal(loose, free)
-
-
-def test_accumulated_gradient_is_the_mean_of_the_micro_batches(toy, tmp_path):
-    """With a plain RetinaNet and Detectron2's own normalisers."""
-    one = ("SOLVER.MAX_ITER", 1, "SOLVER.LR_DROPS", (), "SOLVER.CLIP_FULL_MODEL_NORM", 0.0)
-    opts = (*one, "SOLVER.IMS_PER_BATCH", 4, "DATASETS.TEST", (), "SOLVER.BASE_LR", 0.0)
-    trainer, recorder = train(
-        toy, tmp_path / "run", "student.yaml", *opts, "SOLVER.ACCUMULATION_STEPS", 2
-    )
-    batch = next(iter(build_mixed_loader(trainer.cfg)))
-    assert len(batch) == 4 and [len(samples) for samples in recorder.samples] == [2, 2]
-    torch.manual_seed(0)
-    model = build_model(trainer.cfg)
-    with EventStorage():
-        micro_batches = [model(batch[:2]), model(batch[2:])]
-    for losses in micro_batches:
-        (sum(losses.values()) / 2).backward()
-    expected = [parameter.grad for parameter in model.parameters()]
-    for ours, theirs in zip(recorder.gradients, expected, strict=True):
-        torch.testing.assert_close(ours, theirs)
-    for name in ("loss_cls", "loss_box_reg"):  # the whole batch's are logged
-        mean = sum(losses[name].item() for losses in micro_batches) / 2
-        assert history(trainer, name) == [pytest.approx(mean)]
-
-
-AMP = ("SOLVER.AMP.ENABLED", True, "SOLVER.AMP.PRECISION")
-
-
-@pytest.fixture
-def loss_inputs(monkeypatch):
-    """The kinds of numbers that reach the focal loss and the box loss, by the loss's name."""
-    seen = {}
-    for module, name in (
-        (fused, "focal_slope"),
-        (retinanet, "dense_box_regression_loss"),
-        (box_regression, "smooth_l1_loss"),
-    ):
-        loss = getattr(module, name)
-
-        def spy(*args, name=name, loss=loss, **kwargs):
-            tensors = [x for x in args if isinstance(x, torch.Tensor) and x.is_floating_point()]
-            seen.setdefault(name, set()).update(x.dtype for x in tensors)
-            return loss(*args, **kwargs)
-
-        monkeypatch.setattr(module, name, spy)
-    return seen
-
-
-@pytest.mark.parametrize("teacher", ["float32", "bfloat16"])
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_mixed_precision_trains(toy, tmp_path, precision, teacher, loss_inputs):
-    opts = (*TEN, "DATASETS.TEST", (), "SOLVER.IMS_PER_BATCH", 4, "SOLVER.ACCUMULATION_STEPS", 2)
-    exact, _ = train(toy, tmp_path / "exact", "SAD.yaml", *opts)
-    loss_inputs.clear()
-    opts += (*AMP, precision, "SAD.TEACHER.PRECISION", teacher)
-    trainer, _ = train(toy, tmp_path / "amp", "SAD.yaml", *opts)
-    for key in ("loss_cls", "loss_box_reg", "loss_distill_class"):
-        ours, theirs = history(trainer, key), history(exact, key)
-        assert ours[0] == pytest.approx(theirs[0], rel=0.05)
-        assert ours != theirs
-    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in trainer.model.parameters())
-    assert loss_inputs["focal_slope"] == {torch.float32}
-    assert loss_inputs["smooth_l1_loss"] == {torch.float32}
-
-
-@pytest.mark.parametrize("name", ["student.yaml", "SAD.yaml"])
-def test_step_that_overflows_is_skipped(toy, tmp_path, name):
-    """float16 gradients beyond 65504 are infinite; the scale is halved and training goes on."""
-    opts = ("SOLVER.MAX_ITER", 3, "SOLVER.LR_DROPS", (), "DATASETS.TEST", (), *AMP, "float16")
-
-    class Scaled(HookBase):
-        """A scale far too large for the first step and a fitting one for the second."""
-
-        def __init__(self):
-            self.weights = []
-
-        def before_step(self):
-            self.weights.append([p.detach().clone() for p in self.trainer.model.parameters()])
-            scale = (1e30, 1024.0, 1024.0)[self.trainer.iter]
-            self.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
-            self.trainer._trainer.scaler = self.scaler
-
-        def after_step(self):
-            if self.trainer.iter == 0:
-                gradients = [p.grad for p in self.trainer.model.parameters()]
-                assert not all(gradient.isfinite().all() for gradient in gradients)
-                assert self.scaler.get_scale() == pytest.approx(5e29)
-
-    hook = Scaled()
-    train(toy, tmp_path / "run", name, *opts, "SOLVER.ACCUMULATION_STEPS", 2, hooks=[hook])
-    start, skipped, trained = hook.weights
-    assert all(map(torch.equal, start, skipped))
-    assert not any(map(torch.equal, start, trained))
-
-
-# --- what is logged -----------------------------------------------------------------------------
 
 
 def test_losses_and_their_ratio_are_logged(run):
@@ -548,40 +259,6 @@ def test_weights_to_start_from(run, toy, tmp_path):
     trainer = make_trainer(cfg)
     assert trainer.start_iter == 0
     assert_same_weights(trainer.model.state_dict(), weights(path))
-
-
-# --- losses and gradients that are no numbers ---------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("value", "named"),
-    [("loss", "loss_cls is nan"), ("gradient", "the gradient's norm is inf")],
-)
-def test_what_is_no_number_stops_the_run_before_the_step(toy, tmp_path, value, named):
-    class Poison(HookBase):
-        def before_step(self):
-            if self.trainer.iter == 4:
-                self.before = copy.deepcopy(dict(self.trainer.model.named_parameters()))
-                bias = self.trainer._trainer.student.head.cls_score.bias
-                if value == "loss":
-                    bias.data[0] = torch.nan
-                else:
-                    bias.register_hook(lambda gradient: gradient * torch.inf)
-
-    poison = Poison()
-    opts = (*TEN, "SOLVER.CHECKPOINT_PERIOD", 3, "SOLVER.WARMUP_ITERS", 0, "DATASETS.TEST", ())
-    with pytest.raises(UserError, match=f"{named} at iteration 4, learning rate 0.02, ") as error:
-        train(toy, tmp_path / "run", "SAD.yaml", *opts, hooks=[poison])
-    assert re.search(r"image ids \d0, \d0: .*SOLVER.BASE_LR", str(error.value))
-    after = dict(poison.trainer.model.named_parameters())
-    changed = [key for key, x in poison.before.items() if not torch.equal(x, after[key])]
-    assert changed == (["student.head.cls_score.bias"] if value == "loss" else [])
-    assert (tmp_path / "run" / "last_checkpoint").read_text() == "model_0000002.pth"
-    # As the sentence says.
-    opts += ("SOLVER.BASE_LR", 0.01, "SOLVER.CLIP_FULL_MODEL_NORM", 0.5)
-    _, recorder = train(toy, tmp_path / "run", "SAD.yaml", *opts, resume=True)
-    assert recorder.iterations == list(range(3, 10))
-    assert recorder.learning_rates[0] == {0.01}
 
 
 # --- images that cannot be read -----------------------------------------------------------------

@@ -11,29 +11,20 @@ import sys
 import pytest
 from scipy import stats
 
+from judged import CLAIM, CLAIMS, ROWS, aps, judge
 from sad.config.defaults import distills
-from sad.study import table_pictures, tables
+from sad.study import tables
 from sad.study.experiments import Experiment
 from sad.utils.errors import UserError
 from toy import REPOSITORY
 
 SPEC = REPOSITORY / "configs" / "tables.yaml"
-CLAIM = {"text": "more is more", "more": "a", "less": "b"}
-
-
-def aps(*values):
-    return {seed: {"AP": v, "AP50": v + 20, "AP75": v + 5} for seed, v in enumerate(values)}
 
 
 def test_summary():
     assert tables.summary(aps(40, 42, 47))["AP"] == (43, pytest.approx(3.6056, abs=1e-4))
     assert tables.summary(aps(40, 42, 47))["AP75"][0] == 48
     assert tables.summary(aps(40))["AP50"] == (60, 0)
-
-
-def judge(*differences, **claim):
-    results = {"a": aps(*(40 + d for d in differences)), "b": aps(*[40] * len(differences))}
-    return tables.judge({**CLAIM, **claim}, results)
 
 
 def test_judge_is_a_paired_t_test():
@@ -110,30 +101,6 @@ def test_claims_are_corrected_for_all_that_have_a_p():
     }
 
 
-ROWS = [
-    {
-        "name": "first",
-        "config": "x/one",
-        "coco": "C",
-        "paper": [28.8, 45.8, 30.6],
-        "results": aps(40, 42, 47),
-    },
-    {"name": "second", "config": "x/two", "coco": None, "paper": [], "results": {}},
-]
-
-
-JUDGED = tables.judge_family(
-    {
-        "same sign": judge(1.0, 0.5, 2.0),  # p 0.118
-        "held": judge(1.0, 1.2, 0.9),  # p 0.0073
-        "surely": judge(1.0, 1.01, 1.02),  # p 0.00003
-        "no": judge(1.0),
-        "none": None,
-    }
-)
-CLAIMS = [{"text": text, "judged": judged} for text, judged in JUDGED.items()]
-
-
 def test_markdown():
     text = tables.markdown("Title", ROWS, CLAIMS, "python x")
     assert "| first | `C` | 28.8 / 45.8 / 30.6 | `x/one` | 43.0 ± 3.6 |" in text
@@ -153,25 +120,6 @@ def test_a_verdict_does_not_hide_that_holms_correction_takes_it_away():
     assert (p, corrected, verdict) == ("0.007", "0.144", "held")
 
 
-def test_table_picture():
-    content = {"title": "Title", "rows": ROWS, "claims": CLAIMS}
-    figure = table_pictures.table_picture(content, "digits")
-    *lines, note = figure.get_supxlabel().splitlines()
-    assert lines == [
-        "same sign in every seed: same sign (+1.2 ± 0.4, p 0.118, Holm's 0.118)",
-        "held, after Holm too: held (+1.0 ± 0.1, p 0.007, Holm's 0.014)",
-        "held, after Holm too: surely (+1.0 ± 0.0, p 0.000, Holm's 0.000)",
-        "fewer than three seeds: no",
-        "not run here: none",
-    ]
-    assert "3 claims" in note
-    here, paper = figure.axes
-    dots, mean = here.lines
-    assert list(dots.get_xdata()) == [40, 42, 47] and list(mean.get_xdata()) == [43, 43]
-    assert [line.get_xdata()[0] for line in paper.lines] == [28.8]
-    assert [text.get_text() for text in here.texts] == ["not run here"]
-
-
 def test_cost_table():
     cost = {"parameters": 1.5, "gflops": 0.123, "ms": 6.54}
     where = {"device": "CPU", "cpu": "some", "torch_threads": 2, "torch": "2"}
@@ -181,10 +129,6 @@ def test_cost_table():
     text = tables.cost_markdown(content)
     assert "| first | `x/one` | 35.7, 123 | 43.0 ± 3.6 | 1.50 | 0.123 | 6.5 |" in text
     assert "| second | `x/two` | 34.4, 90 | not run here |  |  |  |" in text
-    here, flops, paper = table_pictures.cost_picture(content).axes
-    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in here.lines] == [(6.54, 43)]
-    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in flops.lines] == [(0.123, 43)]
-    assert len(paper.lines) == 2
 
 
 def test_curve():
@@ -193,8 +137,6 @@ def test_curve():
     text = tables.curve_markdown(content)
     assert "| held | +1.0, +1.2, +0.9 |" in text
     assert "| | 10% | 100% |" in text and "| teacher | 11.0 ± 1.4 | not run here |" in text
-    (axes,) = table_pictures.curve_picture(content).axes
-    assert list(axes.lines[0].get_xdata()) == [10] and list(axes.lines[0].get_ydata()) == [11]
 
 
 # --- configs/tables.yaml ------------------------------------------------------------------------

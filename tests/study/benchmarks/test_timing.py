@@ -1,12 +1,9 @@
-"""The benchmark's clockwork, and its sections about training, run at toy size."""
+"""The benchmark's clockwork: turns, ratios, memory and the table."""
 
 import pytest
 import torch
 
-from sad.study.benchmarks import losses, step
-from sad.study.benchmarks.timing import Options, Table, compare, peak_memory, ratio, take_turns
-
-OPTIONS = Options("cpu", "small", 3)
+from sad.study.benchmarks.timing import Table, compare, peak_memory, ratio, take_turns
 
 
 def test_arms_take_turns_and_the_first_round_does_not_count():
@@ -44,21 +41,3 @@ def test_table():
         "T", {"a": {"ms": 1.5, "interval": [0.5, 1234.0]}, "b": {}}, ["A note."], 3
     ).markdown()
     assert "| a  | 1.5  | 0.5 to 1,234 |" in text and text.endswith("A note.\n")
-
-
-def test_losses(monkeypatch):
-    monkeypatch.setitem(losses.SIZES, "small", (2, (60, 20), 5))
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)  # a minute; has its test
-    table = losses.run(OPTIONS)
-    errors = [row["largest gradient error"] for row in table.rows.values() if len(row) > 4]
-    assert errors[0] == 0 and 0 < max(errors) < 1e-5
-    assert {"plain", "lean", "one pass"} < table.rows.keys()
-
-
-def test_step(monkeypatch):
-    monkeypatch.setitem(step.SIZES, "small", [("configs/digits/SAD_ADL.yaml", 2, (64, 64))])
-    rows = step.run(OPTIONS).rows
-    own = {name.removeprefix("digits/SAD_ADL: "): row["ms"] for name, row in rows.items()}
-    floor = own["student + teacher, class branch"]
-    assert 0 < own["teacher, class branch"] < floor and own["SAD"] > 0
-    assert rows["digits/SAD_ADL: SAD"]["peak memory (MB)"] > 1

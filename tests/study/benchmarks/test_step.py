@@ -1,0 +1,15 @@
+"""The benchmark of a training iteration, run at toy size."""
+
+from sad.study.benchmarks import step
+from sad.study.benchmarks.timing import Options
+
+OPTIONS = Options("cpu", "small", 3)
+
+
+def test_step(monkeypatch):
+    monkeypatch.setitem(step.SIZES, "small", [("configs/digits/SAD_ADL.yaml", 2, (64, 64))])
+    rows = step.run(OPTIONS).rows
+    own = {name.removeprefix("digits/SAD_ADL: "): row["ms"] for name, row in rows.items()}
+    floor = own["student + teacher, class branch"]
+    assert 0 < own["teacher, class branch"] < floor and own["SAD"] > 0
+    assert rows["digits/SAD_ADL: SAD"]["peak memory (MB)"] > 1
