@@ -12,6 +12,20 @@ from sad.engine import launch
 from sad.utils.errors import exit_on_user_error
 from sad.utils.files import lock_folder
 
+# What torchrun sets in one of 8 ranks.
+TORCHRUN = {
+    **{"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"},
+    **{"MASTER_ADDR": "Node1", "MASTER_PORT": "29500", "TORCHELASTIC_RUN_ID": "none"},
+}
+# What SLURM sets in a job of 2 machines with 8 tasks, of which a step of 4 runs.
+SLURM = {
+    **{"SLURM_JOB_ID": "20007", "SLURM_NTASKS": "8", "SLURM_NODELIST": "node[07-08]"},
+    **{"SLURM_NTASKS_PER_NODE": "4", "SLURM_TASKS_PER_NODE": "4(x2)"},
+    **{"SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_STEP_ID": "2"},
+    **{"SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_TASKS_PER_NODE": "2(x2)"},
+    **{"SLURM_STEP_NODELIST": "node07,node08", "MASTER_ADDR": "node07"},
+}
+
 
 def free_port() -> str:
     with socket.socket() as listener:
