@@ -1,0 +1,108 @@
+"""The class term against the equations: which anchors it sums over, and what divides the sum."""
+
+import numpy as np
+import pytest
+import torch
+
+import reference
+from sad.config.load import get_sad_cfg
+from sad.terms.class_term import ClassTerm
+from sad.terms.term import Outputs, Targets
+
+CLASSES = 3
+LABELS = torch.tensor([[0, -1, 3, 2, 3], [3, 3, 1, -1, -1]])  # of 2 images and 4 + 1 anchors
+
+
+def options(**changes):
+    node = get_sad_cfg().SAD.DISTILL.CLASS
+    for key, value in changes.items():
+        node[key] = value
+    return node
+
+
+def make_term(**changes) -> ClassTerm:
+    return ClassTerm(options(FUSED=False, **changes), max_iter=10)
+
+
+def logits(seed: int) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [3 * torch.randn(2, anchors, CLASSES, generator=generator) for anchors in (4, 1)]
+
+
+def joined(levels) -> np.ndarray:
+    return torch.cat(levels, dim=1).double().numpy()
+
+
+STUDENT, TEACHER = logits(0), logits(1)
+TARGETS = Targets([], LABELS, [0, 1], [], CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "value"),
+    [
+        ({}, reference.adl),
+        ({"GAMMA": 1.0, "BETA": 0.5}, lambda x, z: reference.adl(x, z, gamma=1.0, beta=0.5)),
+        (
+            {"FORM": "cross_entropy", "BETA": 1.0, "ALPHA": 0.25},
+            lambda x, z: reference.released_kernel(x, z, alpha=0.25),
+        ),
+        ({"LOSS": "kl"}, reference.kl_divergence),
+        ({"LOSS": "l2"}, lambda x, z: (x - z) ** 2),
+        (
+            {"LOSS": "fdl"},
+            lambda x, z: reference.fdl(x, z, LABELS.numpy()[..., None] == np.arange(CLASSES)),
+        ),
+    ],
+    ids=["adl", "adl of other keys", "released", "kl", "l2", "fdl"],
+)
+def test_sum_over_all_anchors_that_are_not_ignored(changes, value):
+    loss = make_term(**changes)(Outputs(logits=STUDENT), Outputs(logits=TEACHER), TARGETS)
+    expected = value(joined(STUDENT), joined(TEACHER))[LABELS.numpy() >= 0].sum()
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, reference.teacher_power_normalizer(joined(TEACHER))),  # over ignored anchors, too
+        ({"NORMALIZER_POWER": 1.0}, reference.teacher_power_normalizer(joined(TEACHER), power=1.0)),
+        ({"NORMALIZER": "foreground"}, 3),
+        ({"NORMALIZER": "elements"}, 7 * CLASSES),
+    ],
+    ids=["teacher_power", "another power", "foreground", "elements"],
+)
+def test_divisor(changes, expected):
+    found = make_term(**changes).divisor(Outputs(logits=TEACHER), TARGETS)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_only_class_scores_are_asked_of_the_teacher():
+    assert ClassTerm.need == {"logits"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "idle"),
+    [
+        ({}, {"ALPHA"}),
+        ({"FORM": "cross_entropy"}, set()),
+        ({"LOSS": "kl"}, {"GAMMA", "BETA", "FORM", "ALPHA"}),
+        ({"LOSS": "fdl"}, {"BETA", "FORM", "ALPHA"}),
+        ({"NORMALIZER": "elements"}, {"ALPHA", "NORMALIZER_POWER"}),
+        ({"FUSED": False}, {"ALPHA", "COMPILE"}),
+    ],
+)
+def test_keys_without_a_say(changes, idle):
+    assert ClassTerm.idle_keys(options(**changes)).keys() == idle
+
+
+@pytest.mark.parametrize(
+    ("changes", "needs"),
+    [
+        ({}, False),
+        ({"LOSS": "fdl"}, True),
+        ({"NORMALIZER": "foreground"}, True),
+        ({"NORMALIZER": "elements"}, False),
+    ],
+)
+def test_what_needs_hard_targets(changes, needs):
+    assert bool(ClassTerm.why_hard_targets(options(**changes))) == needs
