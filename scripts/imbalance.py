@@ -9,10 +9,9 @@ a probability below 0.01) for each foreground anchor. Finished runs are kept and
 """
 
 import argparse
-import json
 import os
+import shlex
 import sys
-from collections import Counter
 from pathlib import Path
 
 import sad_command  # noqa: F401
@@ -21,21 +20,12 @@ import sad_command  # noqa: F401
 from sad.utils.errors import UserError, exit_on_user_error
 
 # isort: split
-import torch
-from detectron2.modeling import build_model
-
-from sad.config.load import get_sad_cfg
-from sad.data.datasets import data_path, register_from_config
-from sad.data.loader import build_mixed_loader
-from sad.losses.distillation import foreground_count
-from sad.modeling.teacher import build_teacher
-from sad.study import table_pictures, tables
-from sad.study.experiments import Experiment, Lab, add_lab_arguments, make_lab_folders
-from sad.utils.files import atomic_write, write_json
+from sad.data.datasets import data_path
+from sad.study.experiments import add_lab_arguments, make_lab_folders
+from sad.study.imbalance import Imbalance
+from sad.study.tables import read_tables
 
 ROOT = Path(__file__).resolve().parents[1]
-EASY = 0.01  # the prior that RetinaNet's class scores start from
-BATCHES = 20
 
 
 def parse_args(spec: dict) -> argparse.Namespace:
@@ -48,112 +38,9 @@ def parse_args(spec: dict) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def experiments(spec: dict, benchmark: str) -> dict[tuple, Experiment]:
-    """(arm, weight) -> experiment; the plain student has the weight None."""
-    test = ("DATASETS.TEST", f"('{spec['benchmarks'][benchmark]}',)")
-    found = {("student alone", None): Experiment(benchmark, spec["plain"], spec["seed"], test)}
-    for arm, keys in spec["arms"].items():
-        for weight in spec["weights"]:
-            opts = [
-                item
-                for key, value in {**keys, "WEIGHT": weight}.items()
-                for item in (f"SAD.DISTILL.CLASS.{key}", value)
-            ]
-            found[arm, weight] = Experiment(
-                benchmark, spec["distilled"], spec["seed"], (*test, *opts)
-            )
-    return found
-
-
-@torch.no_grad()
-def count_terms(lab: Lab, experiment: Experiment) -> dict[str, float]:
-    """Per image of the labelled set: terms of the loss, easy ones, and foreground anchors."""
-    weights = lab.train(experiment.teacher) / "model_final.pth"
-    cfg = get_sad_cfg(experiment.yaml, ["SAD.TEACHER.WEIGHTS", str(weights)])
-    if not torch.cuda.is_available():
-        cfg.MODEL.DEVICE = "cpu"
-    register_from_config(cfg)
-    student = build_model(cfg).train()
-    student.attach_teacher(build_teacher(cfg)[0])
-    terms = easy = foreground = images = 0
-    for batch, _ in zip(build_mixed_loader(cfg), range(BATCHES), strict=False):
-        (prepared,) = student.prepare([batch])
-        labels = prepared.targets.labels[prepared.soft]
-        q = torch.cat(prepared.teacher.logits, dim=1)[labels >= 0].sigmoid()
-        terms, easy = terms + q.numel(), easy + (q < EASY).sum().item()
-        foreground += int(foreground_count(labels, student.student.num_classes))
-        images += len(batch)
-    return {
-        "terms": terms / images,
-        "easy": easy / images,
-        "foreground": foreground / images,
-        "easy_per_foreground": easy / foreground,
-    }
-
-
-class Imbalance:
-    """The arms of configs/tables.yaml's `imbalance`, and the file of what is known of them."""
-
-    def __init__(self, args, spec: dict):
-        self.args = args
-        self.labs = {
-            name: Lab(ROOT, args.output, args.results / f"{name}_tune.json", "", args.jobs)
-            for name in spec["benchmarks"]
-        }
-        self.wanted = {name: experiments(spec, name) for name in spec["benchmarks"]}
-        self.path = args.tables / "imbalance.json"
-        before = json.loads(self.path.read_text())["benchmarks"] if self.path.exists() else {}
-        self.terms = {}
-        for name in spec["benchmarks"]:
-            terms = before.get(name, {}).get("terms")
-            if terms and terms["digest"] == self.distilled(name).digest:
-                self.terms[name] = terms
-
-    def distilled(self, benchmark: str) -> Experiment:
-        """One whose teacher and images the terms are counted with."""
-        return next(e for (_, weight), e in self.wanted[benchmark].items() if weight)
-
-    def run(self, benchmark: str) -> None:
-        """What is not known yet; the terms first, so that every arm that is done can be drawn."""
-        lab, distilled = self.labs[benchmark], self.distilled(benchmark)
-        if benchmark not in self.terms:
-            counted = count_terms(lab, distilled)
-            self.terms[benchmark] = {"digest": distilled.digest, **counted}
-            self.write()
-        lab.run_all(list(self.wanted[benchmark].values()))
-
-    def arms(self, benchmark: str) -> dict[str, dict]:
-        """Arm -> weight -> AP, of the arms whose every weight is known: fewer are no search."""
-        arms = {}
-        for (arm, weight), experiment in self.wanted[benchmark].items():
-            if result := self.labs[benchmark].find(experiment):
-                arms.setdefault(arm, {})[weight] = result["AP"]
-        tried = Counter(arm for arm, _ in self.wanted[benchmark])
-        return {arm: found for arm, found in arms.items() if len(found) == tried[arm]}
-
-    def write(self) -> str:
-        """The markdown, which lies beside the json and the picture."""
-        content = {
-            "title": "Distillation losses as anchors and classes grow",
-            "command": " ".join(["python", "scripts/imbalance.py", *sys.argv[1:]]),
-            "benchmarks": {
-                name: {"terms": self.terms.get(name), "arms": self.arms(name)}
-                for name in self.wanted
-            },
-        }
-        text = tables.imbalance_markdown(content)
-        write_json(self.path, content, indent=1)
-        with atomic_write(self.path.with_suffix(".md")) as file:
-            file.write(text + f"\n![{content['title']}](imbalance.png)\n")
-        with atomic_write(self.path.with_suffix(".png"), "wb") as file:
-            figure = table_pictures.imbalance_picture(content)
-            figure.savefig(file, format="png", pil_kwargs={"optimize": True})
-        return text
-
-
 @exit_on_user_error
 def main() -> None:
-    spec = tables.read_tables(str(ROOT / "configs/tables.yaml"))["imbalance"]
+    spec = read_tables(str(ROOT / "configs/tables.yaml"))["imbalance"]
     args = parse_args(spec)
     os.chdir(ROOT)  # where configs and, by default, data sets lie
     for benchmark in () if args.no_run else args.benchmark:
@@ -163,7 +50,8 @@ def main() -> None:
                 f"{made} does not exist: configs/{benchmark}/Base.yaml says how to make the images"
             )
     make_lab_folders(args)
-    imbalance = Imbalance(args, spec)
+    command = shlex.join(["python", "scripts/imbalance.py", *sys.argv[1:]])
+    imbalance = Imbalance(args, spec, root=ROOT, command=command)
     for benchmark in () if args.no_run else args.benchmark:
         imbalance.run(benchmark)
     print(imbalance.write())

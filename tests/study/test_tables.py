@@ -1,12 +1,7 @@
 """Statistics of the tables against scipy and by hand; the shipped spec; files that are written."""
 
-import argparse
-import importlib.util
-import json
 import re
 import statistics
-import subprocess
-import sys
 
 import pytest
 from scipy import stats
@@ -215,53 +210,3 @@ def test_the_model_zoo_states_the_tables_ap():
     assert len(stated) > 30
     for config, ap, table in stated:
         assert f"| `{config}` | {ap} |" in (REPOSITORY / table).read_text(), config
-
-
-@pytest.mark.parametrize(
-    ("table", "rows", "expected"),
-    [
-        ("4", None, {"teacher", "shallow", "shallow_SAD", "large", "medium",
-                     "medium_SAD_from_large", "SAD_ADL", "SAD"}),
-        ("2", ["half_ADL"], {"student_ADL"}),
-        ("labels", None, {f"{config}{share}" for config in ("teacher", "student", "SAD_ADL")
-                          for share in ("", *(f" LABELED_SHARE={part} LABELED_SHARE_SEED={seed}"
-                          for part in (0.01, 0.05, 0.1, 0.5) for seed in (3, 4)))}),
-    ],
-)  # fmt: skip
-def test_what_a_table_runs(spec, tmp_path, monkeypatch, table, rows, expected):
-    monkeypatch.chdir(REPOSITORY)
-    script = importlib.util.spec_from_file_location("r", REPOSITORY / "scripts" / "reproduce.py")
-    script.loader.exec_module(reproduce := importlib.util.module_from_spec(script))
-    args = argparse.Namespace(
-        benchmark="digits", seeds=[3, 4], rows=rows, no_run=False, jobs=1, num_gpus=1,
-        output=tmp_path, results=tmp_path, tables=tmp_path,
-    )  # fmt: skip
-    ran = []
-    monkeypatch.setattr(reproduce.Lab, "run_all", lambda lab, experiments: ran.extend(experiments))
-    reproduce.Reproduction(args, spec, "digits.json").run(table)
-    assert {experiment.name for experiment in ran} == expected
-    assert {experiment.seed for experiment in ran} == {3, 4}
-
-
-@pytest.mark.slow
-def test_reproduce_writes_what_is_known(tmp_path):
-    """The committed results alone, no data, no training: the committed tables come out."""
-    done = subprocess.run(
-        [sys.executable, REPOSITORY / "scripts/reproduce.py", "--table", "2", "labels", "--no-run",
-         "--tables", tmp_path / "tables"],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    written = {path.name for path in (tmp_path / "tables").iterdir()}
-    assert written == {f"digits_{name}.{kind}" for name in ("table2", "labels")
-                       for kind in ("md", "json", "png")}  # fmt: skip
-    for name in ("digits_table2.md", "digits_labels.md"):
-        made, committed = (
-            [line for line in (folder / name).read_text().splitlines() if "Made by" not in line]
-            for folder in (tmp_path / "tables", REPOSITORY / "docs" / "tables")
-        )
-        assert made == committed
-    content = json.loads((tmp_path / "tables" / "digits_table2.json").read_text())
-    assert content["rows"][3]["results"].keys() == {"0", "1", "2"}
-    # A claim has one verdict, that of all its seeds, also where a table shows some of them.
-    assert content["claims"][0]["judged"]["differences"].keys() == set("01234")

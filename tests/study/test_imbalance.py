@@ -1,7 +1,6 @@
-"""scripts/imbalance.py: its arms, its count of terms, and what it writes."""
+"""Losses as anchors grow: the arms, the count of terms, and what is written."""
 
 import argparse
-import importlib.util
 import json
 import shutil
 
@@ -11,18 +10,9 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling.anchor_generator import build_anchor_generator
 
 from sad.config.load import get_sad_cfg
-from sad.study import table_pictures, tables
+from sad.study import imbalance, table_pictures, tables
 from sad.study.experiments import Lab
 from toy import REPOSITORY
-
-
-@pytest.fixture(scope="module")
-def imbalance():
-    path = REPOSITORY / "scripts" / "imbalance.py"
-    spec = importlib.util.spec_from_file_location("imbalance", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +20,7 @@ def spec():
     return tables.read_tables(str(REPOSITORY / "configs" / "tables.yaml"))["imbalance"]
 
 
-def test_every_arm_gets_the_same_weights_on_the_same_set(imbalance, spec, monkeypatch):
+def test_every_arm_gets_the_same_weights_on_the_same_set(spec, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     for benchmark, test in spec["benchmarks"].items():
         found = imbalance.experiments(spec, benchmark)
@@ -69,7 +59,7 @@ SPEC = {"benchmarks": {"toy": "toy_labeled"}, "seed": 0, "plain": "teacher",
 
 
 @pytest.fixture
-def trained(imbalance, toy, tmp_path, monkeypatch):
+def trained(toy, tmp_path, monkeypatch):
     """The folder of a teacher that is trained already, in a repository of its own."""
     configs = tmp_path / "configs" / "toy"
     configs.mkdir(parents=True)
@@ -88,7 +78,7 @@ def trained(imbalance, toy, tmp_path, monkeypatch):
     return run
 
 
-def test_count_of_terms(imbalance, trained, tmp_path):
+def test_count_of_terms(trained, tmp_path):
     """Terms are at most as many as anchors and classes; a silent teacher finds them all easy."""
     lab = Lab(tmp_path, tmp_path / "output", tmp_path / "results.json", "")
     experiment = imbalance.experiments(SPEC, "toy")["KL", 1.0]
@@ -105,7 +95,7 @@ def test_count_of_terms(imbalance, trained, tmp_path):
     assert silent["foreground"] == counted["foreground"]
 
 
-def test_what_is_known_is_written_without_training(imbalance, trained, tmp_path):
+def test_what_is_known_is_written_without_training(trained, tmp_path):
     """One arm of two is known: it can be drawn, and a second time needs no teacher either."""
     args = argparse.Namespace(
         output=tmp_path / "output", results=tmp_path / "results", tables=tmp_path, jobs=1
@@ -118,11 +108,11 @@ def test_what_is_known_is_written_without_training(imbalance, trained, tmp_path)
     }
     results = args.results / "toy_tune.json"
     results.write_text(json.dumps(known))
-    imbalance.Imbalance(args, SPEC).run("toy")
+    imbalance.Imbalance(args, SPEC, root=tmp_path, command="").run("toy")
     content = json.loads((tmp_path / "imbalance.json").read_text())
     assert content["benchmarks"]["toy"]["arms"]["KL"] == {"1.0": 24.0}
     shutil.rmtree(tmp_path / "output")
-    again = imbalance.Imbalance(args, SPEC)
+    again = imbalance.Imbalance(args, SPEC, root=tmp_path, command="")
     again.run("toy")
     assert not (tmp_path / "output").exists()
     results.write_text(json.dumps({"student alone": known["student alone"]}))

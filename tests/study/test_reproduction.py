@@ -1,0 +1,62 @@
+"""What the paper's tables run, and that known results alone make them."""
+
+import argparse
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sad.study.experiments import Lab
+from sad.study.reproduction import Reproduction
+from sad.study.tables import read_tables
+from toy import REPOSITORY
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "expected"),
+    [
+        ("4", None, {"teacher", "shallow", "shallow_SAD", "large", "medium",
+                     "medium_SAD_from_large", "SAD_ADL", "SAD"}),
+        ("2", ["half_ADL"], {"student_ADL"}),
+        ("labels", None, {f"{config}{share}" for config in ("teacher", "student", "SAD_ADL")
+                          for share in ("", *(f" LABELED_SHARE={part} LABELED_SHARE_SEED={seed}"
+                          for part in (0.01, 0.05, 0.1, 0.5) for seed in (3, 4)))}),
+    ],
+)  # fmt: skip
+def test_what_a_table_runs(tmp_path, monkeypatch, table, rows, expected):
+    monkeypatch.chdir(REPOSITORY)
+    spec = read_tables("configs/tables.yaml")
+    args = argparse.Namespace(
+        benchmark="digits", seeds=[3, 4], rows=rows, no_run=False, jobs=1, num_gpus=1,
+        output=tmp_path, results=tmp_path, tables=tmp_path,
+    )  # fmt: skip
+    ran = []
+    monkeypatch.setattr(Lab, "run_all", lambda lab, experiments: ran.extend(experiments))
+    Reproduction(args, spec, root=REPOSITORY, command="").run(table)
+    assert {experiment.name for experiment in ran} == expected
+    assert {experiment.seed for experiment in ran} == {3, 4}
+
+
+@pytest.mark.slow
+def test_reproduce_writes_what_is_known(tmp_path):
+    """The committed results alone, no data, no training: the committed tables come out."""
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "scripts/reproduce.py", "--table", "2", "labels", "--no-run",
+         "--tables", tmp_path / "tables"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    written = {path.name for path in (tmp_path / "tables").iterdir()}
+    assert written == {f"digits_{name}.{kind}" for name in ("table2", "labels")
+                       for kind in ("md", "json", "png")}  # fmt: skip
+    for name in ("digits_table2.md", "digits_labels.md"):
+        made, committed = (
+            [line for line in (folder / name).read_text().splitlines() if "Made by" not in line]
+            for folder in (tmp_path / "tables", REPOSITORY / "docs" / "tables")
+        )
+        assert made == committed
+    content = json.loads((tmp_path / "tables" / "digits_table2.json").read_text())
+    assert content["rows"][3]["results"].keys() == {"0", "1", "2"}
+    # A claim has one verdict, that of all its seeds, also where a table shows some of them.
+    assert content["claims"][0]["judged"]["differences"].keys() == set("01234")
