@@ -46,6 +46,13 @@ def test_a_room_imports_from_lower_floors_only():
     assert not upwards and arrows > 100
 
 
+def test_every_module_has_a_test_file():
+    modules = {path.relative_to(PACKAGE) for path in PACKAGE.glob("*/**/*.py")}
+    wanted = {x.with_name(f"test_{x.name}") for x in modules if x.name != "__init__.py"}
+    tests = REPOSITORY / "tests"
+    assert not {str(path) for path in wanted if not (tests / path).exists()}
+
+
 def test_imports_are_read_in_all_their_forms(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
     (tmp_path / "room" / "inner").mkdir(parents=True)

@@ -89,7 +89,8 @@ def test_accumulation_keeps_the_schedule(toy):
         "Effective batch 16 = 2 ranks x 4 accumulation steps x 2 images a forward, loss "
         "normalisers local; mix alternate of 115 labelled and 120 unlabelled images: 74% of the "
         "images seen are labelled, targets hard+soft on labelled and hard+soft on unlabelled; "
-        "learning rate 0.01 over 90000 iterations, warm-up 3, times 0.1 at (63000, 81000)"
+        "taught by 0.5 x class; learning rate 0.01 over 90000 iterations, warm-up 3, times 0.1 at "
+        "(63000, 81000)"
     )
 
 
