@@ -47,6 +47,12 @@ def test_outputs_are_those_of_the_head(model, batch):
         assert all(map(torch.equal, getattr(some, kind), getattr(whole, kind)))
 
 
+@pytest.mark.parametrize("need", [{"centerness"}, {"logits", "boxes"}, "float32"])
+def test_what_it_does_not_emit_is_not_asked_for(model, batch, need):
+    with pytest.raises(ValueError, match="is asked for"):
+        ADAPTER.outputs(model, model.preprocess_image(batch).tensor, need)
+
+
 @pytest.mark.parametrize("shape", [(64, 96), (32, 32), (128, 64)])
 def test_anchors_need_no_feature_maps(model, shape):
     model.eval()  # a map of one cell has no batch statistics

@@ -59,6 +59,8 @@ class DenseAdapter:
             need: fields of Outputs; branches of the head that none of them needs are not computed.
                 None is all, by the head's own forward.
         """
+        if need is not None and not self.emits.issuperset(need):
+            raise ValueError(f"{need} is asked for, of which there are {sorted(self.emits)}")
         features = model.backbone(pixels)
         features = [features[name] for name in model.head_in_features]
         maps = self._all(model, features) if need is None else self._some(model, features, need)

@@ -125,6 +125,7 @@ def run_config(options: Options, config: str, num_images: int, size) -> dict[str
             teacher,
             [item["image"] for item in batch],
             cfg.INPUT.FORMAT,
+            {"logits"},
             cfg.SAD.TEACHER.PRECISION,
         ),
         "SAD": step().run_step,
