@@ -96,7 +96,7 @@ def soak_labelling(toy, output: Path, iterations: int, every: int) -> dict[str, 
         opts=["DATALOADER.NUM_WORKERS", "2"],
     )
     model, cfg = load_detector(job.config_file, job.weights, "cpu", job.opts)
-    watch = Watch(model.student.backbone, every)
+    watch = Watch(model.backbone, every)
     label_shards(model, cfg, job, plan_shards(model, cfg, job))
     return watch.rises()
 

@@ -480,7 +480,10 @@ def test_life(monkeypatch, laboratory, name, tmp_path):
     assert [line["iteration"] for line in lines] == [1]
     for line in lines:
         assert 0 < line["total_loss"] < math.inf
-        assert ("loss_distill_class" in line) == (kind not in ("RetinaNet", "HT"))
+        terms = {"RetinaNet": [], "HT": [], "FeatureL2": ["feature"]}.get(kind, ["class"])
+        assert [key for key in line if key.startswith("loss_distill_")] == [
+            f"loss_distill_{term}" for term in terms
+        ]
     results = json.loads(
         (output / "inference" / "coco_2017_val" / "coco_instances_results.json").read_text()
     )
