@@ -4,9 +4,9 @@ set -euo pipefail
 
 usage="usage: bash scripts/quickstart.sh [--output DIR] [--seed N]
 
-Sets up .venv if need be, then works about ten minutes on two cores. Stopped, it goes on where it was
-when started again. The scenes go to \$DETECTRON2_DATASETS (default datasets), all else to DIR
-(default output/quickstart)."
+Sets up .venv if need be, then takes about ten minutes on two cores. The same command goes on where
+it was stopped. The scenes go to \$DETECTRON2_DATASETS (default datasets), all else to DIR (default
+output/quickstart)."
 
 fail() {
   printf 'error: %s\n' "$1" >&2

@@ -18,7 +18,10 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.parametrize("command", [TRAIN_NET, REPOSITORY / "scripts" / "label_unlabeled.py"])
+LABEL = pytest.param(REPOSITORY / "scripts" / "label_unlabeled.py", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("command", [TRAIN_NET, LABEL])
 def test_commands_begin_without_a_warning(command):
     done = run(str(command), "--help")
     assert done.returncode == 0 and "--config-file" in done.stdout

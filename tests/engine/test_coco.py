@@ -441,7 +441,7 @@ def test_from_the_shell(coco, tmp_path):
 
 
 # A student alone, and SAD with its labelling; the others take long.
-QUICK = ("RetinaNet_R50_half_800", "SAD_R50_half_800_from_R50")
+QUICK = ("SAD_R50_half_800_from_R50",)
 LIVES = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in NAMES]
 
 

@@ -198,7 +198,8 @@ def test_weights_of_another_model_are_named(scene):
         run_labelling(scene, opts=opts)
 
 
-@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 3])
 def test_more_processes_write_the_same_file_as_one(scene, workers):
     """Through the command line, with the sets registered by the config and one unreadable image."""
     sets = (
