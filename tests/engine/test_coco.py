@@ -440,12 +440,8 @@ def test_from_the_shell(coco, tmp_path):
     assert (tmp_path / "run" / "model_final.pth").exists()
 
 
-# A student alone, and SAD with its labelling; the others take long.
-QUICK = ("SAD_R50_half_800_from_R50",)
-LIVES = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in NAMES]
-
-
-@pytest.mark.parametrize("name", LIVES)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_life(monkeypatch, laboratory, name, tmp_path):
     """Label, train one step, resume for another, evaluate."""
     # Advice that takes seconds, and has tests of its own.

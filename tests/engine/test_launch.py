@@ -162,6 +162,7 @@ def test_port_in_use(job, port_in_use):
     assert f"rank 0 did not meet the other 1 at 127.0.0.1:{port_in_use}" in err
 
 
+@pytest.mark.slow
 def test_host_that_cannot_be_reached(job):
     task = {**slurm_tasks()[1], "MASTER_ADDR": "no-such-host.invalid"}
     codes, _, err = job(environments=[task], seconds=2)

@@ -87,6 +87,7 @@ def shards(scene) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder_of(scene).glob("shard_*.npz")}
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(scene, whole, log):
     """At a shard, at the json, at the report: a rename is what makes a file exist."""
     # The record and 2 shards; 3 shards; the last, the json and the report's numbers.

@@ -99,6 +99,7 @@ def test_a_folder_is_enough(scene, tmp_path):
     assert boxes == [a["bbox"] for a in by_json["annotations"] if a["image_id"] == 10]
 
 
+@pytest.mark.slow
 def test_labels_at_hand_give_precision_and_recall(scene, monkeypatch):
     """The teacher's own boxes as labels: everything is right and everything is found."""
     own, _ = run_labelling(scene, threshold=0.8)
