@@ -13,7 +13,7 @@ from recorded import Recorder, history, make_trainer, train
 from sad.data.loader import build_mixed_loader
 from sad.engine.trainer import SADTrainer
 from sad.losses import fused
-from sad.modeling.adapters import retinanet
+from sad.modeling.adapters import dense
 from sad.utils.errors import UserError
 
 TEN = ("SOLVER.MAX_ITER", 10)
@@ -71,7 +71,7 @@ def loss_inputs(monkeypatch):
     seen = {}
     for module, name in (
         (fused, "focal_slope"),
-        (retinanet, "dense_box_regression_loss"),
+        (dense, "dense_box_regression_loss"),
         (box_regression, "smooth_l1_loss"),
     ):
         loss = getattr(module, name)

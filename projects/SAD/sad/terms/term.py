@@ -4,6 +4,7 @@ Shapes: N images, S of them with soft targets, L levels, R anchors of all levels
 classes.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -54,7 +55,7 @@ class Targets:
         return Targets(self.anchors, self.labels[images], hard, boxes, self.num_classes)
 
 
-class Term(nn.Module):
+class Term(nn.Module, ABC):
     """weight x forward(student, teacher) / divisor(teacher), one summand of the loss.
 
     A term's own layers train with the student but are no part of it: a checkpoint keeps them in a
@@ -107,6 +108,7 @@ class Term(nn.Module):
         fall = 1 - (1 - self.options.DECAY_TO) * iteration / max(1, self.max_iter)
         return self.options.WEIGHT * rise * fall
 
+    @abstractmethod
     def divisor(self, teacher: Outputs, targets: Targets) -> Tensor:
         """What S images add to the number that the step's sum is divided by; it may not depend on
         the student. Below 1 it counts as 1.
@@ -114,8 +116,8 @@ class Term(nn.Module):
         Args:
             teacher, targets: of the S images.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, student: Outputs, teacher: Outputs, targets: Targets) -> Tensor:
         """The sum over S images, at least one.
 
@@ -123,4 +125,3 @@ class Term(nn.Module):
             student, teacher: what is needed of each, of the S images, in float32 or float64.
             targets: of the S images.
         """
-        raise NotImplementedError

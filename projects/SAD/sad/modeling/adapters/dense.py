@@ -1,5 +1,6 @@
 """What Detectron2's dense detectors have in common: they answer for anchors of several levels."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 
 import torch
@@ -11,41 +12,53 @@ from fvcore.nn import sigmoid_focal_loss_jit
 from torch import Tensor
 
 from ...terms.term import Outputs, Targets
+from ...utils.compat import dense_box_regression_loss
 from ...utils.errors import UserError
 
 # Shapes: N images, R anchors of all levels (R_l of one), K classes.
 
 
-class DenseAdapter:
+class DenseAdapter(ABC):
     """What a distiller asks of a detector; it holds nothing, each function is given the model."""
 
     first_normalizer: int  # where the moving mean of foreground anchors begins
     learns_by_overlap: bool  # whether an object that overlaps with no anchor is not learned
     emits = frozenset({"features", "logits", "deltas"})  # of the fields of Outputs
 
+    @abstractmethod
     def anchor_generator(self, cfg, model):
         """A new one, as the model's own."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _all(self, model, features: list[Tensor]) -> dict[str, list[Tensor]]:
         """The head's own forward: the maps of each kind of output, (N, A x C, h, w) each."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _named(self, class_loss: Tensor, box_loss: Tensor) -> dict[str, Tensor]:
         """Under the names that the detector itself gives its losses."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def _box_loss_kind(self, model) -> dict:
+        """Keywords of Detectron2's box loss of dense detectors."""
 
     def _box_loss(self, model, deltas: list[Tensor], targets: Targets) -> Tensor:
         """The sum over foreground anchors."""
-        raise NotImplementedError
+        return dense_box_regression_loss(
+            targets.anchors,
+            model.box2box_transform,
+            deltas,
+            targets.boxes,
+            targets.foreground,
+            **self._box_loss_kind(model),
+        )
 
+    @abstractmethod
     def least_logit(self, threshold: float) -> float:
         """No smaller class logit has a score above the threshold."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scores(self, logits: Tensor, centerness: Tensor | None) -> Tensor:
         """(C,) scores of class logits (C,) and, for FCOS, their anchors' centerness logits (C,)."""
-        raise NotImplementedError
 
     def channels(self, model) -> list[int]:
         """Of each FPN map that the head sees."""

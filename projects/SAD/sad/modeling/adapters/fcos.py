@@ -10,7 +10,6 @@ from detectron2.modeling.meta_arch.fcos import FCOSHead
 from torch import Tensor
 
 from ...terms.term import Outputs, Targets
-from ...utils.compat import dense_box_regression_loss
 from .dense import DenseAdapter
 
 
@@ -85,15 +84,8 @@ class FCOSAdapter(DenseAdapter):
     def _named(self, class_loss: Tensor, box_loss: Tensor) -> dict[str, Tensor]:
         return {"loss_fcos_cls": class_loss, "loss_fcos_loc": box_loss}
 
-    def _box_loss(self, model, deltas: list[Tensor], targets: Targets) -> Tensor:
-        return dense_box_regression_loss(
-            targets.anchors,
-            model.box2box_transform,
-            deltas,
-            targets.boxes,
-            targets.foreground,
-            "giou",
-        )
+    def _box_loss_kind(self, model) -> dict:
+        return {"box_reg_loss_type": "giou"}
 
     def _centerness_loss(self, model, centerness: list[Tensor], targets: Targets) -> Tensor:
         if not targets.hard:

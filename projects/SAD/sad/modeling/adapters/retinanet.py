@@ -5,8 +5,6 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling.anchor_generator import build_anchor_generator
 from torch import Tensor
 
-from ...terms.term import Targets
-from ...utils.compat import dense_box_regression_loss
 from .dense import DenseAdapter
 
 
@@ -26,16 +24,11 @@ class RetinaNetAdapter(DenseAdapter):
     def _named(self, class_loss: Tensor, box_loss: Tensor) -> dict[str, Tensor]:
         return {"loss_cls": class_loss, "loss_box_reg": box_loss}
 
-    def _box_loss(self, model, deltas: list[Tensor], targets: Targets) -> Tensor:
-        return dense_box_regression_loss(
-            targets.anchors,
-            model.box2box_transform,
-            deltas,
-            targets.boxes,
-            targets.foreground,
-            model.box_reg_loss_type,
-            model.smooth_l1_beta,
-        )
+    def _box_loss_kind(self, model) -> dict:
+        return {
+            "box_reg_loss_type": model.box_reg_loss_type,
+            "smooth_l1_beta": model.smooth_l1_beta,
+        }
 
     def least_logit(self, threshold: float) -> float:
         return torch.logit(torch.tensor(threshold)).item()
