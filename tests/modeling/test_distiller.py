@@ -13,7 +13,6 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
 import reference
-from sad.data.loader import build_mixed_loader
 from sad.modeling.distiller import Distiller
 from sad.modeling.teacher import build_teacher
 from sad.terms.term import Term
@@ -30,15 +29,6 @@ def build(toy, name, *opts, teacher=True):
     if teacher and cfg.MODEL.META_ARCHITECTURE == "Distiller" and model.terms:
         model.attach_teacher(build_teacher(cfg)[0])
     return model
-
-
-@pytest.fixture(scope="module")
-def batches(toy):
-    """Three batches of 4 images: wide, tall and square ones together."""
-    cfg = toy.cfg("SAD.yaml", "SAD.LOADER.MIX", "union", "DATALOADER.ASPECT_RATIO_GROUPING", False,
-                  "SOLVER.IMS_PER_BATCH", 4)  # fmt: skip
-    loader = iter(build_mixed_loader(cfg))
-    return [next(loader) for _ in range(3)]
 
 
 def flagged(batch, hard, soft):

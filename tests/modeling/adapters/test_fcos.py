@@ -8,7 +8,6 @@ from detectron2.modeling import FCOS, build_model
 from detectron2.solver import build_optimizer
 from detectron2.utils.events import EventStorage
 
-from sad.data.loader import build_mixed_loader
 from sad.modeling.build import load_detector
 from sad.modeling.inference import detect
 from sad.modeling.teacher import build_teacher
@@ -27,14 +26,6 @@ def teacher(toy, tmp_path_factory):
     yaml.write_text(f"_BASE_: {toy.path('teacher.yaml')}\nMODEL: {{META_ARCHITECTURE: FCOS}}\n")
     save_random_teacher(toy.cfg("teacher.yaml", "MODEL.META_ARCHITECTURE", "FCOS"), weights)
     return "SAD.TEACHER.CONFIG_FILE", str(yaml), "SAD.TEACHER.WEIGHTS", str(weights)
-
-
-@pytest.fixture(scope="module")
-def batches(toy):
-    cfg = toy.cfg("SAD.yaml", "SAD.LOADER.MIX", "union", "DATALOADER.ASPECT_RATIO_GROUPING", False,
-                  "SOLVER.IMS_PER_BATCH", 4)  # fmt: skip
-    loader = iter(build_mixed_loader(cfg))
-    return [next(loader) for _ in range(3)]
 
 
 def build(toy, teacher, *opts):
