@@ -1,0 +1,1 @@
+"""What the teacher's boxes are worth, by labelled images that it was not trained on."""
