@@ -28,7 +28,7 @@ def test_iou_of_the_best_of_all_anchors(size, p6_p7, offset):
     levels = [f"p{level}" for level in range(3, 3 + len(sizes))]
     cfg, _ = network(
         *("MODEL.ANCHOR_GENERATOR.OFFSET", offset),
-        *("MODEL.SMALL_RESNET.P6_P7", p6_p7),
+        *("MODEL.FPN.LAST_LEVEL", 7 if p6_p7 else 5),
         *("MODEL.ANCHOR_GENERATOR.SIZES", sizes),
         *("MODEL.RETINANET.IN_FEATURES", levels),
     )

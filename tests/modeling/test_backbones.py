@@ -42,10 +42,10 @@ def test_widths_and_depths(blocks):
     assert all(block.stride == 1 for stage in stages for block in list(stage)[1:])
 
 
-@pytest.mark.parametrize("p6_p7", [False, True])
-def test_feature_maps(p6_p7):
-    model = backbone(*widths(8, 12), "MODEL.SMALL_RESNET.P6_P7", p6_p7).eval()
-    strides = [8, 16, 32, 64, 128] if p6_p7 else [8, 16, 32]
+@pytest.mark.parametrize("last_level", [5, 6, 7])
+def test_feature_maps(last_level):
+    model = backbone(*widths(8, 12), "MODEL.FPN.LAST_LEVEL", last_level).eval()
+    strides = [8, 16, 32, 64, 128][: last_level - 2]
     shapes = model.output_shape()
     assert [shapes[f"p{i}"].stride for i in range(3, 3 + len(strides))] == strides
     maps = model(torch.zeros(1, 3, 128, 256))
@@ -55,7 +55,7 @@ def test_feature_maps(p6_p7):
 
 
 def test_p6_comes_from_the_last_stage_as_in_retinanet():
-    model = backbone(*widths(8, 12), "MODEL.SMALL_RESNET.P6_P7", True)
+    model = backbone(*widths(8, 12), "MODEL.FPN.LAST_LEVEL", 7)
     assert model.top_block.in_feature == "res5"
     assert model.top_block.p6.in_channels == 64
 
@@ -83,7 +83,7 @@ def test_parameters_of_the_digit_models(name, millions):
 
 
 def test_gradients_reach_every_parameter():
-    model = backbone(*widths(8, 12), "MODEL.SMALL_RESNET.P6_P7", True)
+    model = backbone(*widths(8, 12), "MODEL.FPN.LAST_LEVEL", 7)
     sum(map_.square().mean() for map_ in model(torch.rand(2, 3, 128, 128)).values()).backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []
@@ -104,7 +104,7 @@ UP = (
 
 def test_upsampled_maps_have_the_size_of_the_teachers(toy):
     """Also where P6 and P7 round up: 96 pixels are 3 cells of stride 32, 2 of 64 and 1 of 128."""
-    p6_p7 = ("MODEL.SMALL_RESNET.P6_P7", True)
+    p6_p7 = ("MODEL.FPN.LAST_LEVEL", 7)
     cfg = toy.cfg("student.yaml", *UP, *p6_p7)
     up = build_backbone(cfg)
     plain = build_backbone(toy.cfg("student.yaml", *p6_p7))

@@ -215,7 +215,7 @@ def test_anchor_sizes_written_out_equal_the_computed_ones(toy):
     """Detectron2's own yaml evaluates x * 2^(k/3); ours, written out, must pair with it."""
     computed = [[x, x * 2 ** (1 / 3), x * 2 ** (2 / 3)] for x in (32, 64, 128, 256, 512)]
     written = get_sad_cfg(str(REPOSITORY / "configs" / "Base-RetinaNet.yaml"))
-    narrow = ["MODEL.DEVICE", "cpu", "MODEL.SMALL_RESNET.P6_P7", True,
+    narrow = ["MODEL.DEVICE", "cpu", "MODEL.FPN.LAST_LEVEL", 7,
               "MODEL.RETINANET.IN_FEATURES", ["p3", "p4", "p5", "p6", "p7"]]  # fmt: skip
     models = [
         build_model(toy.cfg("student.yaml", *narrow, "MODEL.ANCHOR_GENERATOR.SIZES", sizes))

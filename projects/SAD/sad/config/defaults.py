@@ -61,12 +61,20 @@ def add_sad_config(cfg: CN) -> None:
     # and class logits need no transposing. False is torch's own order.
     cfg.MODEL.CHANNELS_LAST = True
 
+    # The coarsest map of the FPNs that build_small_resnet_fpn_backbone and build_timm_fpn_backbone
+    # make: 5, 6 (pooled from P5) or 7 (P6 and P7 by convolutions, as RetinaNet has them).
+    cfg.MODEL.FPN.LAST_LEVEL = 5
+
     # Widths and depths that Detectron2's builders refuse; read by build_small_resnet_fpn_backbone.
     cfg.MODEL.SMALL_RESNET = CN()
     # Residual blocks of each stage, res2 first.
     cfg.MODEL.SMALL_RESNET.BLOCKS = (2, 2, 2, 2)
-    # P6 and P7 on top of the FPN, as RetinaNet has on large images.
-    cfg.MODEL.SMALL_RESNET.P6_P7 = False
+
+    # Backbones of timm, pre-trained ones say; read by build_timm_fpn_backbone.
+    cfg.MODEL.TIMM = CN()
+    cfg.MODEL.TIMM.NAME = "tf_efficientnet_lite0"
+    # BN, SyncBN, or FrozenBN: statistics and factors stay those of the weights.
+    cfg.MODEL.TIMM.NORM = "BN"
 
     # ResNet-50-up: the FPN builder that build_upsampled_backbone puts its deconvolutions on.
     cfg.MODEL.UPSAMPLED = CN()

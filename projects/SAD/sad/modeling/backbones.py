@@ -1,19 +1,20 @@
 """Backbones that Detectron2's own builders do not know."""
 
 import math
+from collections.abc import Sequence
 
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
-from detectron2.modeling.backbone.fpn import LastLevelP6P7
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
 from detectron2.modeling.backbone.resnet import BasicBlock, BasicStem, ResNet
 from torch import Tensor, nn
 
 
 @BACKBONE_REGISTRY.register()
 def build_small_resnet_fpn_backbone(cfg, input_shape: ShapeSpec):
-    """A ResNet of basic blocks, of any width and depth, with an FPN; P6 and P7 are optional.
+    """A ResNet of basic blocks, of any width and depth, with an FPN up to MODEL.FPN.LAST_LEVEL.
 
-    Reads MODEL.SMALL_RESNET.{BLOCKS, P6_P7} and Detectron2's MODEL.RESNETS.{STEM_OUT_CHANNELS,
+    Reads MODEL.SMALL_RESNET.BLOCKS and Detectron2's MODEL.RESNETS.{STEM_OUT_CHANNELS,
     RES2_OUT_CHANNELS, NORM}, MODEL.FPN.* and MODEL.BACKBONE.FREEZE_AT.
     """
     resnets, small = cfg.MODEL.RESNETS, cfg.MODEL.SMALL_RESNET
@@ -39,18 +40,26 @@ def build_small_resnet_fpn_backbone(cfg, input_shape: ShapeSpec):
         out_features=cfg.MODEL.FPN.IN_FEATURES,
         freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
     )
-    channels = cfg.MODEL.FPN.OUT_CHANNELS
+    return build_fpn(cfg, bottom_up, cfg.MODEL.FPN.IN_FEATURES)
+
+
+def build_fpn(cfg, bottom_up: Backbone, in_features: Sequence[str]) -> FPN:
+    """Detectron2's FPN as MODEL.FPN describes it, up to LAST_LEVEL."""
+    fpn = cfg.MODEL.FPN
     top = None
-    if small.P6_P7:
-        last = cfg.MODEL.FPN.IN_FEATURES[-1]
-        top = LastLevelP6P7(bottom_up.output_shape()[last].channels, channels, in_feature=last)
+    if fpn.LAST_LEVEL == 6:
+        top = LastLevelMaxPool()
+    elif fpn.LAST_LEVEL == 7:
+        last = in_features[-1]
+        channels = bottom_up.output_shape()[last].channels
+        top = LastLevelP6P7(channels, fpn.OUT_CHANNELS, in_feature=last)
     return FPN(
         bottom_up=bottom_up,
-        in_features=cfg.MODEL.FPN.IN_FEATURES,
-        out_channels=channels,
-        norm=cfg.MODEL.FPN.NORM,
+        in_features=in_features,
+        out_channels=fpn.OUT_CHANNELS,
+        norm=fpn.NORM,
         top_block=top,
-        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
+        fuse_type=fpn.FUSE_TYPE,
     )
 
 
