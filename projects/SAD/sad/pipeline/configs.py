@@ -1,0 +1,150 @@
+"""The four yamls of an experiment: what is common, teacher, student, and the student with SAD.
+
+Once written they are the only truth: who edits one changes the experiment.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..utils.files import atomic_write
+from .networks import Network
+from .yaml_text import Setting, as_settings, to_yaml
+
+EVALUATIONS = 10  # on the validation set, in the course of a training
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where everything lies below the folder that the user names."""
+
+    folder: str
+
+    def config(self, name: str) -> str:
+        return os.path.join(self.folder, "configs", f"{name}.yaml")
+
+    def data(self, name: str) -> str:
+        return os.path.join(self.folder, "data", name)
+
+    def run(self, name: str) -> str:
+        return os.path.join(self.folder, "runs", name)
+
+    def weights(self, name: str) -> str:
+        return os.path.join(self.run(name), "model_final.pth")
+
+
+def registered(name: str, json_file: str, images: str) -> list[Setting]:
+    return [
+        Setting(f"DATASETS.REGISTER.{name}.JSON", json_file),
+        Setting(f"DATASETS.REGISTER.{name}.IMAGES", images),
+    ]
+
+
+def data_settings(paths: Paths, roots: dict[str, str], val_is_test: bool) -> list[Setting]:
+    """
+    Args:
+        roots: {set: its image folder}.
+    """
+    found = [
+        x
+        for name in ("train", "val", "test")
+        for x in registered(name, paths.data(f"{name}.json"), roots[name])
+    ]
+    found += [Setting("DATASETS.TRAIN", ["train"])]
+    if val_is_test:
+        return [*found, Setting("DATASETS.TEST", ["test"])]
+    return [
+        *found,
+        Setting("DATASETS.TEST", ["val", "test"], "after training"),
+        Setting("DATASETS.VAL", ["val"], "in its course; choices are made by it"),
+    ]
+
+
+def write_base(paths: Paths, settings: Sequence[Setting]) -> None:
+    header = "What teacher and student have in common, and why.\nIt was chosen once; change it freely."
+    _write(paths.config("base"), to_yaml(settings, header))
+
+
+def write_network(
+    paths: Paths, name: str, network: Network, batch: int, iterations: int, why: str
+) -> None:
+    """teacher.yaml or student.yaml."""
+    settings = [
+        x if x.key != "SOLVER.BASE_LR" else Setting(x.key, x.value * batch / 8, _of(batch))
+        for x in as_settings(network.keys)
+    ]
+    settings += schedule(iterations, why)
+    settings.append(Setting("OUTPUT_DIR", paths.run(name)))
+    whose = "The teacher" if name == "teacher" else "The student, trained alone"
+    _write(
+        paths.config(name), to_yaml(settings, f"{whose}: the network {network.name}.", "base.yaml")
+    )
+
+
+def _of(batch: int) -> str:
+    return f"for {batch} images a step"
+
+
+def write_given_teacher(
+    paths: Paths, config: str, weights: str, of_data: Sequence[Setting]
+) -> None:
+    """teacher.yaml of a teacher that is there already."""
+    settings = [
+        *of_data,
+        Setting("MODEL.WEIGHTS", weights),
+        Setting("OUTPUT_DIR", paths.run("teacher")),
+    ]
+    header = "The teacher that was given, on the data at hand."
+    _write(paths.config("teacher"), to_yaml(settings, header, config))
+
+
+def schedule(iterations: int, why: str) -> list[Setting]:
+    period = max(1, iterations // EVALUATIONS)
+    return [
+        Setting("SOLVER.MAX_ITER", iterations, why),
+        Setting("SOLVER.CHECKPOINT_PERIOD", period),
+        Setting("SOLVER.CHECKPOINTS_TO_KEEP", 1),
+        Setting("TEST.EVAL_PERIOD", period),
+    ]
+
+
+def write_distilled(
+    paths: Paths, teacher_config: str, teacher_weights: str, images: str | None, detector: str
+) -> None:
+    """SAD.yaml.
+
+    Args:
+        images: the folder of the unlabelled images; None where there are none.
+    """
+    settings = [
+        Setting("MODEL.META_ARCHITECTURE", "Distiller"),
+        Setting("SAD.STUDENT.META_ARCHITECTURE", detector),
+        Setting("SAD.TEACHER.CONFIG_FILE", teacher_config),
+        Setting("SAD.TEACHER.WEIGHTS", teacher_weights),
+        Setting(
+            "SAD.DISTILL.CLASS.LOSS", "kl", "better than the paper's adl where both were measured"
+        ),
+        Setting("SAD.DISTILL.CLASS.WEIGHT", 8.0),
+    ]
+    if images:
+        settings += registered("pseudo_labels", paths.data("pseudo_labels.json"), images)
+        settings.append(
+            Setting("DATASETS.UNLABELED", ["pseudo_labels"], "boxes that the teacher finds")
+        )
+    settings.append(Setting("OUTPUT_DIR", paths.run("SAD")))
+    header = "The student, taught by the teacher."
+    _write(paths.config("SAD"), to_yaml(settings, header, "student.yaml"))
+
+
+def write_long(paths: Paths, iterations: int) -> None:
+    """student_long.yaml: the student alone for the time that its distillation takes."""
+    settings = schedule(iterations, "as long by the clock as SAD.yaml was trained")
+    settings.append(Setting("OUTPUT_DIR", paths.run("student_long")))
+    header = "The student alone, for as long as its distillation takes."
+    _write(paths.config("student_long"), to_yaml(settings, header, "student.yaml"))
+
+
+def _write(path: str, text: str) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with atomic_write(path) as file:
+        file.write(text)

@@ -1,0 +1,250 @@
+"""The user's labels and images, brought into the form that training reads, in a folder of one's own.
+
+Nothing of the user's is changed: images stay where they are, and jsons name them.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.pool import ThreadPool
+
+import numpy as np
+
+from ..data.image_files import find_images
+from ..data.images import ImageError, read_size
+from ..data.leaks import find_leaks
+from ..inspection.similar import find_similar
+from ..layouts.labels import Labels
+from ..layouts.read import read_folder, read_labels
+from ..utils.errors import UserError
+from ..utils.files import write_json
+
+logger = logging.getLogger(__name__)
+
+SHARE = 0.15  # of the labelled images, for each set that is split off
+ENOUGH = 200  # labelled images from which on there are enough to test on others than to choose by
+FEWEST = 20  # labelled images below which a part of them tells nothing
+LOOKED_AT = 30_000  # unlabelled images up to which near-identical ones are looked for
+
+
+@dataclass
+class Data:
+    """What the user has, before anything is written."""
+
+    sets: dict[str, Labels]  # train, and val and test where there are such
+    unlabeled: list[str] = field(default_factory=list)  # absolute paths
+    notes: list[str] = field(default_factory=list)  # sentences for the report
+
+    def digests(self) -> dict[str, str]:
+        """{set: sha256 of its labels and of the names and sizes of its images}."""
+        found = {
+            name: _digest([labels.classes, labels.images, labels.annotations, *_files(labels)])
+            for name, labels in self.sets.items()
+        }
+        return found | {"unlabeled": _digest([[p, os.path.getsize(p)] for p in self.unlabeled])}
+
+
+def _files(labels: Labels):
+    for image in labels.images:
+        path = os.path.join(labels.image_root, image["file_name"])
+        yield os.path.getsize(path)
+
+
+def _digest(content) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def read_data(
+    *,
+    data: str | None = None,
+    labeled: str | None = None,
+    images: str | None = None,
+    unlabeled: str | None = None,
+    val: str | None = None,
+    test: str | None = None,
+    layout: str | None = None,
+    classes: Sequence[str] | None = None,
+) -> Data:
+    """Read the labels of all sets, in any layout, and list the unlabelled images.
+
+    Args:
+        data: a folder that holds all of it; else each by itself, see `sad.layouts.read`.
+        classes: the order of the classes, a teacher's say; else the labels' own.
+    Raises:
+        UserError: see there.
+    """
+    found = read_folder(data, layout) if data else {}
+    for name, path in (("train", labeled), ("val", val), ("test", test)):
+        if path:
+            found[name] = path
+    folder = unlabeled or found.pop("unlabeled", None)
+    found.pop("unlabeled", None)
+    if "train" not in found:
+        raise UserError("there are no labelled images: give --labeled, or --data with a train set")
+    sets = {}
+    for name in ("train", "val", "test"):
+        if isinstance(given := found.get(name), str):
+            given = read_labels(given, images, layout, classes)
+        if given is not None:
+            sets[name] = given
+            classes = classes or given.classes
+            logger.info(f"{name}: {given.describe()}")
+    for name, labels in sets.items():
+        if not labels.images:
+            raise UserError(f"{labels.source} ({name}) holds no labelled image")
+    paths = find_images(folder) if folder else []
+    paths += [os.path.join(sets["train"].image_root, name) for name in sets["train"].unlabeled]
+    return Data(sets, sorted(set(map(os.path.abspath, paths))))
+
+
+def split_off(data: Data, seed: int) -> None:
+    """Make the sets that are missing of the labelled images, near-identical ones on one side.
+
+    Where labels are too few for that, figures are of the set that choices are made by, which a
+    note says.
+
+    Raises:
+        UserError: there are hardly any labelled images, and none to test on.
+    """
+    train = data.sets["train"]
+    wanted = _to_split_off(len(train.images), set(data.sets) - {"train"})
+    if wanted:
+        groups = find_similar([_path(train, image) for image in train.images])
+        stay, *parts = _parts(train, groups, len(wanted), seed)
+        for name, part in zip(wanted, parts, strict=True):
+            data.sets[name] = _subset(train, part)
+            data.notes.append(
+                f"{len(part)} of the {len(train.images)} labelled images were split off for "
+                f"{name}, by the seed {seed}."
+            )
+        data.sets["train"] = _subset(train, stay)
+    for one, other in (("val", "test"), ("test", "val")):
+        if one not in data.sets:
+            data.sets[one] = data.sets[other]
+            data.notes.append(
+                f"There are too few labels for a {one} set of its own: the figures are of the "
+                f"{len(data.sets[other].images)} images that choices are made by, and may be a "
+                "little too good."
+            )
+
+
+def _to_split_off(num_labeled: int, given: set[str]) -> list[str]:
+    if given == {"val", "test"}:
+        return []
+    if given == {"val"}:
+        return ["test"] if num_labeled >= ENOUGH else []
+    if given == {"test"}:
+        return ["val"] if num_labeled >= FEWEST else []
+    if num_labeled < FEWEST:
+        raise UserError(
+            f"there are {num_labeled} labelled images and none to test on: give --test, or at "
+            f"least {FEWEST} labelled images, of which some are then tested on"
+        )
+    return ["val", "test"] if num_labeled >= ENOUGH else ["val"]
+
+
+def _path(labels: Labels, image: dict) -> str:
+    return os.path.join(labels.image_root, image["file_name"])
+
+
+def _parts(labels: Labels, groups: list[list[int]], number: int, seed: int) -> list[list[int]]:
+    """Positions of the images that stay, and of `number` parts that are split off.
+
+    Groups of near-identical images are drawn whole; one with the last box of a class stays.
+    """
+    alone = set(range(len(labels.images))) - {p for group in groups for p in group}
+    everything = [*groups, *([position] for position in sorted(alone))]
+    position_of = {image["id"]: position for position, image in enumerate(labels.images)}
+    classes = [Counter() for _ in labels.images]
+    for annotation in labels.annotations:
+        classes[position_of[annotation["image_id"]]][annotation["category_id"]] += 1
+    left = sum(classes, Counter())
+    share = max(1, round(SHARE * len(labels.images)))
+    parts = [[] for _ in range(1 + number)]
+    for index in np.random.default_rng(seed).permutation(len(everything)):
+        group = everything[index]
+        counts = sum((classes[position] for position in group), Counter())
+        smallest = min(parts[1:], key=len)
+        fits = len(smallest) + len(group) <= share
+        if fits and all(left[key] > count for key, count in counts.items()):
+            smallest += group
+            left -= counts
+        else:
+            parts[0] += group
+    return [sorted(part) for part in parts]
+
+
+def _subset(labels: Labels, positions: list[int]) -> Labels:
+    images = [labels.images[position] for position in positions]
+    ids = {image["id"] for image in images}
+    annotations = [x for x in labels.annotations if x["image_id"] in ids]
+    return replace(labels, images=images, annotations=annotations)
+
+
+def leave_out_known(data: Data) -> None:
+    """Take the labelled images, and near-identical ones, out of the unlabelled."""
+    known = {
+        name: [_path(labels, image) for image in labels.images]
+        for name, labels in data.sets.items()
+    }
+    leaks = find_leaks(data.unlabeled, known)
+    kept = [path for position, path in enumerate(data.unlabeled) if position not in leaks]
+    if leaks:
+        data.notes.append(
+            f"{len(leaks)} of the {len(data.unlabeled)} unlabelled images are labelled ones, and "
+            "left out."
+        )
+    if len(kept) <= LOOKED_AT:
+        held = list(dict.fromkeys(known["val"] + known["test"]))
+        alike = set()
+        for group in find_similar([*kept, *held]):
+            if any(position >= len(kept) for position in group):
+                alike.update(position for position in group if position < len(kept))
+        if alike:
+            data.notes.append(
+                f"{len(alike)} unlabelled images are near-identical to ones that are tested on, "
+                "and left out."
+            )
+            kept = [path for position, path in enumerate(kept) if position not in alike]
+    data.unlabeled = kept
+
+
+def write_data(data: Data, folder: str) -> None:
+    """Write train.json, val.json, test.json and unlabeled.json, in COCO's format."""
+    os.makedirs(folder, exist_ok=True)
+    for name, labels in data.sets.items():
+        labels.write(os.path.join(folder, f"{name}.json"))
+    if data.unlabeled:
+        _write_unlabeled(data, os.path.join(folder, "unlabeled.json"))
+
+
+def unlabeled_root(data: Data) -> str:
+    return os.path.commonpath([os.path.dirname(path) for path in data.unlabeled])
+
+
+def _write_unlabeled(data: Data, path: str) -> None:
+    def size(image: str) -> tuple[int, int] | None:
+        try:
+            return read_size(image)
+        except ImageError:
+            return None
+
+    with ThreadPool(16) as pool:
+        sizes = pool.map(size, data.unlabeled, 64)
+    readable = [(p, s) for p, s in zip(data.unlabeled, sizes, strict=True) if s]
+    if len(readable) < len(data.unlabeled):
+        first = data.unlabeled[sizes.index(None)]
+        data.notes.append(
+            f"{len(data.unlabeled) - len(readable)} unlabelled images cannot be read and are left "
+            f"out, the first is {first}."
+        )
+    root = unlabeled_root(data)
+    images = [
+        {"id": n, "file_name": os.path.relpath(p, root), "width": width, "height": height}
+        for n, (p, (width, height)) in enumerate(readable, start=1)
+    ]
+    write_json(path, {"images": images})

@@ -1,0 +1,216 @@
+"""One call from labels and images to a distilled student: `sad.distill`."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from ..config.load import config_path, get_sad_cfg
+from ..data.datasets import register_from_config
+from ..utils.errors import UserError
+from ..utils.files import lock_folder, make_folder
+from .configs import Paths
+from .estimate import seconds_per_iteration, total_seconds
+from .experiment import NAMES, Experiment
+from .plan import Plan, make_plan
+from .request import Request
+from .steps import Record, check_unchanged, run_steps, set_aside, stale_steps
+
+CURVE = 4  # evaluations in the course of a run by configs that are given
+
+
+@dataclass(frozen=True)
+class Result:
+    """
+    Attributes:
+        run: the folder of the distilled student, as `sad.Predictor` takes it.
+        weights: its model_final.pth.
+        report: the page to look at.
+        ap: {"teacher", "student alone", ...: AP on the test set, in percent}.
+        notes: what is to be kept in mind about these figures.
+    """
+
+    run: str
+    weights: str
+    report: str
+    ap: dict[str, float]
+    notes: list[str]
+
+
+def distill(
+    labeled: str | None = None,
+    *,
+    output: str,
+    images: str | None = None,
+    unlabeled: str | None = None,
+    val: str | None = None,
+    test: str | None = None,
+    data: str | None = None,
+    layout: str | None = None,
+    teacher: str | None = None,
+    teacher_weights: str | None = None,
+    student: str = "tiny",
+    configs: str | None = None,
+    iterations: int | None = None,
+    minutes: float | None = None,
+    flips: bool | None = None,
+    baseline: bool = True,
+    num_gpus: int = 1,
+    seed: int = 0,
+    redo: bool = False,
+    command: str = "sad.distill",
+) -> Result:
+    """Train a teacher, let it label, train a student with it, and say what was gained.
+
+    What is done already is not done again, so that the same call goes on where one was stopped.
+
+    Args:
+        labeled: labels in COCO's, YOLO's or Pascal VOC's layout: a json, a data.yaml or a folder.
+        output: the folder that all is written to.
+        images: the folder of the labelled images, where the labels do not say it.
+        unlabeled: a folder of images without labels.
+        val, test: labels to choose by and to report on; else they are split off `labeled`.
+        data: a folder that holds train, val, test and unlabeled, in place of these.
+        layout: coco, yolo or voc, where it is not recognised.
+        teacher, student: names of networks, see `sad.pipeline.networks.find_network`.
+        teacher_weights: of a teacher that is trained already; `teacher` is then its yaml.
+        configs: a folder with teacher.yaml, student.yaml and SAD.yaml, in place of chosen settings.
+        iterations: of the teacher; students are trained twice as long.
+        minutes: for everything, in place of `iterations`.
+        flips: whether images may be mirrored; by the names of the classes if not given.
+        baseline: train the student alone, too, for as many iterations and for as long.
+        redo: do again what was made from something else.
+        command: what the report says made it.
+    Raises:
+        UserError: what is wrong with the arguments, the data, or a step.
+    """
+    arguments = {key: value for key, value in locals().items() if key != "command"}
+    request = Request(**arguments)
+    request.check()
+    paths = Paths(os.path.abspath(request.output))
+    make_folder(paths.folder, "--output")
+    lock_folder(paths.folder, "--output")
+    experiment = prepare(request, paths, command)
+    steps, record = experiment.steps(), Record(paths.folder)
+    if request.redo:
+        set_aside(stale_steps(steps, record), record, paths.folder)
+    check_unchanged(steps, record)
+    run_steps(steps, record, Teller(paths.folder))
+    ap = {NAMES[name]: experiment.ap(name) for name in NAMES if experiment.ap(name) is not None}
+    return Result(
+        paths.run("SAD"),
+        paths.weights("SAD"),
+        os.path.join(paths.folder, "report.html"),
+        ap,
+        list(experiment.notes),
+    )
+
+
+def describe_plan(request: Request) -> str:
+    """What `distill` would do: the configs it would write, and how long it would take.
+
+    Nothing is left behind, and nothing in the output folder is looked at.
+    """
+    request.check()
+    with tempfile.TemporaryDirectory() as folder:
+        paths = Paths(folder)
+        experiment = prepare(request, paths, "")
+        texts = []
+        if not request.configs:
+            for name in ("base", "teacher", "student", "SAD"):
+                with open(paths.config(name), encoding="utf-8") as file:
+                    texts.append(f"--- configs/{name}.yaml\n{file.read()}")
+        seconds = seconds_per_iteration(experiment.configs, experiment.opts)
+        cfgs = {name: get_sad_cfg(experiment.configs[name]) for name in seconds}
+        iterations = {name: cfg.SOLVER.MAX_ITER for name, cfg in cfgs.items()}
+        hours = total_seconds(seconds, iterations, request.baseline) / 3600
+        texts += [f"- {note}" for note in experiment.notes]
+        texts += [f"[{n}] {step.title}" for n, step in enumerate(experiment.steps(), start=1)]
+        each = ", ".join(f"{name} {time:.2f} s" for name, time in seconds.items())
+        texts.append(f"An iteration takes: {each}. Everything takes about {hours:.1f} hours.")
+    return "\n".join(texts).replace(folder, os.path.abspath(request.output))
+
+
+class Teller:
+    """A line for each step, on the terminal and in log.txt."""
+
+    def __init__(self, folder: str):
+        self.path = os.path.join(folder, "log.txt")
+
+    def __call__(self, line: str) -> None:
+        print(line, flush=True)
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+
+
+def prepare(request: Request, paths: Paths, command: str) -> Experiment:
+    """Data and configs, chosen or given, and the steps that they lead to."""
+    if request.configs:
+        return _of_configs(request, paths, command)
+    plan = make_plan(request, paths)
+    return _of_plan(request, paths, plan, command)
+
+
+def _of_plan(request: Request, paths: Paths, plan: Plan, command: str) -> Experiment:
+    configs = {name: paths.config(name) for name in ("teacher", "student", "SAD", "student_long")}
+    cfg = get_sad_cfg(configs["student"])
+    unlabeled = []
+    if plan.unlabeled_root:
+        unlabeled = ["--json", paths.data("unlabeled.json"), "--images", plan.unlabeled_root]
+    return Experiment(
+        paths,
+        configs,
+        [paths.data(f"{name}.json") for name in ("train", "val", "test")],
+        unlabeled,
+        ["--labeled-json", paths.data("train.json")],
+        paths.data("pseudo_labels.json"),
+        teacher_weights=os.path.abspath(request.teacher_weights) if request.teacher_weights else "",
+        val=(paths.data("val.json"), cfg.DATASETS.REGISTER.val.IMAGES),
+        baselines=("student", "student_long") if request.baseline else (),
+        num_gpus=request.num_gpus,
+        command=command,
+        notes=plan.notes,
+    )
+
+
+def _of_configs(request: Request, paths: Paths, command: str) -> Experiment:
+    """The configs of a folder as they are, save for where they lead and write to."""
+    names = ("teacher", "student", "SAD")
+    configs = {name: config_path(os.path.join(request.configs, f"{name}.yaml")) for name in names}
+    cfgs = {name: get_sad_cfg(config) for name, config in configs.items()}
+    register_from_config(cfgs["SAD"])
+    sets = cfgs["SAD"].DATASETS
+    opts = {
+        name: [
+            *("OUTPUT_DIR", paths.run(name), "SEED", request.seed),
+            *("TEST.EVAL_PERIOD", max(1, cfg.SOLVER.MAX_ITER // CURVE)),
+        ]
+        for name, cfg in cfgs.items()
+    }
+    opts["SAD"] += ["SAD.TEACHER.CONFIG_FILE", configs["teacher"]]
+    opts["SAD"] += ["SAD.TEACHER.WEIGHTS", paths.weights("teacher")]
+    pseudo_labels = os.path.join(paths.folder, "pseudo_labels.json")
+    for name in sets.UNLABELED:
+        opts["SAD"] += [f"DATASETS.REGISTER.{name}.JSON", pseudo_labels]
+    known = request.unlabeled in DatasetCatalog
+    files = [MetadataCatalog.get(name).json_file for name in (*sets.TRAIN, *sets.TEST)]
+    if known:
+        files.append(MetadataCatalog.get(request.unlabeled).json_file)
+    if sets.UNLABELED and not request.unlabeled:
+        raise UserError(
+            f"{configs['SAD']} learns from unlabelled images: give --unlabeled, their folder or "
+            "the name of a data set"
+        )
+    return Experiment(
+        paths,
+        configs,
+        files,
+        ["--dataset" if known else "--images", request.unlabeled] if sets.UNLABELED else [],
+        ["--labeled-dataset", sets.TRAIN[0]],
+        pseudo_labels,
+        baselines=("student",) if request.baseline else (),
+        num_gpus=request.num_gpus,
+        opts=opts,
+        command=command,
+    )

@@ -1,0 +1,55 @@
+"""How long everything takes, from ten timed steps of each network."""
+
+import os
+import tempfile
+
+from ..config.load import get_sad_cfg
+from ..evaluation.metrics_file import read_metrics
+from .runner import run, sad_command
+
+STEPS = 10
+BESIDES = 1.25  # evaluations, labelling, start-up
+ONLY_STEPS = [
+    *("SOLVER.MAX_ITER", STEPS, "SOLVER.CHECKPOINT_PERIOD", 10**6, "DATASETS.TEST", "()"),
+    *("DATASETS.VAL", "()", "TEST.EVAL_PERIOD", 0),
+]
+
+
+def seconds_per_iteration(configs: dict[str, str], opts: dict[str, list]) -> dict[str, float]:
+    """{"teacher", "student", "SAD": seconds of one iteration on this machine, at this moment}.
+
+    SAD's teacher is the one of ten iterations, and its unlabelled images are left out: what an
+    iteration costs depends on neither.
+
+    Args:
+        configs, opts: see `Experiment`.
+    """
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("teacher", "student", "SAD"):
+            if name == "teacher" and get_sad_cfg(configs[name]).MODEL.WEIGHTS.endswith("final.pth"):
+                continue  # a teacher that is there already
+            output = os.path.join(folder, name)
+            own = [*opts.get(name, ()), *ONLY_STEPS, "OUTPUT_DIR", output]
+            if name == "SAD":
+                own += ["DATASETS.UNLABELED", "()"]
+                if "teacher" in found:
+                    weights = os.path.join(folder, "teacher", "model_final.pth")
+                    own += ["SAD.TEACHER.WEIGHTS", weights]
+            command = sad_command("train", "--config-file", configs[name], *own)
+            run(command, os.path.join(folder, f"{name}.txt"))
+            found[name] = read_metrics(os.path.join(output, "metrics.json"))[-1]["time"]
+    return found
+
+
+def total_seconds(seconds: dict[str, float], iterations: dict[str, int], baseline: bool) -> float:
+    """Of everything, evaluation included; the baselines are the student alone, once for as many
+    iterations and once for as long as SAD.
+
+    Args:
+        seconds: see `seconds_per_iteration`.
+        iterations: {"teacher", "student", "SAD": how many}.
+    """
+    each = {name: seconds[name] * iterations[name] for name in seconds}
+    baselines = each.pop("student") + each["SAD"]
+    return BESIDES * (sum(each.values()) + baseline * baselines)

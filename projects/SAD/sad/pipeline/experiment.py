@@ -1,0 +1,203 @@
+"""The steps from configs to a report: teacher, student alone, pseudo-labels, SAD."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from ..config.load import get_sad_cfg
+from ..evaluation.metrics_file import read_metrics
+from .configs import Paths, write_long
+from .runner import run, sad_command
+from .steps import Step
+
+NAMES = {
+    "teacher": "teacher",
+    "student": "student alone",
+    "student_long": "student alone, as long",
+    "SAD": "SAD student",
+}
+
+
+@dataclass
+class Experiment:
+    """
+    Attributes:
+        configs: {"teacher", "student", "SAD", "student_long": yaml}.
+        data_files: jsons that all results depend on.
+        unlabeled: arguments of the labelling that name its images; none without such images.
+        labeled: arguments of the labelling that name the labelled set.
+        pseudo_labels: the json that it writes.
+        teacher_weights: of a teacher that is there already; "" for one to be trained.
+        val: (json, image folder) of a set that choices are made by; None where there is none.
+        opts: {name of a config: KEY VALUE pairs on top of it}.
+        baselines: of "student" and "student_long", those that are trained.
+    """
+
+    paths: Paths
+    configs: dict[str, str]
+    data_files: Sequence[str]
+    unlabeled: Sequence[str]
+    labeled: Sequence[str]
+    pseudo_labels: str
+    teacher_weights: str = ""
+    val: tuple[str, str] | None = None
+    opts: dict[str, list] = field(default_factory=dict)
+    baselines: Sequence[str] = ("student", "student_long")
+    num_gpus: int = 1
+    title: str = "Semi-supervised adaptive distillation"
+    command: str = ""
+    notes: Sequence[str] = ()
+
+    def steps(self) -> list[Step]:
+        steps = [self._given_teacher() if self.teacher_weights else self._train("teacher")]
+        if "student" in self.baselines:
+            steps.append(self._train("student"))
+        if self.val:
+            steps.append(self._calibrate())
+        made_from = {"the teacher's weights": self.weights("teacher")}
+        if self.unlabeled:
+            steps.append(self._label())
+            made_from["the pseudo-labels"] = self.pseudo_labels
+        steps.append(self._train("SAD", made_from, then=self._plan_long))
+        if "student_long" in self.baselines:
+            steps.append(self._train("student_long", {"SAD.yaml's run": self.weights("SAD")}))
+        return [*steps, self._report()]
+
+    def weights(self, name: str) -> str:
+        given = self.teacher_weights if name == "teacher" else ""
+        return given or self.paths.weights(name)
+
+    def ap(self, name: str) -> float | None:
+        """Of a finished run, on the test set, in percent."""
+        path = os.path.join(self.paths.run(name), "metrics.json")
+        last = read_metrics(path)[-1] if os.path.exists(path) else {}
+        return last.get("test/bbox/AP", last.get("bbox/AP"))
+
+    def _train(self, name: str, made_from: dict | None = None, then=lambda: None) -> Step:
+        command = sad_command(
+            *("train", "--config-file", self.configs[name], "--resume"),
+            *("--num-gpus", self.num_gpus, *self.opts.get(name, ())),
+        )
+
+        def work():
+            self._run(name, command)
+            then()
+
+        titles = {
+            "teacher": "Train the teacher on the labelled images",
+            "student": "Train the student alone, on the labelled images",
+            "SAD": "Train the student with the teacher, on all images",
+            "student_long": "Train the student alone for as long as that took",
+        }
+        return Step(
+            name,
+            titles[name],
+            {
+                f"{name}.yaml": self.configs[name],
+                **{os.path.basename(path): path for path in self.data_files},
+                "options": " ".join(map(str, self.opts.get(name, ()))),
+                **(made_from or {}),
+            },
+            [self.weights(name)],
+            work,
+            self.paths.run(name),
+            lambda: f", AP {self.ap(name):.1f}",
+        )
+
+    def _given_teacher(self) -> Step:
+        command = sad_command("train", "--eval-only", "--config-file", self.configs["teacher"])
+        return Step(
+            "teacher",
+            "Evaluate the teacher that was given",
+            {
+                "teacher.yaml": self.configs["teacher"],
+                "the teacher's weights": self.teacher_weights,
+                **{os.path.basename(path): path for path in self.data_files},
+            },
+            [os.path.join(self.paths.run("teacher"), "config.yaml")],
+            lambda: self._run("teacher", command),
+            self.paths.run("teacher"),
+        )
+
+    def _plan_long(self) -> None:
+        """Write the config of the baseline that is trained for as long as SAD was."""
+        if "student_long" not in self.baselines:
+            return
+        iterations = get_sad_cfg(self.configs["SAD"]).SOLVER.MAX_ITER
+        ratio = self._seconds("SAD") / self._seconds("student")
+        write_long(self.paths, max(1, round(iterations * ratio)))
+
+    def _seconds(self, name: str) -> float:
+        """Per iteration of a finished run: the median of what its metrics say."""
+        lines = read_metrics(os.path.join(self.paths.run(name), "metrics.json"))
+        return median(line["time"] for line in lines if "time" in line)
+
+    def _calibrate(self) -> Step:
+        folder = self.paths.run("calibration")
+        command = sad_command(
+            *("calibrate", "--config-file", self.configs["teacher"]),
+            *("--weights", self.weights("teacher"), *self.unlabeled, *self.labeled),
+            *("--val-json", self.val[0], "--val-images", self.val[1], "--output", folder),
+        )
+        return Step(
+            "calibration",
+            "Measure what the teacher's boxes are worth",
+            {
+                "teacher.yaml": self.configs["teacher"],
+                "the teacher's weights": self.weights("teacher"),
+                **{os.path.basename(path): path for path in self.data_files},
+            },
+            [os.path.join(folder, "calibration.json")],
+            lambda: self._run("calibration", command),
+            folder,
+        )
+
+    def _label(self) -> Step:
+        def work():
+            command = sad_command(
+                *("label", "--config-file", self.configs["teacher"]),
+                *("--weights", self.weights("teacher"), *self.unlabeled, *self.labeled),
+                *("--output", self.pseudo_labels, "--num-gpus", self.num_gpus),
+            )
+            self._run("label", command)
+
+        return Step(
+            "label",
+            "Let the teacher label the unlabelled images",
+            {
+                "teacher.yaml": self.configs["teacher"],
+                "the teacher's weights": self.weights("teacher"),
+                **{os.path.basename(path): path for path in self.data_files},
+            },
+            [self.pseudo_labels],
+            work,
+            after=self._count_labels,
+        )
+
+    def _count_labels(self) -> str:
+        folder = f"{os.path.splitext(self.pseudo_labels)[0]}_report"
+        with open(os.path.join(folder, "report.json"), encoding="utf-8") as file:
+            found = json.load(file)
+        return f", {found['instances']} boxes on {found['images_kept']} images"
+
+    def _report(self) -> Step:
+        runs = ["teacher", *self.baselines, "SAD"]
+        command = sad_command(
+            *("report", "--output", self.paths.folder, "--command", self.command),
+            *("--title", self.title, "--distilled", NAMES["SAD"]),
+            *(x for name in self.baselines for x in ("--baseline", NAMES[name])),
+            *(x for note in self.notes for x in ("--note", note)),
+            *(x for name in runs for x in ("--run", f"{NAMES[name]}={self.paths.run(name)}")),
+        )
+        return Step(
+            "report",
+            "Compare them",
+            {name: self.weights(name) for name in runs} | {"notes": " ".join(self.notes)},
+            [os.path.join(self.paths.folder, "report.html")],
+            lambda: self._run("report", command),
+        )
+
+    def _run(self, name: str, command: list[str]) -> None:
+        run(command, os.path.join(self.paths.folder, "logs", f"{name}.txt"))

@@ -1,0 +1,127 @@
+"""Teachers and students by name, as the keys of their yaml."""
+
+import logging
+import os
+from dataclasses import dataclass
+
+import yaml
+from detectron2.config import CfgNode
+
+from ..config.load import config_path, get_sad_cfg
+from ..export.timm_weights import PACKAGES, convert_timm_file, installed_weights
+from ..modeling.timm_backbone import INSTALL, create, pixel_statistics
+from ..utils.errors import UserError, did_you_mean
+
+logger = logging.getLogger(__name__)
+
+PLAIN = ("tiny", "small", "R18", "R50")  # files of configs/networks
+LITE = {f"lite{number}": name for number, name in enumerate(PACKAGES)}
+# What the data decides, whatever a yaml of the user says.
+OF_DATA = (
+    ("MODEL", "ANCHOR_GENERATOR"),
+    ("MODEL", "META_ARCHITECTURE"),
+    ("MODEL", "RETINANET", "NUM_CLASSES"),
+    ("MODEL", "RETINANET", "IN_FEATURES"),
+    ("MODEL", "RETINANET", "SCORE_THRESH_TEST"),
+)
+OWN_BUILDERS = ("build_small_resnet_fpn_backbone", "build_timm_fpn_backbone")
+
+
+@dataclass
+class Network:
+    name: str
+    keys: dict  # as in a yaml: MODEL, INPUT.FORMAT and SOLVER.BASE_LR (for a batch of 8)
+
+    @property
+    def starts_from(self) -> str:
+        """The weights it starts from; "" where these are random."""
+        return self.keys["MODEL"].get("WEIGHTS", "")
+
+    @property
+    def has_all_levels(self) -> bool:
+        """Whether its FPN always goes to P7, as Detectron2's own do."""
+        return self.keys["MODEL"].get("BACKBONE", {}).get("NAME") not in OWN_BUILDERS
+
+
+def default_teacher() -> str:
+    """lite0 where its weights are installed, else small; a line says what is lost then."""
+    try:
+        create(LITE["lite0"])
+        if installed_weights(LITE["lite0"]):
+            return "lite0"
+    except UserError:
+        pass
+    logger.warning(
+        "The teacher starts from random weights, with which it learns much less from few labels: "
+        f"{INSTALL} brings a network that was trained on ImageNet"
+    )
+    return "small"
+
+
+def find_network(name: str) -> Network:
+    """
+    Args:
+        name: one of `names()`, timm:NAME for any network of timm, or a yaml.
+    Raises:
+        UserError: there is no such network.
+    """
+    if name in PLAIN:
+        return Network(name, _read(f"configs/networks/{name}.yaml"))
+    if name in LITE or name.startswith("timm:"):
+        return _of_timm(name, LITE.get(name) or name.removeprefix("timm:"))
+    if name.endswith((".yaml", ".yml")):
+        return _of_yaml(name)
+    nearest = did_you_mean(name, names())
+    raise UserError(
+        f"there is no network {name!r}: give one of {', '.join(names())}, timm:NAME for any of "
+        f"timm's, or a yaml{nearest}"
+    )
+
+
+def write_weights(network: Network, folder: str) -> None:
+    """Write the ImageNet weights of one of timm's networks, and name them in its keys.
+
+    Where they cannot be had, the network starts from random ones, which is said.
+    """
+    of_timm = network.keys["MODEL"].get("TIMM", {}).get("NAME")
+    if not of_timm or network.starts_from:
+        return
+    weights = os.path.join(folder, f"{of_timm}.pth")
+    try:
+        convert_timm_file(of_timm, "", weights)
+        network.keys["MODEL"]["WEIGHTS"] = weights
+    except UserError as error:
+        logger.warning(f"{network.name} starts from random weights, a great loss: {error}")
+
+
+def names() -> list[str]:
+    return [*PLAIN, *LITE]
+
+
+def _read(path: str) -> dict:
+    with open(config_path(path), encoding="utf-8") as file:
+        return yaml.safe_load(file)
+
+
+def _of_timm(name: str, of_timm: str) -> Network:
+    create(of_timm)  # says what is wrong with the name
+    network = Network(name, _read("configs/networks/timm.yaml"))
+    model = network.keys["MODEL"]
+    model["TIMM"]["NAME"] = of_timm
+    model["PIXEL_MEAN"], model["PIXEL_STD"] = pixel_statistics(of_timm)
+    return network
+
+
+def _of_yaml(path: str) -> Network:
+    get_sad_cfg(path)  # says what is wrong with it
+    content = CfgNode.load_yaml_with_base(path)
+    for *sections, key in OF_DATA:
+        node = content
+        for section in sections:
+            node = node.get(section, {})
+        node.pop(key, None)
+    kept = {"MODEL": content.get("MODEL", {})}
+    for section, key in (("INPUT", "FORMAT"), ("SOLVER", "BASE_LR")):
+        if key in content.get(section, {}):
+            kept[section] = {key: content[section][key]}
+    return Network(path, yaml.safe_load(CfgNode(kept).dump()))

@@ -1,0 +1,198 @@
+"""Settings that fit the data and the machine, each with its reason."""
+
+import math
+
+import torch
+from fvcore.nn import ActivationCountAnalysis
+
+from ..config.defaults import detector_name, flat
+from ..config.load import get_sad_cfg
+from ..modeling.anchor_advice import find_better
+from ..modeling.anchor_fit import IOU, as_trained, best_iou
+from ..modeling.build import build_detector
+from .facts import Facts, Machine
+from .networks import Network
+from .yaml_text import Setting, as_settings
+
+BATCH = 8  # images; the networks' learning rates are for so many
+EPOCHS = 24  # of the labelled images for the teacher
+LEAST, MOST = 600, 90_000  # iterations of the teacher
+STUDENT = 2  # iterations of a student for one of the teacher: it has more images to learn from
+SMALL_BOX = 8  # pixels; of the boxes nine in ten shall be at least so large
+LIMITS = {"cpu": (320, 640), "gpu": (1333, 1333)}  # longer side: without need, and at most
+BYTES_PER_ACTIVATION = 4 * 4  # float32: output, norm, ReLU, gradient
+
+
+def choose_size(facts: Facts, machine: Machine) -> Setting:
+    """The longer side of the images in training and in use, a multiple of 32."""
+    usual, most = LIMITS["gpu" if machine.gpus else "cpu"]
+    size = _up(min(facts.long_side, usual))
+    why = f"the images' longer side, {facts.long_side} pixels (median)"
+    if facts.long_side > usual:
+        why += f", brought to what {'a GPU' if machine.gpus else 'a CPU'} trains in time"
+    while size + 32 <= min(most, facts.long_side) and _small(facts, size) > 0.1:
+        size += 32
+        why = f"so that at most a tenth of the boxes is below {SMALL_BOX} pixels"
+    return Setting("INPUT.MAX_SIZE_TRAIN", size, f"{why}; {_small(facts, size):.0%} are smaller")
+
+
+def _small(facts: Facts, size: int) -> float:
+    return (facts.sides_at(size) < SMALL_BOX).double().mean().item()
+
+
+def _up(size: float) -> int:
+    return 32 * math.ceil(size / 32)
+
+
+def choose_levels(size: int, networks: list[Network]) -> int:
+    """The coarsest map: boxes as large as half the image still span two of its cells."""
+    if any(network.has_all_levels for network in networks):
+        return 7
+    return 5 if size <= 192 else 6 if size <= 512 else 7
+
+
+def base_settings(
+    facts: Facts, machine: Machine, networks: list[Network], *, flips: tuple[bool, str]
+) -> list[Setting]:
+    """What teacher and students have in common.
+
+    Args:
+        networks: teacher and student.
+        flips: whether images may be mirrored, and why (not).
+    """
+    size = choose_size(facts, machine)
+    last = choose_levels(size.value, networks)
+    levels = [f"p{level}" for level in range(3, last + 1)]
+    found = [
+        Setting("MODEL.META_ARCHITECTURE", "RetinaNet"),
+        Setting("MODEL.WEIGHTS", ""),
+        Setting("MODEL.FPN.LAST_LEVEL", last),
+        Setting("MODEL.RETINANET.IN_FEATURES", levels),
+        Setting("MODEL.RETINANET.NUM_CLASSES", len(facts.class_names), _listed(facts.class_names)),
+        size,
+        Setting("INPUT.MIN_SIZE_TRAIN", [size.value]),
+        Setting("INPUT.MIN_SIZE_TEST", size.value),
+        Setting("INPUT.MAX_SIZE_TEST", size.value),
+        *_usual(machine, flips),
+    ]
+    return [*found, *_anchors(facts, networks[0], found)]
+
+
+def followed_settings(
+    teacher_cfg, facts: Facts, machine: Machine, *, flips: tuple[bool, str]
+) -> list[Setting]:
+    """What a student must have in common with a teacher that is there already."""
+    as_taught = "as the teacher"
+    followed = [
+        *("MODEL.ANCHOR_GENERATOR.SIZES", "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS"),
+        *("MODEL.ANCHOR_GENERATOR.OFFSET", "MODEL.RETINANET.IN_FEATURES"),
+        *("MODEL.RETINANET.NUM_CLASSES", "MODEL.RETINANET.IOU_THRESHOLDS"),
+        *("INPUT.MIN_SIZE_TRAIN", "INPUT.MAX_SIZE_TRAIN"),
+        *("INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST"),
+    ]
+    values = dict(flat(teacher_cfg))
+    last = int(values["MODEL.RETINANET.IN_FEATURES"][-1].removeprefix("p"))
+    return [
+        Setting("MODEL.META_ARCHITECTURE", detector_name(teacher_cfg), as_taught),
+        Setting("MODEL.WEIGHTS", ""),
+        *(Setting(key, values[key], as_taught) for key in followed),
+        Setting("MODEL.FPN.LAST_LEVEL", last, as_taught),
+        *_usual(machine, flips),
+    ]
+
+
+def _usual(machine: Machine, flips: tuple[bool, str]) -> list[Setting]:
+    """What depends on neither the boxes nor the teacher."""
+    return [
+        Setting("MODEL.RETINANET.NUM_CONVS", 2),
+        Setting("MODEL.RETINANET.NORM", "BN"),
+        Setting(
+            "MODEL.RETINANET.SCORE_THRESH_TEST", 0.001, "a curve of precision and recall needs all"
+        ),
+        Setting("MODEL.RETINANET.SMOOTH_L1_LOSS_BETA", 0.0),
+        Setting("INPUT.RANDOM_FLIP", "horizontal" if flips[0] else "none", flips[1]),
+        Setting("DATALOADER.NUM_WORKERS", *_workers(machine)),
+        Setting("SOLVER.IMS_PER_BATCH", BATCH * max(1, machine.gpus)),
+        Setting("SOLVER.WARMUP_ITERS", 100),
+        Setting("SOLVER.CLIP_FULL_MODEL_NORM", 1.0, "a few wild batches shall not end the run"),
+    ]
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:8])
+    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
+
+
+def _workers(machine: Machine) -> tuple[int, str]:
+    if machine.cores <= 2:
+        return 0, f"{machine.cores} cores are best left to training itself"
+    return min(4, machine.cores // max(1, machine.gpus)), f"{machine.cores} cores"
+
+
+def as_cfg(settings: list[Setting]):
+    pairs = [x for setting in settings for x in (setting.key, setting.value)]
+    return get_sad_cfg("", pairs)
+
+
+def _anchors(facts: Facts, network: Network, others: list[Setting]) -> list[Setting]:
+    """Of twice the stride and a little more, as RetinaNet has them; others where these fit badly."""
+    count = len(next(x.value for x in others if x.key == "MODEL.RETINANET.IN_FEATURES"))
+    sizes = [
+        [round(2 * 8 * 2**level * 2 ** (k / 3), 1) for k in range(3)] for level in range(count)
+    ]
+    usual = [
+        Setting("MODEL.ANCHOR_GENERATOR.SIZES", sizes),
+        Setting("MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS", [[0.5, 1.0, 2.0]]),
+        Setting("MODEL.DEVICE", "meta"),
+    ]
+    cfg = as_cfg([*as_settings(network.keys), *others, *usual])
+    model = build_detector(cfg)
+    seen = as_trained(cfg, facts.boxes, facts.sizes)
+    before = (best_iou(cfg, model, seen) >= IOU).double().mean().item()
+    better, after = find_better(cfg, model, facts.boxes, facts.sizes)
+    chosen, generator = [], better.MODEL.ANCHOR_GENERATOR
+    if better.INPUT.MAX_SIZE_TRAIN != cfg.INPUT.MAX_SIZE_TRAIN:
+        grown = "no anchor fits the boxes of smaller images"
+        chosen = [
+            Setting(f"INPUT.{key}", better.INPUT[key], grown)
+            for key in ("MIN_SIZE_TRAIN", "MAX_SIZE_TRAIN", "MIN_SIZE_TEST", "MAX_SIZE_TEST")
+        ]
+    why = f"for {after:.1%} of the boxes an anchor of IoU {IOU} or more"
+    if after > before:
+        why += f"; the usual sizes, twice the strides, have one for {before:.1%}"
+    return [
+        *chosen,
+        Setting("MODEL.ANCHOR_GENERATOR.SIZES", [list(x) for x in generator.SIZES], why),
+        Setting(
+            "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS", [list(x) for x in generator.ASPECT_RATIOS]
+        ),
+    ]
+
+
+def accumulation(settings: list[Setting], network: Network, machine: Machine) -> Setting:
+    """Micro-batches, so that a step fits into the memory."""
+    cfg = as_cfg([*as_settings(network.keys), *settings, Setting("MODEL.DEVICE", "cpu")])
+    cfg.MODEL.WEIGHTS = ""
+    model = build_detector(cfg).train()
+    size = _up(cfg.INPUT.MAX_SIZE_TRAIN)
+    image = torch.zeros(1, 3, size, size)
+    count = ActivationCountAnalysis(model.backbone.eval(), image).unsupported_ops_warnings(False)
+    needed = 2 * count.total() * BYTES_PER_ACTIVATION * BATCH  # the head as much again
+    steps = 1
+    while needed / steps > 0.6 * machine.memory and steps < BATCH:
+        steps *= 2
+    gigabytes = needed / 1e9
+    return Setting(
+        "SOLVER.ACCUMULATION_STEPS",
+        steps,
+        f"{BATCH} images a step need about {gigabytes:.1f} GB of {machine.memory / 1e9:.0f}",
+    )
+
+
+def teacher_iterations(facts: Facts, machine: Machine) -> tuple[int, str]:
+    batch = BATCH * max(1, machine.gpus)
+    wanted = round(EPOCHS * facts.num_labeled / batch, -1)
+    iterations = int(min(max(wanted, LEAST), MOST))
+    if iterations == wanted:
+        return iterations, f"{EPOCHS} times the {facts.num_labeled} labelled images"
+    return iterations, f"{'at least' if iterations == LEAST else 'at most'} so many"

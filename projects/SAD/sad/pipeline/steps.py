@@ -1,0 +1,137 @@
+"""Steps that are done once: each knows what it is made from, and is done again where that changed."""
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+
+from ..config.load import get_sad_cfg
+from ..utils.errors import UserError
+from ..utils.files import sha256, write_json
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Step:
+    """
+    Attributes:
+        name: of its folder below runs/, and in the record.
+        made_from: what its result depends on: {what it is: file, or a value}.
+        result: files that are there when it is done.
+        work: does it, and goes on with what it left when it was stopped.
+    """
+
+    name: str
+    title: str
+    made_from: dict[str, str]
+    result: list[str]
+    work: Callable[[], None]
+    folder: str = ""  # that holds all that it leaves
+    after: Callable[[], str] = field(default=lambda: "")  # ", AP 41.5"
+
+    def digests(self) -> dict[str, str]:
+        return {what: _digest(value) for what, value in self.made_from.items()}
+
+
+def _digest(value: str) -> str:
+    """Of a file its content, of a yaml what it says; else the value itself."""
+    if not os.path.isfile(value):
+        return value
+    if value.endswith(".yaml"):
+        return hashlib.sha256(get_sad_cfg(value).dump().encode()).hexdigest()
+    return sha256(value)
+
+
+class Record:
+    """state.json of the folder: what each step was made from."""
+
+    def __init__(self, folder: str):
+        self.path = os.path.join(folder, "state.json")
+        self.steps = {}
+        if os.path.exists(self.path):
+            with open(self.path, encoding="utf-8") as file:
+                self.steps = json.load(file)
+
+    def begun(self, step: Step) -> bool:
+        return step.name in self.steps
+
+    def changed(self, step: Step) -> list[str]:
+        """What a step that was begun was made from, and is no longer."""
+        before, now = self.steps.get(step.name, {}), step.digests()
+        return [what for what in now if step.name in self.steps and before.get(what) != now[what]]
+
+    def is_done(self, step: Step) -> bool:
+        return self.begun(step) and not self.changed(step) and all(map(os.path.exists, step.result))
+
+    def begin(self, step: Step) -> None:
+        self.steps[step.name] = step.digests()
+        write_json(self.path, self.steps, indent=1)
+
+    def forget(self, step: Step) -> None:
+        self.steps.pop(step.name, None)
+        write_json(self.path, self.steps, indent=1)
+
+
+def check_unchanged(steps: list[Step], record: Record) -> None:
+    """
+    Raises:
+        UserError: naming what changed since a step was begun, and what is therefore to be done
+            again.
+    """
+    stale = stale_steps(steps, record)
+    if stale:
+        what = dict.fromkeys(x for step in steps for x in record.changed(step))
+        raise UserError(
+            f"{', '.join(what)} changed since; to be done again: "
+            f"{', '.join(step.name for step in stale)}. Give --redo for that (what is there is kept "
+            "aside), undo the change, or give another --output"
+        )
+
+
+def stale_steps(steps: list[Step], record: Record) -> list[Step]:
+    """The steps that were begun from something else, and those that are made from their results."""
+    stale, files = [], set()
+    for step in steps:
+        if record.changed(step) or files & set(step.made_from.values()):
+            files.update(step.result)
+            if record.begun(step):
+                stale.append(step)
+    return stale
+
+
+def set_aside(steps: list[Step], record: Record, folder: str) -> None:
+    """Move the results of steps to old/1, old/2 and so on, and forget that they were done."""
+    kept = next(x for n in count(1) if not os.path.exists(x := os.path.join(folder, "old", f"{n}")))
+    for step in steps:
+        for path in (step.folder, *step.result):
+            if path and os.path.exists(path):
+                target = os.path.join(kept, os.path.relpath(path, folder))
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                os.rename(path, target)
+        record.forget(step)
+    if steps:
+        logger.warning(f"What is done again lies in {kept} as it was")
+
+
+def run_steps(steps: list[Step], record: Record, say: Callable[[str], None]) -> None:
+    """Do what is not done yet, in order.
+
+    Args:
+        say: is told one line for each step.
+    """
+    for number, step in enumerate(steps, start=1):
+        heading = f"[{number}/{len(steps)}] {step.title}"
+        if record.is_done(step):
+            say(f"{heading}: done earlier{step.after()}")
+            continue
+        print(heading, flush=True)
+        started = time.monotonic()
+        record.begin(step)
+        step.work()
+        minutes, seconds = divmod(round(time.monotonic() - started), 60)
+        say(f"{heading}: {minutes} min {seconds:02d} s{step.after()}")
