@@ -6,6 +6,9 @@ Two things it runs on are not listed as requirements, as in Detectron2's own set
 - OpenCV, whose distributions (opencv-python, opencv-python-headless, -contrib) all install the same
   module `cv2` over each other: whichever is there is used, `pip install -e '.[opencv]'` brings the
   headless one.
+
+configs/ stays where it is in a clone, and becomes `sad/configs` in a wheel. `config_path` of
+`sad.config.load` finds a yaml in either.
 """
 
 from setuptools import find_packages, setup
@@ -17,9 +20,11 @@ setup(
     license="Apache-2.0",
     author="The SAD for Detectron2 authors",
     python_requires=">=3.11",
-    package_dir={"": "projects/SAD"},
-    packages=find_packages("projects/SAD"),
+    package_dir={"": "projects/SAD", "sad.configs": "configs"},
+    packages=[*find_packages("projects/SAD"), "sad.configs"],
+    package_data={"sad": ["**/*.html"], "sad.configs": ["**/*.yaml"]},
     py_modules=["sad_command"],
+    entry_points={"console_scripts": ["sad=sad_command:main"]},
     install_requires=[
         "torch>=2.4",
         "torchvision",

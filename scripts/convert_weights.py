@@ -1,66 +1,6 @@
-"""Make starting weights that no model zoo has, and weights that can hold no code.
+"""Make starting weights, and weights that can hold no code: `sad.commands.weights`."""
 
-The first channels of every layer of a full ResNet, for a yaml that describes a narrower one:
-
-    python scripts/convert_weights.py slice --full-config configs/COCO/RetinaNet_R50_800.yaml \\
-        --weights detectron2://ImageNetPretrained/torchvision/R-50.pkl \\
-        --config-file configs/COCO/RetinaNet_R50_half_800.yaml --output output/weights/R-50-half.pth
-
-torchvision's ResNets and ResNeXts under Detectron2's names:
-
-    python -c "import torch, torchvision; torch.save(torchvision.models.resnext50_32x4d(\\
-        weights='IMAGENET1K_V1').state_dict(), 'resnext50.pth')"
-    python scripts/convert_weights.py torchvision --weights resnext50.pth \\
-        --output output/weights/X-50-32x4d.pth
-
-The model of a checkpoint, without the optimizer, as .safetensors, to hand on:
-
-    python scripts/convert_weights.py safetensors --weights output/SAD/model_final.pth \\
-        --output student.safetensors
-"""
-
-import argparse
-
-import sad_command  # noqa: F401
-
-# First of all: where Detectron2 is missing, this says how to get it.
-from sad.utils.errors import exit_on_user_error
-
-# isort: split
-from sad.checkpoint.safe_load import write_safetensors
-from sad.export.initial_weights import convert_torchvision_file, slice_file
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    cut = commands.add_parser("slice", help="a narrower ResNet's weights from a full one's")
-    cut.add_argument("--full-config", required=True, help="yaml of the RetinaNet to cut")
-    cut.add_argument("--weights", default="", help="its weights; else the yaml's MODEL.WEIGHTS")
-    cut.add_argument("--config-file", required=True, help="yaml of the narrower RetinaNet")
-    rename = commands.add_parser("torchvision", help="a torchvision ResNet's weights, renamed")
-    rename.add_argument("--weights", required=True, help="its state dict, a .pth")
-    plain = commands.add_parser("safetensors", help="a checkpoint's model as .safetensors")
-    plain.add_argument("--weights", required=True, help="the checkpoint, or a model zoo's .pkl")
-    for command in (cut, rename, plain):
-        suffix = ".safetensors" if command is plain else ".pth"
-        command.add_argument("--output", required=True, help=f"the {suffix} to write")
-    return parser.parse_args()
-
-
-@exit_on_user_error
-def main() -> None:
-    args = parse_args()
-    if args.command == "slice":
-        number = slice_file(args.full_config, args.weights, args.config_file, args.output)
-    elif args.command == "torchvision":
-        number = convert_torchvision_file(args.weights, args.output)
-    else:
-        number = write_safetensors(args.weights, args.output)
-    print(f"wrote {args.output}: {number} tensors")
-
+import sad_command
 
 if __name__ == "__main__":
-    main()
+    sad_command.run("weights")

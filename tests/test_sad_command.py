@@ -1,14 +1,18 @@
-"""What commands settle before torch is imported, and programs that import `sad` do not."""
+"""The command `sad`, and what commands settle before torch is imported."""
 
+import argparse
 import glob
 import os
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
 import sad_command
 from toy import REPOSITORY, TRAIN_NET
+
+ROOM = TRAIN_NET.parent / "sad" / "commands"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -65,3 +69,76 @@ def test_gpus_seen_without_torch(monkeypatch, files, visible, seen):
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert sad_command.sees_gpu() == seen
+
+
+# --- `sad NAME` ----------------------------------------------------------------------------------
+
+
+def test_every_module_is_a_command_with_a_help():
+    modules = {path.stem for path in ROOM.glob("*.py")} - {"__init__"}
+    assert set(sad_command.COMMANDS) == modules >= set(sad_command.TRAINING)
+    for name in sad_command.COMMANDS:
+        module = import_module(f"sad.commands.{name}")
+        assert sad_command.summary(name) == module.__doc__.splitlines()[0]
+        parser = argparse.ArgumentParser()
+        module.add_arguments(parser)
+        assert callable(module.run) and parser.format_help()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--help"], 0, sad_command.COMMANDS),
+        (["--version"], 0, ["sad "]),
+        (["trian", "--config-file", "x.yaml"], 2, ["trian is no command", "did you mean train?"]),
+        (["absent"], 2, ["absent is no command", *sad_command.COMMANDS]),
+        ([], 2, ["no command is given", *sad_command.COMMANDS]),
+        (["--config-file", "x.yaml", "train"], 2, ["--config-file"]),
+    ],
+)
+def test_answered_without_torch(arguments, code, said):
+    program = (
+        "import sys, sad_command\n"
+        "try: sad_command.main()\n"
+        "finally: assert not {'torch', 'detectron2', 'sad'} & set(sys.modules)"
+    )
+    done = run("-c", program, *arguments)
+    assert done.returncode == code and "Traceback" not in done.stderr
+    assert all(part in (done.stderr if code else done.stdout) for part in said)
+
+
+def test_a_command_by_its_name(tmp_path):
+    done = run("-m", "sad_command", "digits", "--root", str(tmp_path / "digits"), "--labeled", "0")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_where_detectron2_is_missing(monkeypatch, capsys):
+    """One sentence that says how to get it, for `sad` and for the scripts."""
+    for name in [name for name in sys.modules if name.split(".")[0] in ("sad", "detectron2")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "detectron2", None)
+    with pytest.raises(SystemExit) as exit_:
+        sad_command.main(["report"])
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: SAD needs Detectron2") and "install_detectron2.py" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "gpu", "given", "expected"),
+    [
+        ("train", False, None, "0"),
+        ("train", True, None, "1"),
+        ("train", False, "1", "1"),
+        ("report", False, None, None),
+    ],
+)
+def test_torchscript_is_for_gpus_alone(monkeypatch, name, gpu, given, expected):
+    monkeypatch.setattr(sad_command, "sees_gpu", lambda: gpu)
+    monkeypatch.delenv("PYTORCH_JIT")
+    if given is not None:
+        monkeypatch.setenv("PYTORCH_JIT", given)
+    with pytest.raises(SystemExit):
+        sad_command.run(name, ["--help"])
+    assert os.environ.get("PYTORCH_JIT") == expected

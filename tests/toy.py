@@ -1,9 +1,9 @@
 """A detection problem of 6 + 6 tiny images and RetinaNets that train a step in milliseconds."""
 
-import importlib.util
 import json
 import logging
 import resource
+import runpy
 import struct
 import sys
 import zlib
@@ -144,21 +144,15 @@ def save_random_teacher(cfg, path: Path, categories=CATEGORIES) -> None:
     torch.save({"model": model.state_dict(), "class_names": names}, path)
 
 
-def train_net():
-    """The command line projects/SAD/train_net.py as a module, under a name of its own."""
-    if "toy_train_net" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("toy_train_net", TRAIN_NET)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["toy_train_net"] = module
-        spec.loader.exec_module(module)
-    return sys.modules["toy_train_net"]
+def run_script(monkeypatch, path: Path, *arguments):
+    """What the shell does with `python PATH ...`, in this process."""
+    monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
+    with loggers_restored():
+        runpy.run_path(str(path), run_name="__main__")
 
 
 def run_train_net(monkeypatch, *arguments):
-    """What the shell does with `python projects/SAD/train_net.py ...`, in this process."""
-    monkeypatch.setattr(sys, "argv", [str(TRAIN_NET), *map(str, arguments)])
-    with loggers_restored():
-        train_net().start()
+    run_script(monkeypatch, TRAIN_NET, *arguments)
 
 
 @contextmanager

@@ -6,9 +6,7 @@ import hashlib
 import io
 import os
 import pickle
-import runpy
 import struct
-import sys
 import tarfile
 import threading
 from collections import OrderedDict
@@ -26,7 +24,7 @@ from sad.checkpoint.checkpointer import SADCheckpointer
 from sad.checkpoint.safe_load import check_download, read_weights, write_safetensors
 from sad.modeling.build import load_detector
 from sad.utils.errors import UserError
-from toy import REPOSITORY, peak_memory
+from toy import REPOSITORY, peak_memory, run_script
 
 CONVERT_WEIGHTS = REPOSITORY / "scripts" / "convert_weights.py"
 
@@ -149,8 +147,7 @@ def test_student_as_safetensors(toy, tmp_path, monkeypatch, capsys):
     torch.save({"model": state, "optimizer": {"state": {}}}, tmp_path / "model_final.pth")
     output = tmp_path / "new" / "teacher.safetensors"
     arguments = ["--weights", str(tmp_path / "model_final.pth"), "--output", str(output)]
-    monkeypatch.setattr(sys, "argv", [str(CONVERT_WEIGHTS), "safetensors", *arguments])
-    runpy.run_path(str(CONVERT_WEIGHTS), run_name="__main__")
+    run_script(monkeypatch, CONVERT_WEIGHTS, "safetensors", *arguments)
     assert capsys.readouterr().out == f"wrote {output}: {len(state)} tensors\n"
     assert os.listdir(output.parent) == ["teacher.safetensors"]
 

@@ -12,16 +12,15 @@ from detectron2.config import CfgNode, get_cfg
 
 from sad.config.defaults import add_sad_config, detector_name
 from sad.config.identity import settings
-from sad.config.load import get_sad_cfg
+from sad.config.load import config_path, get_sad_cfg
 from sad.preflight.values import check_config
 from sad.utils.errors import UserError
 from toy import REPOSITORY
 
 CONFIGS = sorted((REPOSITORY / "configs").rglob("*.yaml"))
 CONFIGS.remove(REPOSITORY / "configs" / "tables.yaml")  # which config is which row
-SOURCES = [REPOSITORY / "projects" / "SAD" / "train_net.py"]
 SAD = REPOSITORY / "projects" / "SAD" / "sad"
-SOURCES += SAD.rglob("*.py")
+SOURCES = [*SAD.rglob("*.py")]
 SOURCES.remove(SAD / "preflight" / "values.py")  # names, uses nothing
 
 
@@ -280,3 +279,35 @@ def test_the_order_of_terms_makes_no_other_experiment():
         for terms in (("class", "box"), ["box", "class"])
     )
     assert settings(one) == settings(other)
+
+
+# --- the project's own yamls from any folder -----------------------------------------------------
+
+
+def test_a_yaml_of_the_project_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    expected = get_sad_cfg("configs/digits/SAD.yaml")
+    monkeypatch.chdir(tmp_path)
+    cfg = get_sad_cfg("configs/digits/SAD.yaml")
+    assert cfg == expected and cfg.SAD.TEACHER.CONFIG_FILE == "configs/digits/teacher.yaml"
+    get_sad_cfg(cfg.SAD.TEACHER.CONFIG_FILE)
+
+
+def test_a_yaml_in_the_folder_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "configs" / "digits" / "SAD.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("SEED: 5")
+    assert get_sad_cfg("configs/digits/SAD.yaml").SEED == 5
+    assert config_path("configs/digits/SAD.yaml") == "configs/digits/SAD.yaml"
+    assert Path(config_path("configs/digits/student.yaml")).samefile(
+        REPOSITORY / "configs" / "digits" / "student.yaml"
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["configs/digits/absent.yaml", "digits/SAD.yaml", "configs", "", "https://a/b.yaml"]
+)
+def test_other_names_stay_as_they_are(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert config_path(name) == name

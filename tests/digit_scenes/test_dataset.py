@@ -1,9 +1,6 @@
-"""The files of the digit scenes, and scripts/make_digits.py, on sets of a few images."""
+"""The files of the digit scenes, on sets of a few images."""
 
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +16,6 @@ from sad.digit_scenes.sources import SPLITS
 from sad.utils.errors import UserError
 
 SMALL = {"labeled": 5, "unlabeled": 4, "tune": 2, "minival": 3, "workers": 1}
-SCRIPT = Path(__file__).parents[2] / "scripts" / "make_digits.py"
 
 
 def files_of(root):
@@ -227,25 +223,3 @@ def test_a_root_that_cannot_be_a_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written to"):
         write_digit_scenes(tmp_path / "file" / "digits", **SMALL)
-
-
-def run_script(monkeypatch, *args):
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, args)])
-    runpy.run_path(str(SCRIPT), run_name="__main__")
-
-
-def test_command_line(small, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-    sizes = [part for key, value in SMALL.items() for part in (f"--{key}", value)]
-    run_script(monkeypatch, *sizes)
-    assert files_of(tmp_path / "digits") == files_of(small)
-    lines = capsys.readouterr().out.splitlines()
-    objects = len(load(small, "labeled")["annotations"])
-    assert lines[0].split() == ["labeled", "5", "images", str(objects), "objects"]
-    assert lines[1].split() == ["unlabeled", "4", "images", "no", "labels"]
-    assert lines[-1].split() == ["preview", str(tmp_path / "digits" / "preview.png")]
-
-    with pytest.raises(SystemExit) as stopped:
-        run_script(monkeypatch, *sizes, "--seed", 1)
-    assert stopped.value.code == 2
-    assert "--overwrite" in capsys.readouterr().err

@@ -1,7 +1,6 @@
 """Every yaml of configs/COCO: what it says, and its whole life on a tiny COCO."""
 
 import functools
-import importlib.util
 import json
 import math
 import os
@@ -33,7 +32,7 @@ from sad.export.initial_weights import convert_torchvision_file, slice_file
 from sad.modeling.build import build_detector
 from sad.modeling.teacher import check_pair
 from sad.preflight.values import check_config
-from toy import REPOSITORY, TRAIN_NET, run_train_net, save_random_teacher
+from toy import REPOSITORY, TRAIN_NET, run_script, run_train_net, save_random_teacher
 
 CONFIGS = REPOSITORY / "configs" / "COCO"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
@@ -339,8 +338,7 @@ class Laboratory:
         arguments = shlex.split(command)[2:]
         for flag, value in replaced.items():
             arguments[arguments.index(flag) + 1] = value
-        monkeypatch.setattr(sys, "argv", list(map(str, ["label", *arguments, *SMALL])))
-        label_unlabeled().main()
+        run_script(monkeypatch, LABEL_UNLABELED, *arguments, *SMALL)
 
 
 def detectron_name(key: str) -> str:
@@ -376,13 +374,6 @@ def labelling_command(name: str) -> str:
 @functools.cache
 def pseudo_labels(name: str) -> str:
     return config(name).DATASETS.REGISTER.coco_pseudo_labels.JSON
-
-
-def label_unlabeled():
-    spec = importlib.util.spec_from_file_location("label_unlabeled", LABEL_UNLABELED)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

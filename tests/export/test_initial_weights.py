@@ -1,9 +1,5 @@
 """Starting weights: torchvision's networks give the same features here; slices of wider ones."""
 
-import runpy
-import subprocess
-import sys
-
 import pytest
 import torch
 import torchvision
@@ -22,7 +18,6 @@ from sad.utils.errors import UserError
 from toy import REPOSITORY
 
 COCO = REPOSITORY / "configs" / "COCO"
-CONVERT_WEIGHTS = REPOSITORY / "scripts" / "convert_weights.py"
 BOTTOM_UP = "backbone.bottom_up."
 
 
@@ -276,28 +271,3 @@ def test_weights_that_do_not_fit_the_full_model(toy, tmp_path):
     torch.save({"model": state}, tmp_path / "part.pth")
     with pytest.raises(UserError, match=r"part.pth does not fill .*: 1 keys .*res3\.0\.conv1"):
         slice_file(yamls[0], str(tmp_path / "part.pth"), yamls[1], output)
-
-
-# --- the command --------------------------------------------------------------------------------
-
-
-def test_command(tmp_path, monkeypatch, capsys):
-    torch.save(torchvision.models.resnet18(weights=None).state_dict(), tmp_path / "18.pth")
-    output = tmp_path / "new" / "d2.pth"
-    arguments = ["torchvision", "--weights", tmp_path / "18.pth", "--output", output]
-    monkeypatch.setattr(sys, "argv", ["convert_weights.py", *map(str, arguments)])
-    runpy.run_path(str(CONVERT_WEIGHTS), run_name="__main__")
-    assert capsys.readouterr().out == f"wrote {output}: 100 tensors\n"
-    assert torch.load(output)["matching_heuristics"] is True
-
-
-def test_command_with_a_mistake(toy, tmp_path):
-    command = [
-        *(sys.executable, CONVERT_WEIGHTS, "slice", "--full-config", toy.path("teacher.yaml")),
-        *("--weights", toy.path("student.yaml"), "--config-file", toy.path("student.yaml")),
-        *("--output", tmp_path / "out.pth"),
-    ]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-    assert done.returncode == 2
-    assert f"error: weights {toy.path('student.yaml')} cannot be read" in done.stderr
-    assert "Traceback" not in done.stderr

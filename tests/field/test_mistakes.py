@@ -5,14 +5,12 @@ or file, and what to do. {toy} is a folder with a good problem, {wrong} one with
 one that does not exist.
 """
 
-import importlib.util
 import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,7 +19,7 @@ from PIL import Image
 
 from processes import locked
 from sad.modeling.build import build_detector
-from toy import REPOSITORY, TRAIN_NET, loggers_restored, train_net
+from toy import REPOSITORY, TRAIN_NET, run_script
 
 # --- the mistakes -------------------------------------------------------------------------------
 
@@ -590,10 +588,9 @@ def test_the_table_covers_every_command():
 def test_mistake(mistake, toy, wrong, tmp_path, monkeypatch, capsys):
     name, *arguments = filled_in(mistake, toy, wrong, tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
     before = files(toy.root, wrong, tmp_path)
-    with pytest.raises(SystemExit) as exit_, loggers_restored():
-        command(name)()
+    with pytest.raises(SystemExit) as exit_:
+        run_script(monkeypatch, path_of(name), *arguments)
     check(mistake, exit_.value.code, capsys.readouterr().err, toy, wrong, tmp_path)
     assert files(toy.root, wrong, tmp_path) == before
 
@@ -625,18 +622,6 @@ def scripts() -> list[Path]:
 
 def path_of(name: str) -> Path:
     return TRAIN_NET if name == "train_net" else REPOSITORY / "scripts" / f"{name}.py"
-
-
-@cache
-def command(name: str):
-    """What a script's last line calls."""
-    if name == "train_net":
-        return train_net().start
-    spec = importlib.util.spec_from_file_location(f"mistaken_{name}", path_of(name))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module.main
 
 
 def filled_in(mistake: str, toy, wrong: Path, tmp_path: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -254,9 +253,3 @@ def test_shards_hold_every_image_once_and_are_alike_for_any_number_of_processes(
     monkeypatch.setattr(labeler, "NUM_SHARDS", 2)
     few = plan_shards(model, cfg, job)
     assert [len(shard) for shard in few] == [-(-len(batches) // 2), len(batches) // 2]
-
-
-def test_an_unknown_set_is_named():
-    json_and_images = runpy.run_path(str(SCRIPT))["json_and_images"]
-    with pytest.raises(UserError, match="forms is no registered data set"):
-        json_and_images("forms")

@@ -1,9 +1,7 @@
 """The report: reading runs, matching detections, and the three files from real (toy) runs."""
 
 import json
-import runpy
 import shutil
-import sys
 
 import pytest
 from PIL import Image
@@ -11,7 +9,9 @@ from PIL import Image
 from sad.modeling.build import load_detector
 from sad.report.report import markdown
 from sad.utils.errors import UserError
-from toy import REPOSITORY
+from toy import REPOSITORY, run_script
+
+SCRIPT = REPOSITORY / "scripts" / "report.py"
 
 
 def test_weights_of_another_model_are_named(runs, student):
@@ -43,17 +43,11 @@ def test_markdown_rounds_and_keeps_the_order():
     assert "`make it`" in text and "1,000 images of some_set" in text and "(X, 2 cores" in text
 
 
-def report(monkeypatch, *arguments):
-    """What the shell does with `python scripts/report.py ...`, in this process."""
-    monkeypatch.setattr(sys, "argv", ["scripts/report.py", *map(str, arguments)])
-    runpy.run_path(str(REPOSITORY / "scripts" / "report.py"), run_name="__main__")
-
-
 def test_report_of_two_runs(runs, tmp_path, monkeypatch, capsys):
     output = tmp_path / "report"
     arguments = ["--run", f"teacher={runs}/teacher", "--run", f"student={runs}/student"]
     options = ["--images", 4, "--pictures", 3, "--score-threshold", 0.012, "--title", "Toys"]
-    report(monkeypatch, *arguments, *options, "--output", output)
+    run_script(monkeypatch, SCRIPT, *arguments, *options, "--output", output)
     printed = capsys.readouterr().out
     content = json.loads((output / "report.json").read_text())
     assert content["test_images"] == 6 and content["timed_images"] == 4
@@ -73,16 +67,3 @@ def test_report_of_two_runs(runs, tmp_path, monkeypatch, capsys):
         "report.md",
         "report.png",
     ]
-
-
-def test_command_line_mistakes_exit_with_2(runs, tmp_path, monkeypatch, capsys):
-    for run, sentence in (
-        (f"one={tmp_path / 'absent'}", "absent/config.yaml does not exist"),
-        (str(runs / "student"), "is not of the form NAME=DIR"),
-    ):
-        with pytest.raises(SystemExit) as exit:
-            report(monkeypatch, "--run", run, "--output", tmp_path / "report")
-        assert exit.value.code == 2
-        error = capsys.readouterr().err
-        assert sentence in error and error.startswith("error: ") and error.count("\n") == 1
-    assert not (tmp_path / "report").exists()

@@ -1,10 +1,11 @@
-"""Types of command line arguments."""
+"""Types of command line arguments, and those that start many processes."""
 
 import argparse
 
 import pytest
+from detectron2.engine import default_argument_parser
 
-from sad.utils.arguments import between
+from sad.utils.arguments import add_launch_arguments, between
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,25 @@ def test_refused(kind, limits, text, sentence, capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(["--number", text])
     assert f"argument --number: {sentence}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["SOLVER.BASE_LR", "-0.1"],
+        [*("--num-gpus", "4", "--num-machines", "2", "--machine-rank", "1"), "SEED", "3"],
+        ["--dist-url", "tcp://node1:29500", "SEED", "3", "--resume"],
+    ],
+)
+def test_launched_as_detectron2_is(arguments):
+    """By its names and defaults, but for --dist-url; --timeout is ours."""
+    parser = argparse.ArgumentParser()
+    add_launch_arguments(parser)
+    ours = vars(parser.parse_args(arguments))
+    theirs = vars(default_argument_parser().parse_args(arguments))
+    assert ours.pop("timeout") == 30
+    if "--dist-url" not in arguments:
+        theirs["dist_url"] = "auto"
+    rest = {"config_file": "", "resume": False, "eval_only": False}
+    assert ours | rest == theirs

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import textwrap
+from pathlib import Path
 
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
@@ -19,6 +20,11 @@ from .defaults import add_sad_config, defaults, flat
 
 logger = logging.getLogger(__name__)
 
+
+# What the folder `configs` of this project is in: the package, where it was installed from a wheel,
+# or the clone that the package is part of.
+PACKAGE = Path(__file__).parents[1]
+HOMES = (PACKAGE, PACKAGE.parents[2])
 
 WANTED = "and a yaml is wanted: KEY: VALUE pairs, such as those in configs/"
 
@@ -40,6 +46,7 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
     where = f"config {config_file}"
     try:
         if config_file:
+            config_file = config_path(config_file)
             if os.path.isdir(config_file):
                 raise UserError(f"it is a folder, {WANTED}")
             if not PathManager.isfile(config_file):
@@ -68,6 +75,19 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
             logger.warning(f"{key} of {config_file} is left out: it has no say beside {beside}")
             cfg.merge_from_list([key, defaults()[key]])
     return cfg
+
+
+def config_path(name: str) -> str:
+    """Where a yaml lies: at `name`, or else, for a name such as configs/digits/SAD.yaml, among
+    those of this project, which may be used from any folder.
+
+    A name that is found nowhere is returned as it is.
+    """
+    if Path(name).parts[:1] == ("configs",) and not os.path.exists(name):
+        for home in HOMES:
+            if (home / name).is_file():
+                return str(home / name)
+    return name
 
 
 def idle_keys(cfg) -> dict[str, str]:

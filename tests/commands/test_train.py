@@ -1,4 +1,4 @@
-"""projects/SAD/train_net.py as a user runs it."""
+"""`sad train` by the script projects/SAD/train_net.py, as a user runs it."""
 
 import json
 import os
