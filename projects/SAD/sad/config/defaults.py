@@ -48,6 +48,14 @@ def add_sad_config(cfg: CN) -> None:
     cfg.SOLVER.CLIP_FULL_MODEL_NORM = 0.0
     # Checkpoints that are kept beside model_final and model_best, the newest ones; 0 keeps all.
     cfg.SOLVER.CHECKPOINTS_TO_KEEP = 0
+    # Early stop: at a plateau of the AP on the first of DATASETS.TEST, the iterations that are left
+    # before the next drop of the learning rate are skipped. After the last drop the run ends.
+    cfg.SOLVER.EARLY_STOP = CN()
+    # Evaluations in a row without a gain that make a plateau; 0 switches early stop off. Counted
+    # are those after the warm-up, since the last drop, and once the AP is above 0.
+    cfg.SOLVER.EARLY_STOP.PATIENCE = 0
+    # An AP (in percent) is a gain if it is above the best one by more than this.
+    cfg.SOLVER.EARLY_STOP.MIN_GAIN = 0.0
     # Numbers the student computes in when SOLVER.AMP.ENABLED: bfloat16 or float16.
     cfg.SOLVER.AMP.PRECISION = "bfloat16"
     # Training stops when more different images could not be read than this share of the set (while
@@ -137,6 +145,11 @@ def defaults() -> dict:
 def distills(cfg) -> bool:
     """Whether the config asks for a teacher."""
     return cfg.MODEL.META_ARCHITECTURE == "Distiller" and bool(cfg.SAD.DISTILL.TERMS)
+
+
+def stops_early(cfg) -> bool:
+    """Whether the validation AP has a say in when the learning rate drops and the run ends."""
+    return cfg.SOLVER.EARLY_STOP.PATIENCE > 0
 
 
 def detector_name(cfg) -> str:

@@ -8,7 +8,7 @@ from detectron2.utils import comm
 
 from ..utils.errors import UserError
 from ..utils.files import sha256
-from .defaults import distills, flat
+from .defaults import distills, flat, stops_early
 from .load import get_sad_cfg
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,8 @@ def settings(cfg) -> dict:
         for key, value in flat(cfg)
         if not key.startswith(NOT_SETTINGS)
     }
+    if stops_early(cfg):
+        found["TEST.EVAL_PERIOD"] = cfg.TEST.EVAL_PERIOD
     return found | {"SAD.DISTILL.TERMS": sorted(found["SAD.DISTILL.TERMS"])}  # a sum of them
 
 
@@ -39,7 +41,8 @@ def training_settings(cfg) -> dict:
 def describe_run(cfg) -> dict:
     """All that tells one experiment from another: {key or what it is: value}."""
     described = {**_settings(cfg), NUMBER_OF_RANKS: comm.get_world_size()}
-    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED):
+    deciding = cfg.DATASETS.TEST[:1] if stops_early(cfg) else ()
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED, *deciding):
         if json_file := MetadataCatalog.get(name).get("json_file"):
             described[f"the sha256 of {name}'s annotations"] = sha256(json_file)
     if distills(cfg):

@@ -16,7 +16,7 @@ from yaml.constructor import ConstructorError
 
 from ..terms import TERMS
 from ..utils.errors import UserError, did_you_mean
-from .defaults import add_sad_config, defaults, flat
+from .defaults import add_sad_config, defaults, flat, stops_early
 
 logger = logging.getLogger(__name__)
 
@@ -94,13 +94,14 @@ def idle_keys(cfg) -> dict[str, str]:
     """Keys that are set but not read, and why: {"SAD.LOADER.RATIO": "SAD.LOADER.MIX union"}.
 
     SAD.DISTILL.TERMS () makes none of them idle: it switches off what may be switched on again.
+    Neither does a detector without a teacher, see `_warn_of_no_teacher` of the preflight.
     """
-    if cfg.MODEL.META_ARCHITECTURE != "Distiller":
-        return {}
-    idle = {}
-    if cfg.SAD.LOADER.MIX != "ratio":
+    idle, is_distiller = {}, cfg.MODEL.META_ARCHITECTURE == "Distiller"
+    if not stops_early(cfg):
+        idle["SOLVER.EARLY_STOP.MIN_GAIN"] = "SOLVER.EARLY_STOP.PATIENCE 0"
+    if is_distiller and cfg.SAD.LOADER.MIX != "ratio":
         idle["SAD.LOADER.RATIO"] = f"SAD.LOADER.MIX {cfg.SAD.LOADER.MIX}"
-    for name, term in TERMS.items():
+    for name, term in TERMS.items() if is_distiller else ():
         section, node = f"SAD.DISTILL.{name.upper()}.", cfg.SAD.DISTILL[name.upper()]
         if name in cfg.SAD.DISTILL.TERMS:
             idle |= {section + key: section + why for key, why in term.idle_keys(node).items()}

@@ -5,6 +5,7 @@ from itertools import zip_longest
 from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 
+from ..config.defaults import stops_early
 from ..utils.errors import UserError
 from .datasets import check_paths, read_sets
 from .image_files import check_every_image
@@ -58,6 +59,21 @@ def check_test_sets(cfg) -> None:
         if comm.is_main_process():
             check_every_image(name, images, max_pixels)
     check_classes(cfg, (*cfg.DATASETS.TRAIN[:1], *cfg.DATASETS.TEST))
+
+
+def check_deciding_set(cfg) -> None:
+    """
+    Raises:
+        UserError: early stop is on, and the set whose AP it watches has no boxes.
+    """
+    if not stops_early(cfg):
+        return
+    name = cfg.DATASETS.TEST[0]
+    if not any(map(has_boxes, read_sets([name], cfg.DATALOADER.MAX_IMAGE_PIXELS))):
+        raise UserError(
+            f"SOLVER.EARLY_STOP watches the AP on {name}, the first of DATASETS.TEST, which has no "
+            "annotations: name one with annotations first, or give a PATIENCE of 0"
+        )
 
 
 def classes_of(name: str) -> list[str]:

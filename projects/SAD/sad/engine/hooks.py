@@ -32,6 +32,7 @@ class Checkpointer(hooks.PeriodicCheckpointer):
         self.eval_period = eval_period
 
     def after_step(self):
+        self.max_iter = self.trainer.max_iter  # early stop may have lowered it
         super().after_step()
         done = self.trainer.iter + 1
         if done == self.trainer.max_iter:
@@ -80,9 +81,14 @@ class MetricsHistory(HookBase):
     def state_dict(self):
         storage = self.trainer.storage
         hints = storage.smoothing_hints()
+
+        def last(name, history):  # micro-batches may each have a value
+            values = history.values()[-storage.count_samples(name, WINDOW) :]
+            return [[value, at] for value, at in values]
+
         return {
             "scalars": [
-                [name, hints[name], [[value, at] for value, at in history.values()[-WINDOW:]]]
+                [name, hints[name], last(name, history)]
                 for name, history in storage.histories().items()
                 if name not in OF_THE_PROCESS
             ],

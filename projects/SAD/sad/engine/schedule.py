@@ -4,7 +4,7 @@ import logging
 
 from detectron2.engine import DefaultTrainer
 
-from ..config.defaults import distills
+from ..config.defaults import distills, stops_early
 from ..utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -17,9 +17,12 @@ def derive_schedule(cfg, world_size: int):
     STEPS that were given.
 
     Raises:
-        UserError: the batch cannot be scaled, or both STEPS and LR_DROPS are given.
+        UserError: the batch cannot be scaled, both STEPS and LR_DROPS are given, or the config has
+            not what early stop needs.
     """
     solver = cfg.SOLVER
+    if stops_early(cfg):
+        _check_early_stop(cfg)
     if solver.STEPS and solver.LR_DROPS:
         raise UserError(
             f"SOLVER.STEPS is {solver.STEPS} and SOLVER.LR_DROPS is {solver.LR_DROPS}, which both "
@@ -30,13 +33,14 @@ def derive_schedule(cfg, world_size: int):
             f"SOLVER.IMS_PER_BATCH is {solver.IMS_PER_BATCH}, it must be a multiple of "
             f"SOLVER.REFERENCE_WORLD_SIZE {solver.REFERENCE_WORLD_SIZE}"
         )
-    max_iter = cfg.SOLVER.MAX_ITER
+    max_iter, evaluates = cfg.SOLVER.MAX_ITER, cfg.TEST.EVAL_PERIOD > 0
     cfg = DefaultTrainer.auto_scale_workers(cfg, world_size).clone()
     cfg.defrost()
     for name in cfg.SAD.DISTILL.TERMS:
         term = cfg.SAD.DISTILL[name.upper()]
         term.WARMUP_ITERS = round(term.WARMUP_ITERS * cfg.SOLVER.MAX_ITER / max(1, max_iter))
     cfg.SOLVER.CHECKPOINT_PERIOD = max(1, cfg.SOLVER.CHECKPOINT_PERIOD)  # scaled to 0, perhaps
+    cfg.TEST.EVAL_PERIOD = max(int(evaluates), cfg.TEST.EVAL_PERIOD)
     solver = cfg.SOLVER
     late = [step for step in solver.STEPS if step >= solver.MAX_ITER]
     if late:
@@ -48,6 +52,25 @@ def derive_schedule(cfg, world_size: int):
     solver.LR_DROPS = ()
     cfg.freeze()
     return cfg
+
+
+def _check_early_stop(cfg) -> None:
+    solver, key = cfg.SOLVER, f"SOLVER.EARLY_STOP.PATIENCE {cfg.SOLVER.EARLY_STOP.PATIENCE}"
+    if not (cfg.TEST.EVAL_PERIOD and cfg.DATASETS.TEST):
+        missing = "a data set in DATASETS.TEST" if cfg.TEST.EVAL_PERIOD else "TEST.EVAL_PERIOD"
+        raise UserError(f"{key} watches the AP of evaluations on the way: give {missing}, or 0")
+    if solver.LR_SCHEDULER_NAME != "WarmupMultiStepLR":
+        raise UserError(
+            f"{key} goes from one drop of the learning rate to the next, and "
+            f"SOLVER.LR_SCHEDULER_NAME {solver.LR_SCHEDULER_NAME} has none: give "
+            "WarmupMultiStepLR, or a PATIENCE of 0"
+        )
+    for name in cfg.SAD.DISTILL.TERMS if distills(cfg) else ():
+        if cfg.SAD.DISTILL[name.upper()].DECAY_TO < 1:
+            raise UserError(
+                f"{key} may end the run early, and SAD.DISTILL.{name.upper()}.DECAY_TO lets the "
+                "weight of that term depend on the number of iterations: leave one of them out"
+            )
 
 
 def describe_start(cfg, num_labeled: int, num_unlabeled: int, world_size: int) -> str:
@@ -65,6 +88,14 @@ def describe_start(cfg, num_labeled: int, num_unlabeled: int, world_size: int) -
     steps = solver.ACCUMULATION_STEPS
     by_steps = solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR"
     drops = f"times {solver.GAMMA:g} at {solver.STEPS}" if by_steps else solver.LR_SCHEDULER_NAME
+    stop = solver.EARLY_STOP
+    early = (
+        f"; early stop: {stop.PATIENCE} evaluations, one every {cfg.TEST.EVAL_PERIOD} iterations, "
+        f"without a gain of more than {stop.MIN_GAIN:g} AP on {cfg.DATASETS.TEST[0]} lead to the "
+        "next drop, or to the end"
+        if stops_early(cfg)
+        else ""
+    )
     everything = num_labeled + num_unlabeled
     share = {
         "alternate": (1 + num_labeled / everything) / 2,
@@ -78,5 +109,5 @@ def describe_start(cfg, num_labeled: int, num_unlabeled: int, world_size: int) -
         f"{num_unlabeled} unlabelled images: {share:.0%} of the images seen are labelled, targets "
         f"{labeled} on labelled and {unlabeled} on unlabelled{taught}; "
         f"learning rate {solver.BASE_LR:g} over {solver.MAX_ITER} iterations, warm-up "
-        f"{solver.WARMUP_ITERS}, {drops}"
+        f"{solver.WARMUP_ITERS}, {drops}{early}"
     )

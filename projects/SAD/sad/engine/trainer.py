@@ -11,9 +11,9 @@ from detectron2.utils import comm
 from fvcore.nn.precise_bn import get_bn_modules
 
 from ..checkpoint.checkpointer import BestWeights, SADCheckpointer
-from ..config.defaults import detector_name, distills
+from ..config.defaults import detector_name, distills, stops_early
 from ..config.identity import check_same_run, describe_run
-from ..data.checks import check_test_sets, classes_of
+from ..data.checks import check_deciding_set, check_test_sets, classes_of
 from ..data.classes import check_same_classes
 from ..data.datasets import ClassOrder
 from ..data.loader import build_mixed_loader
@@ -24,8 +24,10 @@ from ..modeling.adapters import ADAPTERS
 from ..modeling.anchors import check_anchors
 from ..modeling.build import to_channels_last
 from ..modeling.teacher import build_teacher
+from ..utils.compat import set_max_iter
 from ..utils.errors import UserError
 from ..utils.preemption import preemption
+from .early_stop import EarlyStop, Shortenable
 from .hooks import BestCheckpointer, Checkpointer, MetricsHistory, set_aside_metrics
 from .precise_bn import PreciseBN
 from .schedule import derive_schedule, describe_start
@@ -53,7 +55,7 @@ def _no_user_error(record) -> bool:
 logging.getLogger("detectron2.engine.train_loop").addFilter(_no_user_error)
 
 
-class SADTrainer(DefaultTrainer):
+class SADTrainer(DefaultTrainer, Shortenable):
     """DefaultTrainer with the mixed loader, the teacher, and a student checkpoint."""
 
     def __init__(self, cfg):
@@ -79,6 +81,7 @@ class SADTrainer(DefaultTrainer):
                 cfg, detector, torch.utils.data.Subset(data_loader.dataset.items, labeled)
             )
         check_test_sets(cfg)
+        check_deciding_set(cfg)
         self.run = once_per_machine(lambda: describe_run(cfg))
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
 
@@ -98,6 +101,7 @@ class SADTrainer(DefaultTrainer):
         )
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
+        self._evaluated_at = None
         self.cfg = cfg
         self.register_hooks(self.build_hooks())
 
@@ -116,22 +120,28 @@ class SADTrainer(DefaultTrainer):
             data_loader = self.build_train_loader(_without_workers(cfg))
             iterations = cfg.TEST.PRECISE_BN.NUM_ITER
             before.append(PreciseBN(period, self.model, data_loader, iterations))
-        writers = self.build_writers() if is_main else []
+        self.writers = self.build_writers() if is_main else []
         metrics = os.path.join(cfg.OUTPUT_DIR, "metrics.json")
-        self.history = MetricsHistory(metrics, writers)
+        self.history = MetricsHistory(metrics, self.writers)
         checkpoint = Checkpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, period)
         self.after_checkpoint = [hooks.EvalHook(period, self._evaluate)]
-        if is_main and period > 0 and cfg.DATASETS.TEST:
+        if period > 0 and cfg.DATASETS.TEST:
             test_sets = cfg.DATASETS.TEST
             metric = "bbox/AP" if len(test_sets) == 1 else f"{test_sets[0]}/bbox/AP"
-            weights = BestWeights(self._trainer.model, cfg.OUTPUT_DIR, class_names=self.class_names)
-            self.after_checkpoint.append(BestCheckpointer(period, weights, metric))
+            best = BestWeights(self._trainer.model, cfg.OUTPUT_DIR, class_names=self.class_names)
+            if is_main:
+                self.after_checkpoint.append(BestCheckpointer(period, best, metric))
+            if stops_early(cfg):
+                self.after_checkpoint.append(EarlyStop(cfg, metric))
         if is_main:
-            self.after_checkpoint.append(hooks.PeriodicWriter(writers, period=20))
+            self.after_checkpoint.append(hooks.PeriodicWriter(self.writers, period=20))
         return [*before, self.history, checkpoint, *self.after_checkpoint]
 
     def _evaluate(self):
-        self._last_eval_results = self.test(self.cfg, self.model)  # which DefaultTrainer verifies
+        done = min(self.iter + 1, self.max_iter)
+        if self._evaluated_at != done:  # early stop ends a run after an evaluation
+            self._last_eval_results = self.test(self.cfg, self.model)  # DefaultTrainer verifies it
+            self._evaluated_at = done
         return self._last_eval_results
 
     def resume_or_load(self, resume=True):
@@ -143,17 +153,31 @@ class SADTrainer(DefaultTrainer):
         """
         base_lrs = self.scheduler.base_lrs  # a checkpoint brings those of its own config
         super().resume_or_load(resume)
-        if self.start_iter > self.max_iter:
+        position = self.scheduler.last_epoch  # beyond start_iter where early stop has skipped some
+        if position > self.cfg.SOLVER.MAX_ITER:
             raise UserError(
-                f"SOLVER.MAX_ITER is {self.max_iter}, the run in {self.cfg.OUTPUT_DIR} has been "
-                f"trained for {self.start_iter} iterations: evaluate it with --eval-only"
+                f"SOLVER.MAX_ITER is {self.cfg.SOLVER.MAX_ITER}, the run in "
+                f"{self.cfg.OUTPUT_DIR} has been trained for {position} iterations: evaluate it "
+                "with --eval-only"
             )
         self.scheduler.base_lrs = base_lrs
-        rates = zip(self.optimizer.param_groups, base_lrs, self.scheduler.get_lr(), strict=True)
-        for group, base, rate in rates:
-            group.update(initial_lr=base, lr=rate)
+        self.go_on_at(position, self.start_iter)
         self.history.resumed = resume
         self.data_loader.batch_sampler.start = self.start_iter
+
+    def go_on_at(self, position: int, done: int) -> None:
+        """Set learning rate and end of the run for its place in the schedule.
+
+        Args:
+            position: the next iteration in the schedule of SOLVER.MAX_ITER iterations.
+            done: iterations that the run has been trained for.
+        """
+        self.scheduler.last_epoch = position
+        self.max_iter = done + self.cfg.SOLVER.MAX_ITER - position
+        set_max_iter(self.writers, self.max_iter)
+        base_lrs, now = self.scheduler.base_lrs, self.scheduler.get_lr()
+        for group, base, rate in zip(self.optimizer.param_groups, base_lrs, now, strict=True):
+            group.update(initial_lr=base, lr=rate)
 
     def train(self):
         """

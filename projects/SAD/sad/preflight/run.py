@@ -18,7 +18,7 @@ from ..checkpoint.checkpointer import SADCheckpointer
 from ..checkpoint.safe_load import UnreadableError
 from ..config.defaults import distills
 from ..config.identity import check_same_run, describe_run
-from ..data.checks import check_classes, check_files, check_test_sets
+from ..data.checks import check_classes, check_deciding_set, check_files, check_test_sets
 from ..data.loader import build_mixed_loader, check_before_reading
 from ..data.shared_read import once_per_machine
 from ..engine.schedule import derive_schedule
@@ -60,6 +60,7 @@ def check_training(cfg, resume: bool, check_teacher: bool) -> None:
         if _is_small(_names(cfg)):
             build_mixed_loader(cfg)
             check_test_sets(cfg)
+            check_deciding_set(cfg)
 
 
 def check_evaluation(cfg, resume: bool) -> None:

@@ -92,6 +92,8 @@ RULES = {
     "SOLVER.WARMUP_METHOD": one_of("linear", "constant"),
     "SOLVER.CHECKPOINT_PERIOD": at_least(1),
     "SOLVER.CHECKPOINTS_TO_KEEP": at_least(0),
+    "SOLVER.EARLY_STOP.PATIENCE": at_least(0),
+    "SOLVER.EARLY_STOP.MIN_GAIN": at_least(0),
     "SOLVER.CLIP_FULL_MODEL_NORM": at_least(0),
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": one_of("value", "norm"),
     "SOLVER.AMP.PRECISION": one_of("bfloat16", "float16"),
@@ -133,6 +135,11 @@ def check_config(cfg) -> None:
     _check_network(cfg)
     _check_device(cfg.MODEL.DEVICE)
     _check_student(cfg)
+    for key, beside in idle_keys(cfg).items():
+        raise UserError(
+            f"{key} is {values[key]}, but has no say beside {beside}: leave one of them out, or "
+            f"give {key} its default {defaults()[key]}"
+        )
 
 
 def _check_filled_in(values: dict) -> None:
@@ -210,11 +217,6 @@ def _check_student(cfg) -> None:
         _warn_of_no_teacher(cfg)
         return
     _check_targets(cfg)
-    for key, beside in idle_keys(cfg).items():
-        raise UserError(
-            f"{key} is {dict(flat(cfg))[key]}, but has no say beside {beside}: leave one of "
-            f"them out, or give {key} its default {defaults()[key]}"
-        )
 
 
 def _check_targets(cfg) -> None:

@@ -12,6 +12,7 @@ from detectron2.evaluation import COCOEvaluator
 from detectron2.modeling.box_regression import (
     _dense_box_regression_loss as dense_box_regression_loss,  # noqa: F401
 )
+from detectron2.utils.events import CommonMetricPrinter
 
 # What torch's own spawned processes call to end with their parent; they end by SIGINT, which ranks
 # ignore.
@@ -38,3 +39,10 @@ def last_write(writer) -> int:
 def set_last_write(writer, iteration: int) -> None:
     """Without it a resumed run's writers begin with what is written already."""
     writer._last_write = iteration
+
+
+def set_max_iter(writers: list, max_iter: int) -> None:
+    """Let the ETA be that of a run that ends at another iteration than it was to."""
+    for writer in writers:
+        if isinstance(writer, CommonMetricPrinter):
+            writer._max_iter = max_iter
