@@ -21,7 +21,6 @@ from detectron2.utils.logger import setup_logger
 from ..pipeline.distill import describe_plan, distill
 from ..pipeline.networks import names
 from ..pipeline.request import Request
-from ..report.report import table
 from ..utils.arguments import between
 
 
@@ -33,10 +32,14 @@ def add_arguments(parser) -> None:
     data.add_argument("--val", metavar="LABELS", help="to choose by; else a part of --labeled")
     data.add_argument("--test", metavar="LABELS", help="to report on; else a part of --labeled")
     data.add_argument("--data", metavar="FOLDER", help="holds train, valid, test and unlabeled")
-    data.add_argument("--layout", choices=("coco", "yolo", "voc"), help="where it is not recognised")
+    data.add_argument(
+        "--layout", choices=("coco", "yolo", "voc"), help="where it is not recognised"
+    )
     networks = parser.add_argument_group("networks and settings")
     known = f"{', '.join(names())}, timm:NAME, or a yaml"
-    networks.add_argument("--teacher", metavar="NAME", help=f"{known} (lite0 where it is installed)")
+    networks.add_argument(
+        "--teacher", metavar="NAME", help=f"{known} (lite0 where it is installed)"
+    )
     networks.add_argument(
         "--teacher-weights", metavar="FILE", help="of a teacher that is trained already"
     )

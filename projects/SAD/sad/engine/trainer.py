@@ -101,7 +101,7 @@ class SADTrainer(DefaultTrainer, Shortenable):
         )
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
-        self._evaluated_at = None
+        self._evaluated = None
         self.cfg = cfg
         self.register_hooks(self.build_hooks())
 
@@ -138,10 +138,20 @@ class SADTrainer(DefaultTrainer, Shortenable):
         return [*before, self.history, checkpoint, *self.after_checkpoint]
 
     def _evaluate(self):
-        done = min(self.iter + 1, self.max_iter)
-        if self._evaluated_at != done:  # early stop ends a run after an evaluation
-            self._last_eval_results = self.test(self.cfg, self.model)  # DefaultTrainer verifies it
-            self._evaluated_at = done
+        """Of DATASETS.VAL, and at the end of DATASETS.TEST: {kind: numbers}, of several sets for
+        each by its name.
+        """
+        done, sets = min(self.iter + 1, self.max_iter), self.cfg.DATASETS
+        names = sets.TEST if done == self.max_iter else sets.VAL or sets.TEST
+        if self._evaluated != (done, names):  # early stop ends a run after an evaluation
+            cfg = self.cfg.clone()
+            cfg.defrost()
+            cfg.DATASETS.TEST = names
+            found = self.test(cfg, self.model)
+            if len(names) == 1 < len(sets.TEST):
+                found = {names[0]: found}
+            self._last_eval_results = found  # which DefaultTrainer verifies
+            self._evaluated = done, names
         return self._last_eval_results
 
     def resume_or_load(self, resume=True):

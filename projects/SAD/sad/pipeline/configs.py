@@ -61,7 +61,9 @@ def data_settings(paths: Paths, roots: dict[str, str], val_is_test: bool) -> lis
 
 
 def write_base(paths: Paths, settings: Sequence[Setting]) -> None:
-    header = "What teacher and student have in common, and why.\nIt was chosen once; change it freely."
+    header = (
+        "What teacher and student have in common, and why.\nIt was chosen once; change it freely."
+    )
     _write(paths.config("base"), to_yaml(settings, header))
 
 

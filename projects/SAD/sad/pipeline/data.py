@@ -1,6 +1,6 @@
-"""The user's labels and images, brought into the form that training reads, in a folder of one's own.
+"""The user's labels and images, brought into the form that training reads.
 
-Nothing of the user's is changed: images stay where they are, and jsons name them.
+Nothing of the user's is changed: jsons go to another folder, and name the images where they lie.
 """
 
 import hashlib

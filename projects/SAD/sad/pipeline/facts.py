@@ -24,9 +24,7 @@ class Machine(NamedTuple):
             free = torch.cuda.mem_get_info()[0]
         else:
             free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-        return cls(
-            num_gpus if torch.cuda.is_available() else 0, len(os.sched_getaffinity(0)), free
-        )
+        return cls(num_gpus if torch.cuda.is_available() else 0, len(os.sched_getaffinity(0)), free)
 
 
 @dataclass

@@ -135,7 +135,7 @@ def as_cfg(settings: list[Setting]):
 
 
 def _anchors(facts: Facts, network: Network, others: list[Setting]) -> list[Setting]:
-    """Of twice the stride and a little more, as RetinaNet has them; others where these fit badly."""
+    """Of twice the stride and a little more, or others where these fit badly."""
     count = len(next(x.value for x in others if x.key == "MODEL.RETINANET.IN_FEATURES"))
     sizes = [
         [round(2 * 8 * 2**level * 2 ** (k / 3), 1) for k in range(3)] for level in range(count)
@@ -163,9 +163,7 @@ def _anchors(facts: Facts, network: Network, others: list[Setting]) -> list[Sett
     return [
         *chosen,
         Setting("MODEL.ANCHOR_GENERATOR.SIZES", [list(x) for x in generator.SIZES], why),
-        Setting(
-            "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS", [list(x) for x in generator.ASPECT_RATIOS]
-        ),
+        Setting("MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS", [list(x) for x in generator.ASPECT_RATIOS]),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Steps that are done once: each knows what it is made from, and is done again where that changed."""
+"""Steps that are done once: each knows what it is made from, and sees where that changed."""
 
 import hashlib
 import json
@@ -105,7 +105,7 @@ def stale_steps(steps: list[Step], record: Record) -> list[Step]:
 
 
 def set_aside(steps: list[Step], record: Record, folder: str) -> None:
-    """Move the results of steps to old/1, old/2 and so on, and forget that they were done."""
+    """Move the results of steps to old/1, old/2 and so on, and forget them."""
     kept = next(x for n in count(1) if not os.path.exists(x := os.path.join(folder, "old", f"{n}")))
     for step in steps:
         for path in (step.folder, *step.result):

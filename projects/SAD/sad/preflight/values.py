@@ -60,6 +60,7 @@ RULES = {
     "DATASETS.TRAIN": each(text, least=0),
     "DATASETS.UNLABELED": each(text, least=0),
     "DATASETS.TEST": each(text, least=0),
+    "DATASETS.VAL": each(text, least=0),
     "DATASETS.MAX_BOXES_OUTSIDE": within(0, 1),
     "DATASETS.MAX_BOXES_UNDER_A_PIXEL": within(0, 1),
     "DATASETS.LABELED_SHARE": share,
@@ -134,6 +135,7 @@ def check_config(cfg) -> None:
         check(key, values[key], rule)
     _check_network(cfg)
     _check_device(cfg.MODEL.DEVICE)
+    _check_test_sets(cfg)
     _check_student(cfg)
     for key, beside in idle_keys(cfg).items():
         raise UserError(
@@ -199,6 +201,15 @@ def _check_device(device: str) -> None:
         raise UserError(
             f"MODEL.DEVICE is {device}, but there are {gpus} GPUs: give "
             f"{'cuda:0' if gpus else 'cpu'}, or leave it out"
+        )
+
+
+def _check_test_sets(cfg) -> None:
+    names, first = list(cfg.DATASETS.VAL), list(cfg.DATASETS.TEST[: len(cfg.DATASETS.VAL)])
+    if names != first:
+        raise UserError(
+            f"DATASETS.VAL is {names}, it must be the first of DATASETS.TEST "
+            f"{list(cfg.DATASETS.TEST)}"
         )
 
 
