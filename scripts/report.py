@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Compare finished runs: report.md (a table), report.json and report.png (a page to look at).
+"""Compare finished runs: report.html (a page to look at), report.md, report.json and report.png.
 
     python scripts/report.py --output output/report \
         --run "teacher=output/digits/teacher" --run "student alone=output/digits/student"
 
-A run is an OUTPUT_DIR of train_net.py; all must have been tested on the same set.
+A run is an OUTPUT_DIR of train_net.py; all must have been tested on the same set. To say what
+distillation has gained, add which run is what: --distilled NAME --baseline NAME --teacher NAME.
 """
 
 import argparse
@@ -12,7 +13,10 @@ import shlex
 import sys
 
 import sad_command  # noqa: F401
-from sad.report.report import table, write_report
+from sad.report.gain import Roles
+from sad.report.report import write_report
+from sad.report.runs import WEIGHTS
+from sad.report.sections import table
 from sad.utils.arguments import between
 from sad.utils.errors import UserError, exit_on_user_error
 
@@ -23,6 +27,35 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "--run", action="append", required=True, metavar="NAME=DIR", help="give it once per run"
+    )
+    parser.add_argument("--distilled", metavar="NAME", help="the run of the distilled student")
+    parser.add_argument(
+        "--baseline",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a run of the student alone, which the gain is over: of several the best",
+    )
+    parser.add_argument("--teacher", default="", metavar="NAME", help="the teacher's run")
+    parser.add_argument(
+        "--note",
+        action="append",
+        default=[],
+        metavar="SENTENCE",
+        help="what a reader of the figures must know",
+    )
+    parser.add_argument(
+        "--test-set",
+        default="",
+        metavar="NAME",
+        help="take the figures from the detections that train_net.py --eval-only has left on this "
+        "set in the runs' folders",
+    )
+    parser.add_argument(
+        "--weights",
+        default=WEIGHTS,
+        metavar="FILE",
+        help="the file in the runs' folders that was evaluated so (%(default)s)",
     )
     parser.add_argument("--output", required=True, help="folder to write to")
     parser.add_argument("--title", default="Report")
@@ -57,18 +90,26 @@ def main() -> None:
     for pair in pairs:
         if len(pair) != 2 or not all(pair):
             raise UserError(f"--run {pair[0]!r} is not of the form NAME=DIR")
+    roles = None
+    if args.distilled or args.baseline or args.teacher:
+        roles = Roles(args.distilled or "", tuple(args.baseline), args.teacher)
     report = write_report(
         pairs,
         args.output,
         title=args.title,
         command=args.command,
+        roles=roles,
+        notes=args.note,
+        test_set=args.test_set,
+        weights=args.weights,
         num_images=args.images,
         num_pictures=args.pictures,
         score_threshold=args.score_threshold,
         seed=args.seed,
     )
     print(table(report["runs"], "simple"))
-    print(f"\nwrote {args.output}/: report.md, report.json and report.png, look at the last")
+    files = "report.html, report.md, report.json and report.png"
+    print(f"\nwrote {args.output}/: {files}; look at the first")
 
 
 if __name__ == "__main__":
