@@ -19,6 +19,7 @@ from detectron2.evaluation import COCOEvaluator, inference_on_dataset
 from detectron2.structures import Boxes, Instances
 from pycocotools.cocoeval import COCOeval
 
+from sad.data.datasets import ClassOrder, read_sets, register_from_config
 from sad.evaluation import coco_evaluator as evaluation
 from sad.evaluation.coco_evaluator import BoxEvaluator, evaluate_boxes, submission_name
 from sad.evaluation.loader import build_test_loader
@@ -250,6 +251,22 @@ def test_results_are_those_of_detectron2s_evaluator(evaluate, tmp_path, toy):
     assert saved == json.loads((tmp_path / "d2" / "coco_instances_results.json").read_text())
     assert {"AP", "AP50", "AP-light", "AP-dark"} <= results.keys()
     assert results == pytest.approx(expected, abs=1e-9, nan_ok=True)
+
+
+def test_aps_of_classes_bear_their_names_in_whatever_order_the_model_has_them(toy, tmp_path):
+    cfg = toy.cfg("SAD.yaml")
+    register_from_config(cfg, ClassOrder(["dark", "light"], "the weights"))
+    evaluator = BoxEvaluator("toy_labeled", str(tmp_path), "light alone")
+    evaluator.reset()
+    for image in read_sets(["toy_labeled"]):
+        x, y, w, h = image["annotations"][0]["bbox"]  # the light rectangle
+        assert image["annotations"][0]["category_id"] == 1
+        found = Instances((64, 64), pred_boxes=Boxes(torch.tensor([[x, y, x + w, y + h]])))
+        found.scores, found.pred_classes = torch.ones(1), torch.ones(1, dtype=torch.int64)
+        evaluator.process([image], [{"instances": found}])
+    results = evaluator.evaluate()["bbox"]
+    register_from_config(cfg)
+    assert (results["AP-light"], results["AP-dark"]) == pytest.approx((100, 0))
 
 
 def test_in_a_child_of_a_process_that_has_evaluated():

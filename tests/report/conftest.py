@@ -7,9 +7,9 @@ import pytest
 from toy import run_train_net
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def runs(toy, tmp_path_factory):
-    """OUTPUT_DIRs of a teacher and a student after a few iterations."""
+    """OUTPUT_DIRs of a teacher and a student after a few iterations; a test breaks a copy."""
     root = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as monkeypatch:
         for name in ("teacher", "student"):

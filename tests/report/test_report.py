@@ -1,4 +1,4 @@
-"""The report: reading runs, matching detections, and the three files from real (toy) runs."""
+"""The report's four files from real (toy) runs, and the command that writes them."""
 
 import json
 import shutil
@@ -7,11 +7,8 @@ import pytest
 from PIL import Image
 
 from sad.modeling.build import load_detector
-from sad.report.report import markdown
 from sad.utils.errors import UserError
 from toy import REPOSITORY, run_script
-
-SCRIPT = REPOSITORY / "scripts" / "report.py"
 
 
 def test_weights_of_another_model_are_named(runs, student):
@@ -20,34 +17,15 @@ def test_weights_of_another_model_are_named(runs, student):
         load_detector(str(student / "config.yaml"), str(student / "model_final.pth"), "cpu")
 
 
-def test_markdown_rounds_and_keeps_the_order():
-    row = {"AP": 41.04, "AP50": 60.0, "AP75": 44.96, "parameters": 0.4181, "gflops": 0.0538327}
-    report = {
-        "title": "Title",
-        "command": "make it",
-        "test_set": "some_set",
-        "test_images": 1000,
-        "timed_images": 50,
-        "machine": {"device": "CPU", "cpu": "X", "cores": 2, "torch_threads": 1, "torch": "2.4"},
-        "runs": [{"name": "SAD", "ms": 7.26, **row}, {"name": "teacher", "ms": 17.5, **row}],
-    }
-    text = markdown(report)
-    lines = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in text.splitlines()
-        if line.startswith("|")
-    ]
-    assert lines[0] == ["", "AP", "AP50", "AP75", "parameters (M)", "GFLOPs", "ms per image"]
-    assert lines[2] == ["SAD", "41.0", "60.0", "45.0", "0.42", "0.0538", "7.3"]
-    assert [line[0] for line in lines[2:]] == ["SAD", "teacher"]
-    assert "`make it`" in text and "1,000 images of some_set" in text and "(X, 2 cores" in text
+def report(monkeypatch, *arguments):
+    run_script(monkeypatch, REPOSITORY / "scripts" / "report.py", *arguments)
 
 
 def test_report_of_two_runs(runs, tmp_path, monkeypatch, capsys):
     output = tmp_path / "report"
     arguments = ["--run", f"teacher={runs}/teacher", "--run", f"student={runs}/student"]
     options = ["--images", 4, "--pictures", 3, "--score-threshold", 0.012, "--title", "Toys"]
-    run_script(monkeypatch, SCRIPT, *arguments, *options, "--output", output)
+    report(monkeypatch, *arguments, *options, "--output", output)
     printed = capsys.readouterr().out
     content = json.loads((output / "report.json").read_text())
     assert content["test_images"] == 6 and content["timed_images"] == 4
@@ -62,8 +40,58 @@ def test_report_of_two_runs(runs, tmp_path, monkeypatch, capsys):
     assert text.startswith("# Toys") and f"--output {output}" in text
     with Image.open(output / "report.png") as page:
         assert page.width == 1600 and len(page.getcolors(page.width * page.height)) > 50
+    html = (output / "report.html").read_text()
+    assert html.count("<img ") == html.count("data:image/") == 2 + 3 * (1 + 2)  # curves, tiles
+    assert content["gain"] is None
     assert sorted(path.name for path in output.iterdir()) == [
+        "report.html",
         "report.json",
         "report.md",
         "report.png",
     ]
+
+
+def test_report_with_a_gain(runs, tmp_path, monkeypatch):
+    """Of a model over itself there is none, whatever the test images."""
+    shutil.copytree(runs / "student", tmp_path / "again")
+    arms = {"alone": runs / "student", "SAD": tmp_path / "again", "teacher": runs / "teacher"}
+    pairs = [word for name, folder in arms.items() for word in ("--run", f"{name}={folder}")]
+    roles = ["--distilled", "SAD", "--baseline", "alone", "--teacher", "teacher"]
+    files = ["--test-set", "toy_labeled", "--weights", "model_best.pth"]
+    notes = ["--note", "It is a toy.", "--note", "It is small."]
+    options = ["--images", 2, "--pictures", 1, "--output", tmp_path / "report"]
+    report(monkeypatch, *pairs, *roles, *files, *notes, *options)
+    content = json.loads((tmp_path / "report" / "report.json").read_text())
+    gain = content["gain"]
+    assert gain["verdict"] == "no difference" and gain["use"] == "alone"
+    assert gain["differences"][0]["AP"] == {"difference": 0, "low": 0, "high": 0}
+    assert content["notes"] == ["It is a toy.", "It is small."]
+    assert content["classes"] == {"light": 6, "dark": 6}
+    last = json.loads((runs / "teacher/metrics.json").read_text().splitlines()[-1])
+    teacher = content["runs"][2]
+    assert teacher["AP"] == pytest.approx(last["bbox/AP"], abs=1e-9)  # evaluated last
+    wanted = {name: last[f"bbox/AP-{name}"] for name in ("light", "dark")}
+    assert teacher["class_AP"] == pytest.approx(wanted, abs=1e-9)
+    assert teacher["weights"] == "model_best.pth" and teacher["minutes"] > 0
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / "report" / name).read_text()
+        assert "It is a toy." in text and f"{runs}/student/model_best.pth" in text
+
+
+def test_mistakes_exit_with_2(runs, tmp_path, monkeypatch, capsys):
+    run = f"one={runs / 'student'}"
+    for arguments, sentence in (
+        ([f"one={tmp_path / 'absent'}"], "absent/config.yaml does not exist"),
+        ([str(runs / "student")], "is not of the form NAME=DIR"),
+        ([run, "--distilled", "one"], "give both"),
+        ([run, "--distilled", "one", "--baseline", "two"], "--baseline 'two' is none of the runs"),
+        ([run, "--weights", "model_best.pth"], "needs --test-set"),
+        ([run, "--test-set", "toy_unlabele"], "no registered data set"),
+        ([run, "--test-set", "digits_tune"], "tune.json does not exist"),
+    ):
+        with pytest.raises(SystemExit) as exit:
+            report(monkeypatch, "--run", *arguments, "--output", tmp_path / "report")
+        assert exit.value.code == 2
+        error = capsys.readouterr().err
+        assert sentence in error and error.startswith("error: ") and error.count("\n") == 1
+    assert not (tmp_path / "report").exists()

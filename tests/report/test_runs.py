@@ -34,6 +34,47 @@ def test_accuracy_and_curves_from_numbers(student):
     assert run.curve("absent") == ([], [])
 
 
+def test_time_leaves_out_what_a_resume_did_again(student):
+    lines = [{"iteration": 19, "time": 0.5}, {"iteration": 39, "time": 9.0}]
+    lines += [{"iteration": 39, "time": 1.0}, {"iteration": 40, "bbox/AP": 1.0}]
+    write_lines(student / "metrics.json", lines)
+    assert Run("student", str(student)).minutes == pytest.approx((20 * 0.5 + 20 * 1.0) / 60)
+
+
+def test_nothing_found_is_an_ap_of_0_and_a_class_without_objects_has_none(student):
+    found = {f"bbox/{key}": float("nan") for key in ("AP", "AP50", "AP75", "AP-light")}
+    write_lines(student / "metrics.json", [{"iteration": 9, "bbox/AP-dark": 3.0, **found}])
+    run = Run("student", str(student))
+    assert run.accuracy == {"AP": 0, "AP50": 0, "AP75": 0}
+    assert run.class_accuracy == {"light": None, "dark": 3.0}
+
+
+def test_figures_of_detections_are_those_of_the_evaluation(runs, student):
+    (run,) = read_runs([("student", str(runs / "student"))], test_set="toy_labeled")
+    (plain,) = read_runs([("student", str(runs / "student"))])
+    assert run.accuracy == pytest.approx(plain.accuracy, abs=1e-9)
+    assert run.class_accuracy == pytest.approx(plain.class_accuracy, abs=1e-9)
+    assert run.accuracy_curve() == plain.accuracy_curve() == plain.curve("bbox/AP")
+    detections = student / "inference/toy_labeled/coco_instances_results.json"
+    detections.write_text("[]")
+    (silent,) = read_runs([("silent", str(student))], test_set="toy_labeled")
+    assert silent.accuracy == {"AP": 0, "AP50": 0, "AP75": 0}
+    detections.unlink()
+    (absent,) = read_runs([("absent", str(student))], test_set="toy_labeled")
+    with pytest.raises(UserError, match=f"{detections} cannot be read.*evaluate the run again"):
+        _ = absent.results
+
+
+def test_curve_of_a_run_with_several_test_sets(student):
+    config = student / "config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("  TEST:\n", "  TEST:\n  - digits_tune\n"))
+    lines = [{"iteration": 9, "digits_tune/bbox/AP": 2.0, "toy_labeled/bbox/AP": 5.0}]
+    write_lines(student / "metrics.json", lines)
+    (run,) = read_runs([("two", str(student))], test_set="toy_labeled")
+    assert run.accuracy_curve() == ([9], [2.0])
+
+
 @pytest.mark.parametrize("file", ["config.yaml", "metrics.json", "model_final.pth"])
 def test_unfinished_run_is_named(student, file):
     (student / file).unlink()

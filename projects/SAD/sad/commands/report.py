@@ -1,17 +1,21 @@
-"""Compare finished runs in a table and on a page to look at.
+"""Compare finished runs in a table and on a page, and say what distillation has gained.
 
     sad report --output output/report \\
         --run "teacher=output/digits/teacher" --run "student alone=output/digits/student"
 
-A run is an OUTPUT_DIR of a training; all must have been tested on the same set. The folder then
-holds report.md (the table), report.json and report.png (the page).
+A run is an OUTPUT_DIR of a training; all must have been tested on the same set. To say what
+distillation has gained, add which run is what: --distilled NAME --baseline NAME --teacher NAME.
+The folder then holds report.html (a page to look at), report.md, report.json and report.png.
 """
 
 import os
 import shlex
 import sys
 
-from ..report.report import table, write_report
+from ..report.gain import Roles
+from ..report.report import write_report
+from ..report.runs import WEIGHTS
+from ..report.sections import table
 from ..utils.arguments import between
 from ..utils.errors import UserError
 
@@ -19,6 +23,35 @@ from ..utils.errors import UserError
 def add_arguments(parser) -> None:
     parser.add_argument(
         "--run", action="append", required=True, metavar="NAME=DIR", help="give it once per run"
+    )
+    parser.add_argument("--distilled", metavar="NAME", help="the run of the distilled student")
+    parser.add_argument(
+        "--baseline",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a run of the student alone, which the gain is over: of several the best",
+    )
+    parser.add_argument("--teacher", default="", metavar="NAME", help="the teacher's run")
+    parser.add_argument(
+        "--note",
+        action="append",
+        default=[],
+        metavar="SENTENCE",
+        help="what a reader of the figures must know",
+    )
+    parser.add_argument(
+        "--test-set",
+        default="",
+        metavar="NAME",
+        help="take the figures from the detections that an evaluation has left on this set "
+        " in the runs' folders",
+    )
+    parser.add_argument(
+        "--weights",
+        default=WEIGHTS,
+        metavar="FILE",
+        help="the file in the runs' folders that was evaluated so (%(default)s)",
     )
     parser.add_argument("--output", required=True, help="folder to write to")
     parser.add_argument("--title", default="Report")
@@ -58,15 +91,23 @@ def run(args) -> None:
     for pair in pairs:
         if len(pair) != 2 or not all(pair):
             raise UserError(f"--run {pair[0]!r} is not of the form NAME=DIR")
+    roles = None
+    if args.distilled or args.baseline or args.teacher:
+        roles = Roles(args.distilled or "", tuple(args.baseline), args.teacher)
     report = write_report(
         pairs,
         args.output,
         title=args.title,
         command=args.command,
+        roles=roles,
+        notes=args.note,
+        test_set=args.test_set,
+        weights=args.weights,
         num_images=args.images,
         num_pictures=args.pictures,
         score_threshold=args.score_threshold,
         seed=args.seed,
     )
     print(table(report["runs"], "simple"))
-    print(f"\nwrote {args.output}/: report.md, report.json and report.png, look at the last")
+    files = "report.html, report.md, report.json and report.png"
+    print(f"\nwrote {args.output}/: {files}; look at the first")

@@ -104,6 +104,11 @@ def _truth(json_file: str, _) -> COCO:
     return truth
 
 
+def class_names(truth: COCO) -> list[str]:
+    """In the order of COCO's numbers, which is that of the json's ids, not that of the model."""
+    return [category["name"] for category in truth.dataset["categories"]]
+
+
 class BoxEvaluator(DatasetEvaluator):
     """Detectron2's COCOEvaluator of boxes, with training's reader and a fast library if there is.
 
@@ -157,4 +162,4 @@ class BoxEvaluator(DatasetEvaluator):
             logger.info(f"No annotations, so no AP here. To submit it to COCO's server, zip {path}")
             return {}
         found = evaluate_boxes(self.truth, results, img_ids) if results else None
-        return {"bbox": derive_box_results(found, self.metadata.thing_classes, logger)}
+        return {"bbox": derive_box_results(found, class_names(self.truth), logger)}

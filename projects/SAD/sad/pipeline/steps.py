@@ -88,8 +88,8 @@ def check_unchanged(steps: list[Step], record: Record) -> None:
         what = dict.fromkeys(x for step in steps for x in record.changed(step))
         raise UserError(
             f"{', '.join(what)} changed since; to be done again: "
-            f"{', '.join(step.name for step in stale)}. Give --redo for that (what is there is kept "
-            "aside), undo the change, or give another --output"
+            f"{', '.join(step.name for step in stale)}. Give --redo for that (what is there is "
+            "kept aside), undo the change, or give another --output"
         )
 
 

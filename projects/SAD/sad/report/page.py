@@ -67,11 +67,8 @@ def draw_page(report: dict, curves: dict, pictures: list, class_names: list[str]
         for i in range(3)
     ]
     draw_accuracy(places[0], report["runs"])
-    if all(len(iterations) > 1 for iterations, _ in curves["bbox/AP"]):
-        draw_curves(places[1], curves["bbox/AP"], "AP while training", marker="o")
-    else:  # evaluated after training alone
-        draw_curves(places[1], curves["total_loss"], "Total loss (log scale)", log=True)
-    draw_curves(places[2], curves["loss_cls"], "Classification loss (log scale)", log=True)
+    for axes, (of_runs, title, style) in zip(places[1:], watched(curves), strict=True):
+        draw_curves(axes, of_runs, title, **style)
 
     draw_key(page, HEADER + CHARTS, report["pictures"]["score_threshold"])
     names = ["Ground truth"] + [run["name"] for run in report["runs"]]
@@ -131,6 +128,15 @@ def draw_accuracy(axes, runs: list[dict]) -> None:
     axes.tick_params(axis="x", length=0)
     axes.set_ylim(top=1.1 * axes.get_ylim()[1])
     style_axes(axes, "Average precision (%)")
+
+
+def watched(curves: dict) -> list[tuple]:
+    """(curve of each run, title, keywords of `draw_curves`) of what is worth to be watched."""
+    log = {"log": True}
+    first = curves["total_loss"], "Total loss (log scale)", log
+    if all(len(iterations) > 1 for iterations, _ in curves["bbox/AP"]):  # not only at the end
+        first = curves["bbox/AP"], "AP while training", {"marker": "o"}
+    return [first, (curves["loss_cls"], "Classification loss (log scale)", log)]
 
 
 def draw_curves(axes, curves, title: str, log: bool = False, marker: str = "") -> None:
