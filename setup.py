@@ -19,6 +19,7 @@ setup(
     python_requires=">=3.11",
     package_dir={"": "projects/SAD"},
     packages=find_packages("projects/SAD"),
+    package_data={"sad.report": ["*.html"]},
     py_modules=["sad_command"],
     install_requires=[
         "torch>=2.4",
@@ -27,6 +28,7 @@ setup(
         "pycocotools>=2.0.2",
         "numpy",
         "ijson",
+        "jinja2",
         "pillow",
         "pyyaml",
         "safetensors",
