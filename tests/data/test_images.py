@@ -37,6 +37,19 @@ def orientation(value: int) -> Image.Exif:
     return exif
 
 
+def test_a_jpeg_may_be_read_smaller(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(PIXELS).resize((640, 480), 3).save(path, exif=orientation(6))
+    for least, size in ((60, (80, 60)), (61, (160, 120)), (481, (640, 480))):
+        small, _ = read_picture(str(path), "RGB", least_side=least)
+        assert small.shape == (size[0], size[1], 3)  # turned
+        expected = Image.fromarray(read_image(str(path), "RGB")).resize(size[::-1], 4)
+        assert np.abs(small.astype(float) - np.asarray(expected)).mean() < 3
+    png = str(tmp_path / "a.png")
+    Image.fromarray(PIXELS).save(png)
+    np.testing.assert_array_equal(read_picture(png, "RGB", least_side=10)[0], PIXELS)
+
+
 # --- what is read -------------------------------------------------------------------------------
 
 ORDINARY = {

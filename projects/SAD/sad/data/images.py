@@ -47,14 +47,21 @@ def read_image(path: str, image_format: str, max_pixels: float = MAX_PIXELS) -> 
 
 
 def read_picture(
-    path: str, image_format: str, max_pixels: float = MAX_PIXELS
+    path: str, image_format: str, max_pixels: float = MAX_PIXELS, least_side: int | None = None
 ) -> tuple[np.ndarray, bool]:
-    """As `read_image`, and whether the file is a JPEG whose last few bytes are missing."""
+    """As `read_image`, and whether the file is a JPEG whose last few bytes are missing.
+
+    Args:
+        least_side: a JPEG may be read at a half, a quarter or an eighth of its size, in a fraction
+            of the time, where both sides keep so many pixels.
+    """
     with _pixel_limit(max_pixels), ExitStack() as stack:
         with _decoding(max_pixels):
             file = stack.enter_context(PathManager.open(path, "rb"))
             image, truncated = Image.open(file), False
         excess = _check(image, max_pixels)
+        if least_side:
+            image.draft(None, (least_side, least_side))
         try:
             with _decoding(max_pixels):
                 image.load()  # before EXIF is read: it is what turns a TIFF
