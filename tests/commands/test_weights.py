@@ -18,6 +18,14 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert torch.load(output)["matching_heuristics"] is True
 
 
+def test_timm(tmp_path, monkeypatch, capsys):
+    output = tmp_path / "lite0.pth"
+    arguments = ["timm", "--name", "tf_efficientnet_lite0", "--output", output]
+    run_script(monkeypatch, CONVERT_WEIGHTS, *arguments)
+    assert capsys.readouterr().out == f"wrote {output}: 288 tensors\n"
+    assert all(key.startswith("backbone.bottom_up.") for key in torch.load(output)["model"])
+
+
 def test_command_with_a_mistake(toy, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as exit_:
         run_script(
