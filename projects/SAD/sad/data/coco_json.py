@@ -46,6 +46,20 @@ class CocoJson:
             with self._sentences():
                 self._read_at_once()
 
+    @classmethod
+    def content_of(cls, path: str) -> dict:
+        """What a json with images holds, its masks included and nothing else of it checked.
+
+        Raises:
+            UserError: see above.
+        """
+        file = cls(path, whole=False)
+        with file._sentences():
+            with open(path, "rb") as opened:
+                file._content = json.loads(opened.read())
+        file._check_sections()
+        return file._content
+
     @cached_property
     def categories(self) -> list[dict]:
         """Sorted by id, the order in which Detectron2 numbers the classes. Empty where the file
