@@ -466,6 +466,13 @@ MISTAKES = {
     "report on a run that is not finished": (
         REPORT + "--run one={wrong}/run", "config.yaml does not exist", "train_net.py --resume"),
     "report on no images": (REPORT + "--run one={wrong}/run --images 0", "--images", "at least 1"),
+    "gain over nothing": (
+        REPORT + "--run one={wrong}/run --distilled one", "--distilled NAME", "--baseline NAME"),
+    "gain over a run that is not there": (
+        REPORT + "--run one={wrong}/run --distilled one --baseline alone",
+        "--baseline 'alone'", "must be one of one"),
+    "other weights than the figures are of": (
+        REPORT + "--run one={wrong}/run --weights model_best.pth", "model_best.pth", "--test-set"),
 
     # reproduce.py, imbalance.py and benchmark.py
     "table that the paper has not": ("reproduce --table 7" + TABLES, "--table", "'7'"),

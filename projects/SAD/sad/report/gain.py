@@ -65,7 +65,7 @@ def measure_gain(runs: list[Run], roles: Roles, *, seed: int = 0) -> dict:
     ap = {run.name: run.accuracy["AP"] for run in runs}
     baseline = max(roles.baselines, key=ap.get)
     others = [*roles.baselines, *filter(None, [roles.teacher])]
-    no_interval, differences = "", None
+    no_interval = ""
     try:
         differences = _with_intervals([by_name[roles.distilled], *map(by_name.get, others)], seed)
     except UserError as error:
