@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from sad.config.identity import check_same_run, describe_run
+from sad.config.identity import check_same_run, describe_run, training_settings
 from sad.engine.schedule import derive_schedule
 from sad.utils.errors import UserError
 
@@ -100,6 +100,25 @@ def check_changed(toy, key: str, value) -> None:
         describe_run(derive_schedule(toy.cfg("SAD.yaml", *opts), 1)) for opts in ((), (key, value))
     )
     check_same_run(before, now)
+
+
+STOP = ("SOLVER.EARLY_STOP.PATIENCE", 2)
+
+
+def test_what_is_evaluated_counts_where_it_may_end_the_run(toy, log):
+    """And only there."""
+    without = training_settings(toy.cfg("SAD.yaml", "TEST.EVAL_PERIOD", 5))
+    assert without == training_settings(toy.cfg("SAD.yaml"))
+    before = describe_run(toy.cfg("SAD.yaml", *STOP, "TEST.EVAL_PERIOD", 5))
+    check_same_run(before, describe_run(toy.cfg("SAD.yaml", *STOP, "TEST.EVAL_PERIOD", 6)))
+    assert log == ["Going on with another TEST.EVAL_PERIOD: 5 before, 6 now"]
+    other = ("TEST.EVAL_PERIOD", 5, "DATASETS.TEST", ("toy_pseudo_labels",))
+    with pytest.raises(UserError, match=r"SOLVER\.EARLY_STOP\.PATIENCE 2 before, 0 now"):
+        check_same_run(before, describe_run(toy.cfg("SAD.yaml")))
+    cfg = toy.cfg("student.yaml", *STOP, *other)
+    assert "the sha256 of toy_pseudo_labels's annotations" in describe_run(cfg)
+    cfg = toy.cfg("student.yaml", *other)
+    assert "the sha256 of toy_pseudo_labels's annotations" not in describe_run(cfg)
 
 
 def test_a_teachers_test_sizes_are_no_part_of_a_run(toy, tmp_path, log):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from coco_set import NAME, annotation, coco
 from sad.config.load import get_sad_cfg
-from sad.data.checks import check_files, check_test_sets, has_boxes
+from sad.data.checks import check_deciding_set, check_files, check_test_sets, has_boxes
 from sad.data.datasets import register_coco_set
 from sad.utils.errors import UserError
 
@@ -64,6 +64,14 @@ def test_annotations_without_what_follows_from_the_box(check, key):
 def test_a_test_set_without_a_box(check, annotations, reason):
     with pytest.raises(UserError, match=f"data set {NAME}.*{reason}|leave their image"):
         check(coco(annotations=annotations))
+
+
+def test_the_set_that_early_stop_watches(toy):
+    on = ("SOLVER.EARLY_STOP.PATIENCE", 1, "DATASETS.TEST")
+    check_deciding_set(toy.cfg("SAD.yaml", *on, ("toy_labeled", "toy_unlabeled")))
+    with pytest.raises(UserError, match="AP on toy_unlabeled, the first .* has no annotations"):
+        check_deciding_set(toy.cfg("SAD.yaml", *on, ("toy_unlabeled", "toy_labeled")))
+    check_deciding_set(toy.cfg("SAD.yaml", "DATASETS.TEST", ("toy_unlabeled",)))
 
 
 def test_set_of_other_classes(check):

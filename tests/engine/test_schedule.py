@@ -117,6 +117,44 @@ def test_soft_targets_are_stated_where_there_are_any(toy, opts):
         assert "hard on labelled and none on unlabelled" in describe_start(cfg, 6, 6, 1)
 
 
+STOP = ("SOLVER.EARLY_STOP.PATIENCE", 3, "TEST.EVAL_PERIOD", 2)
+
+
+def test_early_stop_is_stated(toy):
+    cfg = derive_schedule(toy.cfg("SAD.yaml", *STOP, "SOLVER.EARLY_STOP.MIN_GAIN", 0.5), 1)
+    line = describe_start(cfg, 6, 6, 1)
+    assert "3 evaluations, one every 2 iterations, without a gain of more than 0.5 AP on " in line
+    off = derive_schedule(toy.cfg("SAD.yaml", *STOP, "SOLVER.EARLY_STOP.PATIENCE", 0), 1)
+    assert line.startswith(describe_start(off, 6, 6, 1))
+
+
+@pytest.mark.parametrize(
+    ("opts", "named"),
+    [
+        (("TEST.EVAL_PERIOD", 0), "PATIENCE 3 .* give TEST.EVAL_PERIOD"),
+        (("DATASETS.TEST", ()), "PATIENCE 3 .* DATASETS.TEST"),
+        (("SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR"), "WarmupCosineLR has none"),
+        (("SAD.DISTILL.CLASS.DECAY_TO", 0.5), "CLASS.DECAY_TO .* leave one of them out"),
+    ],
+)
+def test_what_early_stop_cannot_do_without(toy, opts, named):
+    derive_schedule(toy.cfg("SAD.yaml", *opts), 1)
+    with pytest.raises(UserError, match=named):
+        derive_schedule(toy.cfg("SAD.yaml", *STOP, *opts), 1)
+
+
+def test_a_term_that_is_not_used_may_decay_beside_early_stop(toy):
+    fades = ("SAD.DISTILL.CLASS.DECAY_TO", 0.5)
+    derive_schedule(toy.cfg("SAD.yaml", *STOP, *fades, "SAD.DISTILL.TERMS", ()), 1)
+    derive_schedule(toy.cfg("student.yaml", *STOP, *fades), 1)
+
+
+def test_evaluations_on_the_way_are_not_scaled_to_none(toy):
+    opts = ("SOLVER.REFERENCE_WORLD_SIZE", 1, "TEST.EVAL_PERIOD")
+    for period, scaled in ((0, 0), (1, 1), (3, 1), (8, 2)):
+        assert derive_schedule(toy.cfg("SAD.yaml", *opts, period), 4).TEST.EVAL_PERIOD == scaled
+
+
 @pytest.mark.parametrize("max_iter", [1, 2, 3, 5])
 def test_very_short_runs_train(toy, max_iter):
     """The first thing anybody tries is a run of a few iterations."""

@@ -150,6 +150,29 @@ MISTAKES = {
         "did you mean WarmupCosineLR?"),
     "negative warm-up": (
         TRAIN + "SOLVER.WARMUP_ITERS -1", "SOLVER.WARMUP_ITERS is -1", "at least 0"),
+    "early stop that nothing is evaluated for": (
+        TRAIN + "SOLVER.EARLY_STOP.PATIENCE 3", "SOLVER.EARLY_STOP.PATIENCE 3",
+        "give TEST.EVAL_PERIOD"),
+    "early stop without a set to evaluate on": (
+        TRAIN + "SOLVER.EARLY_STOP.PATIENCE 3 TEST.EVAL_PERIOD 2 DATASETS.TEST ()",
+        "SOLVER.EARLY_STOP.PATIENCE 3", "a data set in DATASETS.TEST"),
+    "early stop on a set without annotations": (
+        TRAIN + "SOLVER.EARLY_STOP.PATIENCE 3 TEST.EVAL_PERIOD 2 "
+        "DATASETS.REGISTER.toy_unlabeled.IMAGES {toy}/labeled "
+        """DATASETS.TEST "('toy_unlabeled',)" """,
+        "SOLVER.EARLY_STOP watches the AP on toy_unlabeled", "has no annotations"),
+    "early stop of a rate that falls all the time": (
+        TRAIN + "SOLVER.EARLY_STOP.PATIENCE 3 TEST.EVAL_PERIOD 2 "
+        "SOLVER.LR_SCHEDULER_NAME WarmupCosineLR", "SOLVER.LR_SCHEDULER_NAME WarmupCosineLR",
+        "give WarmupMultiStepLR"),
+    "early stop beside a term that fades": (
+        TRAIN + "SOLVER.EARLY_STOP.PATIENCE 3 TEST.EVAL_PERIOD 2 SAD.DISTILL.CLASS.DECAY_TO 0.5",
+        "SOLVER.EARLY_STOP.PATIENCE 3", "SAD.DISTILL.CLASS.DECAY_TO", "leave one of them out"),
+    "gain of an early stop that is off": (
+        TRAIN + "SOLVER.EARLY_STOP.MIN_GAIN 0.5", "SOLVER.EARLY_STOP.MIN_GAIN is 0.5",
+        "no say beside SOLVER.EARLY_STOP.PATIENCE 0"),
+    "negative patience": (
+        TRAIN + "SOLVER.EARLY_STOP.PATIENCE -1", "SOLVER.EARLY_STOP.PATIENCE is -1", "at least 0"),
     "negative clipping": (
         TRAIN + "SOLVER.CLIP_FULL_MODEL_NORM -1.0", "CLIP_FULL_MODEL_NORM is -1.0", "at least 0"),
     "checkpoint every 0 iterations": (

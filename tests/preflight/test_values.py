@@ -158,6 +158,7 @@ def test_better_boxes_need_hard_targets(key):
         ("SAD.DISTILL.CLASS.COMPILE", True, "SAD.DISTILL.CLASS.FUSED False"),
         ("SAD.DISTILL.CLASS.NORMALIZER_POWER", 1.0, "SAD.DISTILL.CLASS.NORMALIZER elements"),
         ("SAD.LOADER.RATIO", (1, 3), "SAD.LOADER.MIX union"),
+        ("SOLVER.EARLY_STOP.MIN_GAIN", 0.5, "SOLVER.EARLY_STOP.PATIENCE 0"),
     ],
 )
 def test_keys_that_another_key_leaves_without_a_say_are_refused(key, value, beside):
@@ -191,6 +192,13 @@ def test_one_option_sets_another_loss_on_every_yaml(path, key, value):
             check_config(cfg)
     else:
         check_config(cfg)
+
+
+def test_a_plain_student_has_early_stop_too():
+    gain = ["MODEL.META_ARCHITECTURE", "RetinaNet", "SOLVER.EARLY_STOP.MIN_GAIN", 0.5]
+    check_config(get_sad_cfg("", [*gain, "SOLVER.EARLY_STOP.PATIENCE", 3]))
+    with pytest.raises(UserError, match=r"MIN_GAIN is 0\.5, but has no say beside .*PATIENCE 0"):
+        check_config(get_sad_cfg("", gain))
 
 
 def test_a_plain_student_with_keys_of_sad_is_warned_of(log):

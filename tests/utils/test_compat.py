@@ -12,7 +12,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.engine import hooks
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.structures import Boxes
-from detectron2.utils.events import EventStorage, JSONWriter
+from detectron2.utils.events import CommonMetricPrinter, EventStorage, JSONWriter
 
 from sad.utils.compat import (
     dense_box_regression_loss,
@@ -20,6 +20,7 @@ from sad.utils.compat import (
     end_with_parent,
     last_write,
     set_last_write,
+    set_max_iter,
 )
 
 
@@ -79,6 +80,16 @@ def test_a_writer_goes_on_after_an_iteration(tmp_path):
     assert last_write(writer) == 8
     writer.close()
     assert (tmp_path / "metrics.json").read_text().count("\n") == 1
+
+
+def test_the_eta_is_that_of_another_end(tmp_path):
+    writers = [CommonMetricPrinter(100), JSONWriter(str(tmp_path / "metrics.json"))]
+    set_max_iter(writers, 11)
+    with EventStorage(7) as storage:
+        storage.put_scalar("time", 2.0)
+        writers[0].write()
+        assert storage.latest()["eta_seconds"][0] == 6.0
+    writers[1].close()
 
 
 def wait_for_ever(queue):

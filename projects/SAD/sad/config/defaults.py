@@ -51,11 +51,11 @@ def add_sad_config(cfg: CN) -> None:
     cfg.SOLVER.CLIP_FULL_MODEL_NORM = 0.0
     # Checkpoints that are kept beside model_final and model_best, the newest ones; 0 keeps all.
     cfg.SOLVER.CHECKPOINTS_TO_KEEP = 0
-    # Early stop: at a plateau of the AP on the first of DATASETS.TEST, the iterations that are left
-    # before the next drop of the learning rate are skipped. After the last drop the run ends.
+    # A plateau of the AP skips what is left before the next drop of the learning rate, or the end.
     cfg.SOLVER.EARLY_STOP = CN()
-    # Evaluations in a row without a gain that make a plateau; 0 switches early stop off. Counted
-    # are those after the warm-up, since the last drop, and once the AP is above 0.
+    # Evaluations in a row without a gain that make a plateau; 0 switches early stop off. The first
+    # of DATASETS.TEST decides. Counting begins after the warm-up, anew after each drop, and once
+    # the AP is above 0.
     cfg.SOLVER.EARLY_STOP.PATIENCE = 0
     # An AP (in percent) is a gain if it is above the best one by more than this.
     cfg.SOLVER.EARLY_STOP.MIN_GAIN = 0.0
