@@ -11,7 +11,7 @@ from ..utils.files import atomic_write
 from .networks import Network
 from .yaml_text import Setting, as_settings, to_yaml
 
-EVALUATIONS = 10  # on the validation set, in the course of a training
+EVALUATIONS = 5  # on the validation set, in the course of a training
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def write_base(paths: Paths, settings: Sequence[Setting]) -> None:
     header = (
         "What teacher and student have in common, and why.\nIt was chosen once; change it freely."
     )
-    _write(paths.config("base"), to_yaml(settings, header))
+    _write(paths.config("base"), to_yaml([*settings, Setting("VERSION", 2)], header))
 
 
 def write_network(

@@ -71,6 +71,8 @@ def read_data(
 ) -> Data:
     """Read the labels of all sets, in any layout, and list the unlabelled images.
 
+    Where no folder of these is named, they are those beside the labelled ones.
+
     Args:
         data: a folder that holds all of it; else each by itself, see `sad.layouts.read`.
         classes: the order of the classes, a teacher's say; else the labels' own.
@@ -96,9 +98,11 @@ def read_data(
     for name, labels in sets.items():
         if not labels.images:
             raise UserError(f"{labels.source} ({name}) holds no labelled image")
-    paths = find_images(folder) if folder else []
-    paths += [os.path.join(sets["train"].image_root, name) for name in sets["train"].unlabeled]
-    return Data(sets, sorted(set(map(os.path.abspath, paths))))
+    if folder:
+        root = os.path.abspath(folder)
+        return Data(sets, [os.path.join(root, name) for name in find_images(root)])
+    train = sets["train"]
+    return Data(sets, [os.path.join(train.image_root, name) for name in train.unlabeled])
 
 
 def split_off(data: Data, seed: int) -> None:

@@ -169,6 +169,7 @@ def _of_plan(request: Request, paths: Paths, plan: Plan, command: str) -> Experi
         val=(paths.data("val.json"), cfg.DATASETS.REGISTER.val.IMAGES),
         baselines=("student", "student_long") if request.baseline else (),
         num_gpus=request.num_gpus,
+        test_set="test",
         command=command,
         notes=plan.notes,
     )

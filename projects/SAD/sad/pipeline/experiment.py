@@ -46,6 +46,7 @@ class Experiment:
     opts: dict[str, list] = field(default_factory=dict)
     baselines: Sequence[str] = ("student", "student_long")
     num_gpus: int = 1
+    test_set: str = ""  # of several sets, the one to report on
     title: str = "Semi-supervised adaptive distillation"
     command: str = ""
     notes: Sequence[str] = ()
@@ -54,8 +55,6 @@ class Experiment:
         steps = [self._given_teacher() if self.teacher_weights else self._train("teacher")]
         if "student" in self.baselines:
             steps.append(self._train("student"))
-        if self.val:
-            steps.append(self._calibrate())
         made_from = {"the teacher's weights": self.weights("teacher")}
         if self.unlabeled:
             steps.append(self._label())
@@ -134,26 +133,6 @@ class Experiment:
         lines = read_metrics(os.path.join(self.paths.run(name), "metrics.json"))
         return median(line["time"] for line in lines if "time" in line)
 
-    def _calibrate(self) -> Step:
-        folder = self.paths.run("calibration")
-        command = sad_command(
-            *("calibrate", "--config-file", self.configs["teacher"]),
-            *("--weights", self.weights("teacher"), *self.unlabeled, *self.labeled),
-            *("--val-json", self.val[0], "--val-images", self.val[1], "--output", folder),
-        )
-        return Step(
-            "calibration",
-            "Measure what the teacher's boxes are worth",
-            {
-                "teacher.yaml": self.configs["teacher"],
-                "the teacher's weights": self.weights("teacher"),
-                **{os.path.basename(path): path for path in self.data_files},
-            },
-            [os.path.join(folder, "calibration.json")],
-            lambda: self._run("calibration", command),
-            folder,
-        )
-
     def _label(self) -> Step:
         def work():
             command = sad_command(
@@ -186,8 +165,8 @@ class Experiment:
         runs = ["teacher", *self.baselines, "SAD"]
         command = sad_command(
             *("report", "--output", self.paths.folder, "--command", self.command),
-            *("--title", self.title, "--distilled", NAMES["SAD"]),
-            *(x for name in self.baselines for x in ("--baseline", NAMES[name])),
+            *("--title", self.title, *self._roles()),
+            *(("--test-set", self.test_set) if self.test_set else ()),
             *(x for note in self.notes for x in ("--note", note)),
             *(x for name in runs for x in ("--run", f"{NAMES[name]}={self.paths.run(name)}")),
         )
@@ -198,6 +177,13 @@ class Experiment:
             [os.path.join(self.paths.folder, "report.html")],
             lambda: self._run("report", command),
         )
+
+    def _roles(self) -> list[str]:
+        """Which run is what; without a baseline nobody can tell what was gained."""
+        if not self.baselines:
+            return []
+        found = ["--distilled", NAMES["SAD"], "--teacher", NAMES["teacher"]]
+        return found + [x for name in self.baselines for x in ("--baseline", NAMES[name])]
 
     def _run(self, name: str, command: list[str]) -> None:
         run(command, os.path.join(self.paths.folder, "logs", f"{name}.txt"))
