@@ -17,5 +17,5 @@ def number(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'es' if noun.endswith(('x', 's')) else 's'}"
 
 
-def are(count: int) -> str:
-    return "is" if count == 1 else "are"
+def verb(count: int, one="is", many="are") -> str:
+    return one if count == 1 else many

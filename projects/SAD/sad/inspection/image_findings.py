@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 
 from .examine import UNLABELED, Inspection
-from .findings import Finding, are, number
+from .findings import Finding, number, verb
 
 OTHER_SIZE = 2.0  # ratio of the sides from which on images are of another size
 
@@ -41,7 +41,7 @@ def _leaks(seen: Inspection) -> Iterator[Finding]:
             yield Finding(
                 "leak",
                 "warning",
-                f"{number(count, 'image')} of {second} {are(count)} in {first} as well, identical "
+                f"{number(count, 'image')} of {second} {verb(count)} in {first} as well, identical "
                 "or nearly so. What is measured on them says nothing of new images: take such "
                 "images out of one of the two.",
                 [_line(seen, group) for group in groups],
@@ -59,7 +59,7 @@ def _labeled_among_unlabeled(seen: Inspection) -> Iterator[Finding]:
         yield Finding(
             "labeled_among_unlabeled",
             "warning",
-            f"{count:,} of {number(len(seen.unlabeled), 'unlabelled image')} {are(count)} "
+            f"{count:,} of {number(len(seen.unlabeled), 'unlabelled image')} {verb(count)} "
             f"identical or nearly identical to labelled ones: leave them out.{many}",
             [_line(seen, group) for group in groups],
         )

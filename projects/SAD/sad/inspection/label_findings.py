@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from ..modeling.anchor_fit import ENOUGH
 from .examine import Inspection
-from .findings import Finding, are, number
+from .findings import Finding, number, verb
 from .labeled_set import SAME_OBJECT, WHOLE_IMAGE, LabeledSet
 from .training_size import describe_size
 
@@ -114,8 +114,8 @@ def _repeated(seen: Inspection, one: LabeledSet) -> Iterator[Finding]:
             yield Finding(
                 what,
                 "warning",
-                f"{number(count, 'pair')} of boxes {classes} in {one.name} {are(count)} around one "
-                f"object (IoU {SAME_OBJECT} or more): delete one of each.",
+                f"{number(count, 'pair')} of boxes {classes} in {one.name} {verb(count)} around "
+                f"one object (IoU {SAME_OBJECT} or more): delete one of each.",
                 sorted({one.place(at) for at in places}),
             )
 
@@ -126,8 +126,8 @@ def _whole_images(one: LabeledSet) -> Iterator[Finding]:
         yield Finding(
             "whole_image",
             "warning",
-            f"{number(len(filling), 'box')} of {one.name} cover {WHOLE_IMAGE:.0%} of the image or "
-            "more: see that they mean an object, not the image.",
+            f"{number(len(filling), 'box')} of {one.name} {verb(len(filling), 'covers', 'cover')} "
+            f"{WHOLE_IMAGE:.0%} of the image or more: see that an object is meant, not the image.",
             sorted({one.place(at) for at in one.image_of[filling]}),
         )
 
@@ -139,8 +139,8 @@ def _tiny(seen: Inspection, one: LabeledSet) -> Iterator[Finding]:
         yield Finding(
             "tiny_boxes",
             "warning" if count >= MANY_TINY * len(tiny) else "info",
-            f"{number(count, 'box')} of {one.name} ({tiny.mean():.1%}) {are(count)} "
-            f"smaller than {TINY} pixels {size}: they are hardly found, larger images help.",
+            f"{number(count, 'box')} of {one.name} ({tiny.mean():.1%}) {verb(count)} "
+            f"smaller than {TINY} pixels {size}: hardly to be found, larger images help.",
             sorted({one.place(at) for at in one.image_of[tiny]}),
         )
 
@@ -153,14 +153,14 @@ def _without_boxes(one: LabeledSet) -> Iterator[Finding]:
         yield Finding(
             "negatives",
             "warning" if 2 * count > images else "info",
-            f"{count:,} of {number(images, 'image')} of {one.name} have no box. They count as "
-            "looked at and empty: see that they are not merely unlabelled.",
+            f"{count:,} of {number(images, 'image')} of {one.name} "
+            f"{verb(count, 'has', 'have')} no box, which counts as looked at and empty: see that "
+            "this is so.",
             [one.place(at) for at in one.negatives],
         )
     if one.crowds:
-        yield Finding(
-            "crowds", "info", f"{number(one.crowds, 'crowd')} of {one.name} are not learned."
-        )
+        text = f"{number(one.crowds, 'crowd')} of {one.name} {verb(one.crowds)} not learned."
+        yield Finding("crowds", "info", text)
 
 
 def _anchors(seen: Inspection) -> Iterator[Finding]:

@@ -12,7 +12,6 @@ from detectron2.structures import Boxes, pairwise_iou
 from ..data.coco_boxes import Limits
 from ..data.coco_json import CocoJson
 from ..data.datasets import check_paths
-from ..utils.errors import UserError
 from ..utils.files import check_inside
 
 SAME_OBJECT = 0.9  # IoU from which on two boxes are around one object
@@ -24,6 +23,7 @@ class DataSet(NamedTuple):
 
     json_file: str
     image_root: str
+    labels: str = ""  # what the user gave, where the json was made of it
     mended: Mapping[str, Sequence[str]] = {}  # what was mended -> where
     left_out: Mapping[str, Sequence[str]] = {}  # what could not be used -> where
 
@@ -100,10 +100,9 @@ def read_set(name: str, source: DataSet) -> LabeledSet:
         images.append(
             {"file_name": path, "listed": entry["file_name"], "height": height, "width": width}
         )
-    if not file.categories and file.has_annotations:
-        raise UserError(f"{file.where} has annotations but no categories: name them")
     sizes = {key: (images[at]["width"], images[at]["height"]) for key, at in places.items()}
-    class_at = {category["id"]: at for at, category in enumerate(file.categories)}
+    class_names = list(dict.fromkeys(category["name"] for category in file.categories))
+    class_at = {x["id"]: class_names.index(x["name"]) for x in file.categories}
     labels = list(file.labels(sizes, Limits()))
     boxes = [label for label in labels if not label["iscrowd"]]
     image_of = np.array([places[label["image_id"]] for label in boxes], int)
@@ -115,7 +114,7 @@ def read_set(name: str, source: DataSet) -> LabeledSet:
         name=name,
         source=source,
         images=images,
-        class_names=[category["name"] for category in file.categories],
+        class_names=class_names,
         boxes=corners.clip(0, np.tile(limits, 2)),
         image_of=image_of,
         class_of=np.array([class_at[label["category_id"]] for label in boxes], int),

@@ -111,7 +111,7 @@ def _counts(summary: dict) -> Table:
     unlabeled = summary[UNLABELED]
     if unlabeled["images"]:
         rows.append([UNLABELED, unlabeled["images"], *[None] * 5, _common_size(unlabeled["sizes"])])
-    head = ["set", "images", "boxes", "without boxes", "crowds", "boxes per image", "most"]
+    head = ["set", "images", "boxes", "without boxes", "crowds", "median per image", "most"]
     return Table([*head, "image size"], rows)
 
 

@@ -33,10 +33,10 @@ def inspect_data(
         UserError: labels cannot be read, or the folder cannot be written to.
     """
     seen = examine(sets, unlabeled, cfg)
+    make_folder(output, "--output")
     summary = summarize(seen)
     page = write_page(seen, summary, command)
-    make_folder(output, "--output")
     write_json(os.path.join(output, JSON), summary, indent=2)
-    with atomic_write(os.path.join(output, PAGE)) as file:
-        file.write(page)
+    with atomic_write(os.path.join(output, PAGE), "wb") as file:
+        file.write(page.encode())  # as UTF-8, as the page says, whatever the locale
     return summary

@@ -53,7 +53,7 @@ def _describe(seen: Inspection, one: LabeledSet) -> dict:
     sides = seen.sides[one.name]
     widths, heights = (one.boxes[:, 2:] - one.boxes[:, :2]).T
     return {
-        "json": one.source.json_file,
+        "labels": one.source.labels or one.source.json_file,
         "images_in": one.source.image_root,
         "images": len(one.images),
         "boxes": len(one.boxes),
