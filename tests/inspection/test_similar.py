@@ -23,7 +23,9 @@ TURNED[0x0112] = 6
 
 def photograph(name: str) -> Image.Image:
     with resources.files("skimage.data").joinpath(name).open("rb") as file:
-        return Image.open(file).convert("RGB")
+        image = Image.open(file).convert("RGB")
+    image.thumbnail((256, 256))
+    return image
 
 
 def half(image):
