@@ -7,8 +7,10 @@ import shutil
 from dataclasses import dataclass, field
 
 from ..config.defaults import detector_name
-from ..config.load import config_path
+from ..config.load import config_path, get_sad_cfg
 from ..data.datasets import register_coco_set
+from ..inspection.labeled_set import DataSet
+from ..inspection.run import inspect_data
 from ..modeling.build import load_detector
 from ..utils.errors import UserError
 from ..utils.files import write_json
@@ -182,9 +184,31 @@ def _write(
         iterations = round(60 * request.minutes / total_seconds(seconds, one, request.baseline))
         iterations = max(1, iterations)
         write_networks(iterations, f"so that everything takes about {request.minutes:g} minutes")
+    _inspect(paths, data, request)
     plan = Plan(inputs, data.notes, root, val_is_test)
     write_json(os.path.join(paths.folder, "plan.json"), plan.__dict__, indent=1)
     return plan
+
+
+def _inspect(paths: Paths, data: Data, request: Request) -> None:
+    """Write inspection.html and say what is suspicious."""
+    sets = {
+        name: DataSet(
+            paths.data(f"{name}.json"),
+            labels.image_root,
+            labels.source,
+            labels.mended,
+            labels.left_out,
+        )
+        for name, labels in data.sets.items()
+        if name != "val" or labels is not data.sets["test"]
+    }
+    summary = inspect_data(
+        sets, paths.folder, unlabeled=data.unlabeled, cfg=get_sad_cfg(paths.config("student"))
+    )
+    for finding in summary["findings"]:
+        if finding["level"] == "warning":
+            logger.warning(finding["text"])
 
 
 def _remove(path: str) -> None:
