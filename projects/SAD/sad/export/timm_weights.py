@@ -1,6 +1,7 @@
 """ImageNet weights of timm's networks, as the start of a detector with such a backbone."""
 
 import importlib.util
+import logging
 import os
 from collections import OrderedDict
 
@@ -62,6 +63,7 @@ def convert_timm_file(name: str, weights: str, output: str) -> int:
     weights = weights or installed_weights(name) or ""
     if weights:
         given = _timm_names(name, read_weights(weights)["model"], weights)
+        logging.getLogger("timm.models").setLevel(logging.ERROR)  # it tells of the head, left out
         net = create(name, pretrained=True, pretrained_cfg_overlay={"state_dict": given})
     else:
         net = _download(name)
