@@ -59,7 +59,7 @@ class Labels:
 
 
 class Collector:
-    """Takes images and boxes as a reader finds them; boxes are clipped, and looked at as a whole."""
+    """Takes images and boxes as a reader finds them, clips boxes, and looks at them as a whole."""
 
     def __init__(self, layout: str, source: str, image_root: str, classes: Sequence[str]):
         self.labels = Labels(layout, source, image_root, list(classes), [], [])
