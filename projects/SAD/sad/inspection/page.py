@@ -142,7 +142,8 @@ def _sizes(seen: Inspection, summary: dict) -> Iterator:
     ]
     if not rows:
         return
-    yield Table([f"sides of boxes in pixels {where}", *QUANTILES.values()], rows)
+    yield Paragraph(f"How large boxes are: the square root of the area, in pixels {where}.")
+    yield Table(["set", *QUANTILES.values()], rows)
     first = seen.sets[0]
     lines = "Dotted: the sizes of the anchors." if seen.anchors else ""
     plots = [Picture(plot_sides(seen.sides, seen.anchors, where), lines)]
