@@ -8,7 +8,6 @@ import pytest
 from planted import noise, write_faulty, write_set
 from toy import REPOSITORY
 
-pytest.importorskip("sad.layouts.read")
 
 from sad.commands import inspect
 from sad.utils.errors import UserError

@@ -15,6 +15,7 @@ if find_spec("detectron2") is None:
 
 from .data import datasets  # noqa: F401
 from .modeling import backbones, distiller, timm_backbone  # noqa: F401
+from .pipeline.distill import distill
 from .predict.predictor import Predictor
 
-__all__ = ["Predictor"]
+__all__ = ["Predictor", "distill"]

@@ -26,7 +26,8 @@ class Run:
     """A directory that train_net.py has left behind, and the name it has in the report.
 
     Attributes:
-        weights: the file of the directory whose figures these are.
+        weights: the file of the directory whose figures these are. A detector that was only
+            evaluated there, on `test_set`, has those of its MODEL.WEIGHTS.
         test_set: the set that it was tested on. Where none is given it is the only one of
             DATASETS.TEST, and the figures are those after the last iteration. Figures on a set that
             is given are found from the detections that an evaluation has left in the directory.
@@ -38,14 +39,15 @@ class Run:
     test_set: str = ""
 
     def __post_init__(self):
-        for file in ("config.yaml", "metrics.json", self.weights):
-            if not os.path.isfile(self.path(file)):
-                raise UserError(
-                    f"run {self.name!r}: {self.path(file)} does not exist, so this is no finished "
-                    "run of train_net.py; let it end (train_net.py --resume) or name another"
-                )
+        self._check_file("config.yaml")
         self.cfg = get_sad_cfg(self.path("config.yaml"))
-        self.metrics = read_metrics(self.path("metrics.json"))
+        if self.test_set and self.weights == WEIGHTS and not os.path.exists(self.path(WEIGHTS)):
+            self.weights = self.cfg.MODEL.WEIGHTS  # trained elsewhere, and evaluated here
+        self._check_file(self.weights)
+        if not self.test_set:
+            self._check_file("metrics.json")
+        metrics = self.path("metrics.json")
+        self.metrics = read_metrics(metrics) if os.path.exists(metrics) else []
         self.is_evaluated_again = bool(self.test_set)
         if self.test_set:
             return
@@ -60,6 +62,13 @@ class Run:
                 "needs exactly one"
             )
         self.test_set = self.cfg.DATASETS.TEST[0]
+
+    def _check_file(self, file: str) -> None:
+        if not os.path.isfile(self.path(file)):
+            raise UserError(
+                f"run {self.name!r}: {self.path(file)} does not exist, so this is no finished run "
+                "of train_net.py; let it end (train_net.py --resume) or name another"
+            )
 
     def path(self, file: str) -> str:
         return os.path.join(self.directory, file)
