@@ -6,11 +6,9 @@ import json
 import pytest
 
 from planted import noise, write_faulty, write_set
-from toy import REPOSITORY
-
-
 from sad.commands import inspect
 from sad.utils.errors import UserError
+from toy import REPOSITORY
 
 
 @pytest.fixture(scope="module")
