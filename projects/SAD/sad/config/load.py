@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 # What the folder `configs` of this project is in: the package, where it was installed from a wheel,
 # or the clone that the package is part of.
 PACKAGE = Path(__file__).parents[1]
-HOMES = (PACKAGE, PACKAGE.parents[2])
+HOMES = (PACKAGE, Path(os.path.normpath(PACKAGE / "../../..")))
 
 WANTED = "and a yaml is wanted: KEY: VALUE pairs, such as those in configs/"
 
