@@ -1,6 +1,7 @@
 """The steps from configs to a report: teacher, student alone, pseudo-labels, SAD."""
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -72,7 +73,8 @@ class Experiment:
         """Of a finished run, on the test set, in percent."""
         path = os.path.join(self.paths.run(name), "metrics.json")
         last = read_metrics(path)[-1] if os.path.exists(path) else {}
-        return last.get("test/bbox/AP", last.get("bbox/AP"))
+        found = last.get("test/bbox/AP", last.get("bbox/AP"))
+        return 0.0 if found is not None and math.isnan(found) else found  # nothing was found
 
     def _train(self, name: str, made_from: dict | None = None, then=lambda: None) -> Step:
         command = sad_command(
