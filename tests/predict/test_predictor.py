@@ -110,8 +110,8 @@ def test_class_names_are_those_of_the_weights(run, tmp_path):
 
 
 def test_the_pages_lines_run(run, toy, tmp_path, monkeypatch):
-    (tmp_path / "output" / "bccd").mkdir(parents=True)
-    (tmp_path / "output" / "bccd" / "SAD").symlink_to(run)
+    (tmp_path / "my_detector" / "runs").mkdir(parents=True)
+    (tmp_path / "my_detector" / "runs" / "SAD").symlink_to(run)
     Image.open(os.path.join(toy.path("labeled"), IMAGES[0])).save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
     names = {}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.checks import classes_of
+from ..data.checks import classes_of, has_boxes
 from ..data.datasets import read_sets
 from ..modeling.anchor_fit import sample_boxes
 
@@ -37,6 +37,7 @@ class Facts:
     boxes: Tensor  # (B, 4) x0 y0 x1 y1 in pixels, at most some thousand drawn by a fixed seed
     sizes: Tensor  # (B, 2) height and width of each one's image
     long_side: int  # the median of the images' longer sides
+    num_negative: int = 0  # labelled images that show none of the objects
 
     @classmethod
     def of(cls, name: str, num_unlabeled: int) -> "Facts":
@@ -47,8 +48,15 @@ class Facts:
         images = read_sets([name])
         boxes, sizes = sample_boxes(images)
         longer = [max(image["width"], image["height"]) for image in images]
+        negative = sum(not has_boxes(image) for image in images)
         return cls(
-            classes_of(name), len(images), num_unlabeled, boxes, sizes, int(np.median(longer))
+            classes_of(name),
+            len(images),
+            num_unlabeled,
+            boxes,
+            sizes,
+            int(np.median(longer)),
+            negative,
         )
 
     def sides_at(self, size: int) -> Tensor:

@@ -73,7 +73,7 @@ def base_settings(
         Setting("INPUT.MIN_SIZE_TRAIN", [size.value]),
         Setting("INPUT.MIN_SIZE_TEST", size.value),
         Setting("INPUT.MAX_SIZE_TEST", size.value),
-        *_usual(machine, flips),
+        *_usual(facts, machine, flips),
     ]
     return [*found, *_anchors(facts, networks[0], found)]
 
@@ -97,11 +97,11 @@ def followed_settings(
         Setting("MODEL.WEIGHTS", ""),
         *(Setting(key, values[key], as_taught) for key in followed),
         Setting("MODEL.FPN.LAST_LEVEL", last, as_taught),
-        *_usual(machine, flips),
+        *_usual(facts, machine, flips),
     ]
 
 
-def _usual(machine: Machine, flips: tuple[bool, str]) -> list[Setting]:
+def _usual(facts: Facts, machine: Machine, flips: tuple[bool, str]) -> list[Setting]:
     """What depends on neither the boxes nor the teacher."""
     return [
         Setting("MODEL.RETINANET.NUM_CONVS", 2),
@@ -111,6 +111,11 @@ def _usual(machine: Machine, flips: tuple[bool, str]) -> list[Setting]:
         ),
         Setting("MODEL.RETINANET.SMOOTH_L1_LOSS_BETA", 0.0),
         Setting("INPUT.RANDOM_FLIP", "horizontal" if flips[0] else "none", flips[1]),
+        Setting(
+            "DATALOADER.FILTER_EMPTY_ANNOTATIONS",
+            not facts.num_negative,
+            f"{facts.num_negative} labelled images show none of the objects",
+        ),
         Setting("DATALOADER.NUM_WORKERS", *_workers(machine)),
         Setting("SOLVER.IMS_PER_BATCH", BATCH * max(1, machine.gpus)),
         Setting("SOLVER.WARMUP_ITERS", 100),
