@@ -1,5 +1,6 @@
 """One call from labels and images to a distilled student: `sad.distill`."""
 
+import json
 import os
 import tempfile
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..config.load import config_path, get_sad_cfg
 from ..data.datasets import register_from_config
+from ..report.gain import UNKNOWN
 from ..utils.errors import UserError
 from ..utils.files import lock_folder, make_folder
 from .configs import Paths
@@ -27,6 +29,7 @@ class Result:
         run: the folder of the distilled student, as `sad.Predictor` takes it.
         weights: its model_final.pth.
         report: the page to look at.
+        verdict: whether distillation "helped", as the report says; "not known" without a baseline.
         ap: {"teacher", "student alone", ...: AP on the test set, in percent}.
         notes: what is to be kept in mind about these figures.
     """
@@ -34,6 +37,7 @@ class Result:
     run: str
     weights: str
     report: str
+    verdict: str
     ap: dict[str, float]
     notes: list[str]
 
@@ -102,6 +106,7 @@ def distill(
         paths.run("SAD"),
         paths.weights("SAD"),
         os.path.join(paths.folder, "report.html"),
+        _verdict(paths),
         ap,
         list(experiment.notes),
     )
@@ -130,6 +135,12 @@ def describe_plan(request: Request) -> str:
         each = ", ".join(f"{name} {time:.2f} s" for name, time in seconds.items())
         texts.append(f"An iteration takes: {each}. Everything takes about {hours:.1f} hours.")
     return "\n".join(texts).replace(folder, os.path.abspath(request.output))
+
+
+def _verdict(paths: Paths) -> str:
+    with open(os.path.join(paths.folder, "report.json"), encoding="utf-8") as file:
+        gain = json.load(file)["gain"]
+    return gain["verdict"] if gain else UNKNOWN
 
 
 class Teller:
