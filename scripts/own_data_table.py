@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""One table of what `sad distill` reached, from its folders: docs/tables/own_data.md and .json.
+
+    python scripts/own_data_table.py --row "bins, lite0=output/bins0,output/bins1,output/bins2"
+
+The folders of a row differ in --seed alone.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+import sad_command  # noqa: F401
+from sad.study.own_data import markdown, read_reports
+from sad.utils.errors import UserError, exit_on_user_error
+from sad.utils.files import atomic_write, write_json
+
+OUTPUT = Path(__file__).resolve().parents[1] / "docs" / "tables" / "own_data"
+
+
+@exit_on_user_error
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--row", action="append", required=True, metavar="NAME=DIR,DIR,...")
+    parser.add_argument("--output", default=str(OUTPUT), help="without the ending")
+    args = parser.parse_args()
+    groups = {}
+    for row in args.row:
+        name, _, folders = row.partition("=")
+        if not (name and folders):
+            raise UserError(f"--row {row!r} is not of the form NAME=DIR,DIR,...")
+        groups[name] = folders.split(",")
+    rows = read_reports(groups)
+    write_json(f"{args.output}.json", rows, indent=1)
+    with atomic_write(f"{args.output}.md") as file:
+        file.write(markdown(rows, shlex.join(["python", *sys.argv])))
+    print(f"wrote {args.output}.md and .json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""The table of what the one command reached, from made-up reports."""
+
+import json
+
+import pytest
+
+from sad.study.own_data import ARMS, markdown, read_reports
+from sad.utils.errors import UserError
+
+
+def folder(path, aps):
+    path.mkdir()
+    runs = [{"name": arm, "AP": ap, "minutes": 10} for arm, ap in zip(ARMS, aps, strict=False)]
+    (path / "report.json").write_text(json.dumps({"test_images": 7, "runs": runs}))
+    return str(path)
+
+
+def test_gains_over_the_better_student_of_each_seed(tmp_path):
+    bins = [
+        folder(tmp_path / "0", (34, 10, 12, 20)),
+        folder(tmp_path / "1", (35, 13, 11, 23)),
+        folder(tmp_path / "2", (33, 12, 12, 18)),
+    ]
+    cells = [folder(tmp_path / "3", (44, 40, 41, 40.5))]
+    rows = read_reports({"bins": bins, "cells": cells})
+    assert rows["bins"]["gain"] == [8, 10, 6]
+    # t = 8 / (2 / sqrt(3)) with two degrees of freedom
+    assert rows["bins"]["p"] == pytest.approx(0.0202, abs=1e-4)
+    assert rows["bins"]["holm"] == rows["bins"]["p"]
+    assert rows["cells"]["gain"] == [-0.5] and rows["cells"]["p"] is None
+    text = markdown(rows, "make it")
+    assert "| bins | 34.0 ± 1.0 | 11.7 ± 1.5 | 11.7 ± 0.6 | 20.3 ± 2.5 | +8.0 ± 2.0 |" in text
+    assert "| cells | 44.0 | 40.0 | 41.0 | 40.5 | -0.5 |" in text
+    assert "`make it`" in text
+
+
+def test_folders_that_will_not_do(tmp_path):
+    with pytest.raises(UserError, match="report.json does not exist"):
+        read_reports({"bins": [str(tmp_path)]})
+    with pytest.raises(UserError, match="no 'student alone'"):
+        read_reports({"bins": [folder(tmp_path / "0", (34,))]})
