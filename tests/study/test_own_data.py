@@ -23,11 +23,12 @@ def test_gains_over_the_better_student_of_each_seed(tmp_path):
     ]
     cells = [folder(tmp_path / "3", (44, 40, 41, 40.5))]
     rows = read_reports({"bins": bins, "cells": cells})
-    assert rows["bins"]["gain"] == [8, 10, 6]
+    judged = rows["bins"]["judged"]
+    assert list(judged["differences"].values()) == [8, 10, 6]
     # t = 8 / (2 / sqrt(3)) with two degrees of freedom
-    assert rows["bins"]["p"] == pytest.approx(0.0202, abs=1e-4)
-    assert rows["bins"]["holm"] == rows["bins"]["p"]
-    assert rows["cells"]["gain"] == [-0.5] and rows["cells"]["p"] is None
+    assert judged["p"] == pytest.approx(0.0202, abs=1e-4) and judged["holm"] == judged["p"]
+    judged = rows["cells"]["judged"]
+    assert list(judged["differences"].values()) == [-0.5] and judged["p"] is None
     text = markdown(rows, "make it")
     assert "| bins | 34.0 ± 1.0 | 11.7 ± 1.5 | 11.7 ± 0.6 | 20.3 ± 2.5 | +8.0 ± 2.0 |" in text
     assert "| cells | 44.0 | 40.0 | 41.0 | 40.5 | -0.5 |" in text

@@ -5,10 +5,8 @@ import os
 import statistics
 from collections.abc import Sequence
 
-from scipy import stats
-
 from ..utils.errors import UserError
-from .tables import holm, spread
+from .tables import judge, judge_family, spread
 
 ARMS = ("teacher", "student alone", "student alone, as long", "SAD student")
 BASELINES, DISTILLED = ARMS[1:3], ARMS[3]
@@ -19,18 +17,22 @@ def read_reports(groups: dict[str, Sequence[str]]) -> dict:
     Args:
         groups: {row of the table: folders of `sad distill`, one for each seed}.
     Returns:
-        {row: {"test_images", "folders": count, "AP": {arm: one for each seed}, "minutes": {arm:
-        median}, "gain": of the distilled student over the better student alone, for each seed,
-        "p": of Student's t test that it is 0 (None for one seed), "holm": p after Holm over all
-        rows}}
+        {row: {"test_images", "AP": {arm: one for each seed}, "minutes": {arm: median}, "judged":
+        the gain of the distilled student over the better one alone, see `judge_family`}}
     Raises:
         UserError: a folder holds no report, or its arms are others.
     """
     found = {row: _row([_report(folder) for folder in folders]) for row, folders in groups.items()}
-    tested = [row for row in found if found[row]["p"] is not None]
-    for row, p in zip(tested, holm([found[row]["p"] for row in tested]), strict=True):
-        found[row]["holm"] = p
-    return found
+    judged = judge_family({name: _judge(row) for name, row in found.items()})
+    return {name: {**row, "judged": judged[name]} for name, row in found.items()}
+
+
+def _judge(row: dict) -> dict:
+    """The claim that the distilled student is better than both that were trained alone."""
+    alone = zip(*(row["AP"][arm] for arm in BASELINES), strict=True)
+    arms = {"SAD": row["AP"][DISTILLED], "alone": map(max, alone)}
+    results = {arm: {n: {"AP": ap} for n, ap in enumerate(aps)} for arm, aps in arms.items()}
+    return judge({"more": "SAD", "less": "alone"}, results)
 
 
 def _report(folder: str) -> dict:
@@ -47,11 +49,6 @@ def _report(folder: str) -> dict:
 
 def _row(reports: list[dict]) -> dict:
     ap = {arm: [report["runs"][arm]["AP"] for report in reports] for arm in ARMS}
-    gains = [
-        distilled - max(alone)
-        for distilled, *alone in zip(ap[DISTILLED], *(ap[x] for x in BASELINES), strict=True)
-    ]
-    several = len(gains) > 1
     return {
         "test_images": reports[0]["test_images"],
         "AP": ap,
@@ -59,9 +56,6 @@ def _row(reports: list[dict]) -> dict:
             arm: statistics.median(report["runs"][arm]["minutes"] for report in reports)
             for arm in ARMS
         },
-        "gain": gains,
-        "p": float(stats.ttest_1samp(gains, 0).pvalue) if several else None,
-        "holm": None,
     }
 
 
@@ -71,9 +65,11 @@ def markdown(rows: dict, command: str) -> str:
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for name, row in rows.items():
         cells = [_cell(row["AP"][arm]) for arm in ARMS]
-        p = "" if row["p"] is None else f"{row['p']:.3f}, {row['holm']:.3f}"
-        minutes = f"{sum(row['minutes'].values()):.0f}"
-        lines.append(f"| {name} | {' | '.join([*cells, _cell(row['gain'], '+'), p, minutes])} |")
+        judged = row["judged"]
+        cells.append(_cell(list(judged["differences"].values()), "+"))
+        cells.append("" if judged["p"] is None else f"{judged['p']:.3f}, {judged['holm']:.3f}")
+        cells.append(f"{sum(row['minutes'].values()):.0f}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(
         [
             "# What the one command brings",
@@ -82,7 +78,7 @@ def markdown(rows: dict, command: str) -> str:
             "",
             "AP on the test images: mean ± standard deviation over the seeds, or the one that was",
             "run. The gain is over the better of the two students alone, for each seed by itself; p",
-            f"is Student's t, {sum(row['p'] is not None for row in rows.values())} gains judged.",
+            f"is Student's t, {sum(row['judged']['p'] is not None for row in rows.values())} gains judged.",
             "",
             f"Made by `{command}`.",
             "",
