@@ -70,15 +70,16 @@ def markdown(rows: dict, command: str) -> str:
         cells.append("" if judged["p"] is None else f"{judged['p']:.3f}, {judged['holm']:.3f}")
         cells.append(f"{sum(row['minutes'].values()):.0f}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    judged = sum(row["judged"]["p"] is not None for row in rows.values())
     return "\n".join(
         [
             "# What the one command brings",
             "",
             *lines,
             "",
-            "AP on the test images: mean ± standard deviation over the seeds, or the only one. The gain",
-            "is over the better of the two students alone, for each seed by itself; p is",
-            f"Student's t, {sum(row['judged']['p'] is not None for row in rows.values())} gains judged.",
+            "AP on the test images: mean ± standard deviation over the seeds, or the only one. The",
+            "gain is over the better of the two students alone, for each seed by itself; p is",
+            f"Student's t, {judged} gains judged.",
             "",
             f"Made by `{command}`.",
             "",
