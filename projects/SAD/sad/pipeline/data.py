@@ -3,6 +3,7 @@
 Nothing of the user's is changed: jsons go to another folder, and name the images where they lie.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -41,17 +42,14 @@ class Data:
 
     def digests(self) -> dict[str, str]:
         """{set: sha256 of its labels and of the names and sizes of its images}."""
-        found = {
-            name: _digest([labels.classes, labels.images, labels.annotations, *_files(labels)])
-            for name, labels in self.sets.items()
-        }
-        return found | {"unlabeled": _digest([[p, os.path.getsize(p)] for p in self.unlabeled])}
+        found = {f"the labels of {name}": _digest(_content(x)) for name, x in self.sets.items()}
+        unlabeled = [[path, os.path.getsize(path)] for path in self.unlabeled]
+        return found | {"the unlabelled images": _digest(unlabeled)}
 
 
-def _files(labels: Labels):
-    for image in labels.images:
-        path = os.path.join(labels.image_root, image["file_name"])
-        yield os.path.getsize(path)
+def _content(labels: Labels) -> list:
+    sizes = [os.path.getsize(_path(labels, image)) for image in labels.images]
+    return [labels.classes, labels.images, labels.annotations, sizes]
 
 
 def _digest(content) -> str:
@@ -90,7 +88,7 @@ def read_data(
     sets = {}
     for name in ("train", "val", "test"):
         if isinstance(given := found.get(name), str):
-            given = read_labels(given, images, layout, classes)
+            given = _read_set(name, given, images, layout, classes)
         if given is not None:
             sets[name] = given
             classes = classes or given.classes
@@ -103,6 +101,17 @@ def read_data(
         return Data(sets, [os.path.join(root, name) for name in find_images(root)])
     train = sets["train"]
     return Data(sets, [os.path.join(train.image_root, name) for name in train.unlabeled])
+
+
+def _read_set(name: str, path: str, images: str | None, layout, classes) -> Labels:
+    """The images of val and test may lie elsewhere than those of the labels to train on."""
+    try:
+        return read_labels(path, images, layout, classes)
+    except UserError:
+        if images and name != "train":
+            with contextlib.suppress(UserError):
+                return read_labels(path, None, layout, classes)
+        raise
 
 
 def split_off(data: Data, seed: int) -> None:

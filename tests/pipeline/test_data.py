@@ -1,0 +1,187 @@
+"""The user's images: read, split, kept apart, and written down."""
+
+import json
+import os
+import shutil
+
+import pytest
+from PIL import Image
+
+from sad.data.datasets import load_coco_set
+from sad.pipeline.data import leave_out_known, read_data, split_off, unlabeled_root, write_data
+from sad.utils.errors import UserError
+from users_data import CLASSES, make_images, write_coco, write_yolo
+
+
+def user(folder, count=30, unlabeled=4):
+    """A labelled and an unlabelled folder; returns the arguments of `read_data`."""
+    truth = make_images(folder / "images", count, seed=1)
+    make_images(folder / "more", unlabeled, seed=2)
+    labels = write_coco(folder / "labels.json", truth)
+    return {
+        "labeled": str(labels),
+        "images": str(folder / "images"),
+        "unlabeled": str(folder / "more"),
+    }
+
+
+def names(labels) -> set[str]:
+    return {image["file_name"] for image in labels.images}
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [(30, {"train": 26, "val": 4, "test": 4}), (200, {"train": 140, "val": 30, "test": 30})],
+)
+def test_sets_that_are_split_off(count, sizes, tmp_path):
+    data = read_data(**user(tmp_path, count))
+    split_off(data, seed=0)
+    assert {name: len(labels.images) for name, labels in data.sets.items()} == sizes
+    train, val, test = (names(data.sets[name]) for name in ("train", "val", "test"))
+    assert not train & val and len(train | val | test) == count
+    assert (val == test) is (count < 200) and data.notes
+    again = read_data(**user_again(tmp_path))
+    split_off(again, seed=0)
+    assert names(again.sets["val"]) == val
+    other = read_data(**user_again(tmp_path))
+    split_off(other, seed=1)
+    assert names(other.sets["val"]) != val
+    for labels in data.sets.values():
+        ids = {image["id"] for image in labels.images}
+        assert {x["image_id"] for x in labels.annotations} <= ids
+
+
+def user_again(folder):
+    return {
+        "labeled": str(folder / "labels.json"),
+        "images": str(folder / "images"),
+        "unlabeled": str(folder / "more"),
+    }
+
+
+def test_copies_stay_on_one_side(tmp_path):
+    truth = make_images(tmp_path / "images", 30, seed=1)
+    for name in list(truth)[:15]:
+        copy = f"copy_{name.removesuffix('.png')}.jpg"
+        Image.open(tmp_path / "images" / name).save(tmp_path / "images" / copy, quality=90)
+        truth[copy] = truth[name]
+    labels = write_coco(tmp_path / "labels.json", truth)
+    for seed in range(3):
+        data = read_data(labeled=str(labels), images=str(tmp_path / "images"))
+        split_off(data, seed)
+        for of_set in (data.sets["train"], data.sets["val"]):
+            found = names(of_set)
+            for name in list(truth)[:15]:
+                copy = f"copy_{name.removesuffix('.png')}.jpg"
+                assert (name in found) is (copy in found)
+
+
+def test_the_last_box_of_a_class_stays_to_be_learned(tmp_path):
+    truth = make_images(tmp_path / "images", 30, seed=1)
+    rare = list(truth)[7]
+    for name, boxes in truth.items():
+        label = "light" if name == rare else "dark"
+        truth[name] = [(label, *corners) for _, *corners in boxes]
+    labels = write_coco(tmp_path / "labels.json", truth)
+    for seed in range(8):
+        data = read_data(labeled=str(labels), images=str(tmp_path / "images"))
+        split_off(data, seed)
+        assert rare in names(data.sets["train"])
+
+
+def test_hardly_any_labels(tmp_path):
+    data = read_data(**user(tmp_path, 12))
+    with pytest.raises(UserError, match="none to test on: give --test"):
+        split_off(data, 0)
+    test = write_coco(tmp_path / "test" / "labels.json", make_images(tmp_path / "test", 3, 9))
+    data = read_data(**user_again(tmp_path), test=str(test))
+    split_off(data, 0)
+    assert data.sets["val"] is data.sets["test"] and len(data.sets["train"].images) == 12
+
+
+def test_val_and_test_follow_the_classes_of_train(tmp_path):
+    arguments = user(tmp_path)
+    content = json.loads((tmp_path / "labels.json").read_text())
+    content["categories"] = [{"id": 1, "name": "light"}, {"id": 2, "name": "dark"}]
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    data = read_data(**arguments, val=str(tmp_path / "val.json"))
+    assert data.sets["val"].classes == data.sets["train"].classes == CLASSES
+    assert [x["category_id"] for x in data.sets["val"].annotations] == [
+        3 - x["category_id"] for x in data.sets["train"].annotations
+    ]
+    content["categories"][0]["name"] = "bright"
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="'light' and 'bright'"):
+        read_data(**arguments, val=str(tmp_path / "val.json"))
+
+
+def test_known_images_are_left_out_of_the_unlabelled(tmp_path):
+    arguments = user(tmp_path, unlabeled=5)
+    data = read_data(**arguments)
+    split_off(data, 0)
+    of_test = data.sets["test"].images[0]["file_name"]
+    shutil.copy(tmp_path / "images" / "1_000.png", tmp_path / "more" / "the_same.png")
+    Image.open(tmp_path / "images" / of_test).save(tmp_path / "more" / "alike.jpg", quality=85)
+    data = read_data(**arguments)
+    split_off(data, 0)
+    leave_out_known(data)
+    left = {os.path.basename(path) for path in data.unlabeled}
+    assert left == {f"2_{number:03}.png" for number in range(5)}
+    assert len(data.notes) == 4  # split, too few, identical, near-identical
+
+
+def test_images_without_labels_are_unlabelled_where_no_folder_is_named(tmp_path):
+    truth = make_images(tmp_path / "images", 24, seed=1)
+    write_yolo(tmp_path, truth)
+    for number in range(3):
+        os.unlink(tmp_path / "labels" / f"1_{number:03}.txt")
+    data = read_data(labeled=str(tmp_path / "data.yaml"))
+    assert sorted(map(os.path.basename, data.unlabeled)) == [f"1_{n:03}.png" for n in range(3)]
+    assert all(map(os.path.isfile, data.unlabeled))
+
+
+def test_digests_follow_contents(tmp_path):
+    arguments = user(tmp_path)
+    before = read_data(**arguments).digests()
+    os.utime(tmp_path / "labels.json", (1, 1))
+    assert read_data(**arguments).digests() == before
+    content = json.loads((tmp_path / "labels.json").read_text())
+    content["annotations"][0]["bbox"][2] += 1
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    changed = read_data(**arguments).digests()
+    assert {key for key in before if before[key] != changed[key]} == {"the labels of train"}
+    os.unlink(tmp_path / "more" / "2_001.png")
+    fewer = read_data(**arguments).digests()
+    assert {key for key in fewer if fewer[key] != changed[key]} == {"the unlabelled images"}
+
+
+def test_what_is_written_is_what_training_reads(tmp_path):
+    data = read_data(**user(tmp_path))
+    (tmp_path / "more" / "broken.png").write_bytes(b"no image")
+    data.unlabeled.append(str(tmp_path / "more" / "broken.png"))
+    split_off(data, 0)
+    write_data(data, str(tmp_path / "data"))
+    for name, labels in data.sets.items():
+        path = str(tmp_path / "data" / f"{name}.json")
+        dicts = load_coco_set(f"written_{name}", path, labels.image_root)
+        assert len(dicts) == len(labels.images)
+        assert sum(len(x["annotations"]) for x in dicts) == len(labels.annotations)
+    listed = json.loads((tmp_path / "data" / "unlabeled.json").read_text())["images"]
+    root = unlabeled_root(data)
+    assert [os.path.join(root, x["file_name"]) for x in listed] == data.unlabeled[:-1]
+    assert any("broken.png" in note for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"labeled": "absent.json"}, "absent.json do"),
+        ({"unlabeled": "absent"}, "no images in|does not exist"),
+        ({"labeled": None}, "no labelled images"),
+    ],
+)
+def test_mistakes(change, said, tmp_path, monkeypatch):
+    arguments = user(tmp_path) | change
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=said):
+        read_data(**arguments)

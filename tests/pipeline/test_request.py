@@ -1,0 +1,57 @@
+"""What can be asked for, and which wishes contradict each other."""
+
+import pytest
+
+from sad.pipeline.request import Request
+from sad.utils.errors import UserError
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"labeled": "a.json"},
+        {"labeled": "a.json", "unlabeled": "b", "val": "c.json", "test": "d.json", "minutes": 3},
+        {"data": "folder", "iterations": 5, "flips": False},
+        {"configs": "configs/digits", "unlabeled": "digits_unlabeled"},
+        {"labeled": "a.json", "teacher": "t.yaml", "teacher_weights": "t.pth"},
+    ],
+)
+def test_wishes_that_go_together(given, tmp_path):
+    Request(output=str(tmp_path / "new"), **given).check()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "nothing to learn from"),
+        ({"labeled": "a", "output": ""}, "--output is empty"),
+        ({"data": "a", "labeled": "b"}, "--data has no say beside --labeled"),
+        ({"data": "a", "test": "b"}, "--data has no say beside --test"),
+        ({"labeled": "a", "minutes": 3.0, "iterations": 5}, "--minutes has no say beside"),
+        ({"configs": "a", "labeled": "b"}, "--configs has no say beside --labeled"),
+        ({"configs": "a", "teacher": "b"}, "--configs has no say beside --teacher"),
+        ({"labeled": "a", "teacher_weights": "t.pth"}, "goes with --teacher CONFIG"),
+        ({"labeled": "a", "teacher": "tiny", "teacher_weights": "t"}, "goes with --teacher"),
+        ({"labeled": "a", "iterations": 0}, "--iterations is 0"),
+        ({"labeled": "a", "num_gpus": 0}, "--num-gpus is 0"),
+        ({"labeled": "a", "seed": -1}, "--seed is -1"),
+        ({"labeled": "a", "minutes": -2.0}, "--minutes is -2"),
+    ],
+)
+def test_wishes_that_contradict_each_other(given, said, tmp_path):
+    with pytest.raises(UserError, match=said):
+        Request(**{"output": str(tmp_path / "new"), **given}).check()
+    assert not list(tmp_path.iterdir())
+
+
+def test_output_is_a_file(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match="taken is a file"):
+        Request(output=str(tmp_path / "taken"), labeled="a").check()
+
+
+def test_settings_are_what_results_depend_on():
+    one = Request(output="a", labeled="x.json", num_gpus=2, baseline=False, redo=True)
+    other = Request(output="b", labeled="y.json")
+    assert one.settings() == other.settings() == {"--student": "tiny", "--seed": 0}
+    assert Request(output="a", data="x", flips=False).settings()["--flips"] is False

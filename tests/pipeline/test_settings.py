@@ -1,0 +1,109 @@
+"""Settings from facts: size, levels, anchors, memory, length."""
+
+import pytest
+
+from sad.config.load import get_sad_cfg
+from sad.pipeline.facts import Machine
+from sad.pipeline.networks import find_network
+from sad.pipeline.settings import (
+    accumulation,
+    base_settings,
+    choose_levels,
+    choose_size,
+    followed_settings,
+    teacher_iterations,
+)
+from square_facts import facts
+from toy import REPOSITORY
+
+CPU, GPU = Machine(0, 2, 8 * 10**9), Machine(4, 16, 80 * 10**9)
+TINY, R50 = find_network("tiny"), find_network("R50")
+
+
+def values(settings) -> dict:
+    return {setting.key: setting.value for setting in settings}
+
+
+@pytest.mark.parametrize(
+    ("side", "box", "machine", "size"),
+    [
+        (640, 100, CPU, 320),  # brought to what a CPU trains in time
+        (200, 50, CPU, 224),  # small images are not enlarged, but for multiples of 32
+        (640, 10, CPU, 512),  # 10 pixels become 8 there
+        (4000, 10, CPU, 640),  # more than that is not allowed
+        (4000, 400, GPU, 1344),
+        (640, 100, GPU, 640),
+    ],
+)
+def test_size(side, box, machine, size):
+    chosen = choose_size(facts(side, box), machine)
+    assert (chosen.key, chosen.value) == ("INPUT.MAX_SIZE_TRAIN", size)
+    assert chosen.why
+
+
+def test_levels():
+    assert [choose_levels(size, [TINY]) for size in (128, 192, 224, 512, 544)] == [5, 5, 6, 6, 7]
+    assert choose_levels(128, [TINY, R50]) == 7  # Detectron2's builder makes all
+
+
+@pytest.mark.parametrize("box", [6, 40, 100, 300])
+def test_anchors_fit_whatever_the_boxes(box):
+    settings = base_settings(facts(box=box), CPU, [TINY, TINY], flips=(True, ""))
+    why = next(x.why for x in settings if x.key == "MODEL.ANCHOR_GENERATOR.SIZES")
+    assert float(why.removeprefix("for ").partition("%")[0]) >= 90
+    found = values(settings)
+    sizes = found["MODEL.ANCHOR_GENERATOR.SIZES"]
+    assert len(sizes) == len(found["MODEL.RETINANET.IN_FEATURES"])
+    seen = box * found["INPUT.MAX_SIZE_TRAIN"] / 640
+    assert min(map(min, sizes)) < 1.6 * seen and max(map(max, sizes)) > seen / 1.6
+
+
+def test_long_boxes_get_other_aspect_ratios():
+    boxes = facts().boxes.clone()
+    boxes[:, 3] = boxes[:, 1] + 12.0  # 100 x 12
+    settings = values(base_settings(facts(boxes=boxes), CPU, [TINY], flips=(True, "")))
+    (ratios,) = settings["MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS"]
+    assert min(ratios) < 0.2
+
+
+def test_what_else_the_data_decides():
+    settings = values(base_settings(facts(), CPU, [TINY], flips=(False, "left")))
+    assert settings["MODEL.RETINANET.NUM_CLASSES"] == 2
+    assert settings["INPUT.RANDOM_FLIP"] == "none"
+    assert settings["DATALOADER.FILTER_EMPTY_ANNOTATIONS"] is True
+    assert settings["DATALOADER.NUM_WORKERS"] == 0 and settings["SOLVER.IMS_PER_BATCH"] == 8
+    assert settings["MODEL.RETINANET.SCORE_THRESH_TEST"] == 0.001
+    settings = values(base_settings(facts(num_negative=3), GPU, [TINY], flips=(True, "")))
+    assert settings["DATALOADER.FILTER_EMPTY_ANNOTATIONS"] is False
+    assert settings["DATALOADER.NUM_WORKERS"] == 4 and settings["SOLVER.IMS_PER_BATCH"] == 32
+
+
+@pytest.mark.parametrize(
+    ("count", "machine", "iterations"),
+    [(20, CPU, 600), (268, CPU, 800), (500, CPU, 1500), (500, GPU, 600), (10**7, GPU, 90_000)],
+)
+def test_iterations(count, machine, iterations):
+    assert teacher_iterations(facts(count=count), machine)[0] == iterations
+
+
+def test_a_large_step_is_split():
+    settings = base_settings(facts(), CPU, [TINY], flips=(True, ""))
+    plenty = accumulation(settings, TINY, CPU)
+    assert plenty.value == 1
+    needed = float(plenty.why.partition("about ")[2].partition(" GB")[0])
+    short = Machine(0, 2, int(needed * 1e9 / 2))
+    assert accumulation(settings, TINY, short).value == 4
+    assert accumulation(settings, TINY, Machine(0, 2, 10)).value == 8  # a single image at a time
+
+
+def test_a_student_follows_its_teacher():
+    teacher = get_sad_cfg(str(REPOSITORY / "configs" / "digits" / "teacher.yaml"))
+    settings = values(followed_settings(teacher, facts(), CPU, flips=(False, "")))
+    for key in ("MODEL.ANCHOR_GENERATOR.SIZES", "INPUT.MAX_SIZE_TRAIN"):
+        node = teacher
+        for part in key.split("."):
+            node = node[part]
+        assert settings[key] == node
+    assert settings["MODEL.FPN.LAST_LEVEL"] == 5
+    assert settings["MODEL.META_ARCHITECTURE"] == "RetinaNet"
+    assert settings["MODEL.RETINANET.NUM_CLASSES"] == 10
