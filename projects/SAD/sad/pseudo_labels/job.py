@@ -11,16 +11,15 @@ import numpy as np
 from ..config.load import get_sad_cfg
 from ..data.categories import in_order
 from ..data.coco_boxes import Limits
-from ..data.coco_json import CocoJson, count_instances
+from ..data.coco_json import count_instances
 from ..data.images import allowed_unreadable
 from ..data.leaks import labeled_and_tested, left_out
-from ..data.subset import choose_share
 from ..modeling.build import load_detector
 from ..utils.errors import UserError
 from ..utils.files import make_folder, remove_folder, sha256
 from .image_table import ImageTable, list_folder, list_json
 from .resume import open_folder, record_job
-from .thresholds import read_thresholds
+from .thresholds import read_thresholds, wanted_mean
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +133,7 @@ def prepare(
         calibration["threshold"] = read_thresholds(class_thresholds, names)
         calibration["class_thresholds"] = class_thresholds
     elif target_mean is None and threshold is None:
-        calibration |= _wanted_mean(labeled, instances, *labeled_share)
+        calibration |= wanted_mean(labeled, instances, *labeled_share)
     weights_sha256 = _sha256(weights)
     cfg = get_sad_cfg(config_file, opts)
     known = labeled_and_tested(cfg, image_root, image_json, labeled_json)
@@ -224,25 +223,6 @@ def _bytes(path: str) -> int:
         return os.stat(path).st_size
     except OSError:
         return -1
-
-
-def _wanted_mean(labeled: CocoJson, instances: dict, share: float, seed: int) -> dict:
-    """The mean number of instances of the labelled images, and where it comes from."""
-    if share < 1:
-        chosen = choose_share([{"id": image_id} for image_id in instances], share, seed, key="id")
-        instances = {image["id"]: instances[image["id"]] for image in chosen}
-    total = sum(instances.values())
-    if not total:
-        raise UserError(
-            f"{labeled.where} has no boxes to calibrate the score threshold with: "
-            f"{labeled.why_no_boxes()}"
-        )
-    return {
-        "labeled_json": labeled.path,
-        "labeled_images": len(instances),
-        "labeled_instances": total,
-        "target_mean": total / len(instances),
-    }
 
 
 def _sha256(weights: str) -> str:

@@ -1,12 +1,42 @@
-"""Score thresholds by class: how they are read, and which detections reach them."""
+"""Score thresholds: where they come from, by class or not, and which detections reach them."""
 
 import json
 
 import numpy as np
 
 from ..data.coco_items import short
+from ..data.coco_json import CocoJson
+from ..data.subset import choose_share
 from ..utils.errors import UserError, did_you_mean, reason
 from .detections import scores
+
+
+def wanted_mean(labeled: CocoJson, instances: dict, share: float, seed: int) -> dict:
+    """The mean number of instances of the labelled images, and where it comes from.
+
+    Args:
+        labeled, instances: see `count_instances`.
+        share, seed: DATASETS.LABELED_SHARE: the mean is that of these images only.
+    Returns:
+        labeled_json, labeled_images, labeled_instances and target_mean.
+    Raises:
+        UserError: there are no boxes.
+    """
+    if share < 1:
+        chosen = choose_share([{"id": image_id} for image_id in instances], share, seed, key="id")
+        instances = {image["id"]: instances[image["id"]] for image in chosen}
+    total = sum(instances.values())
+    if not total:
+        raise UserError(
+            f"{labeled.where} has no boxes to calibrate the score threshold with: "
+            f"{labeled.why_no_boxes()}"
+        )
+    return {
+        "labeled_json": labeled.path,
+        "labeled_images": len(instances),
+        "labeled_instances": total,
+        "target_mean": total / len(instances),
+    }
 
 
 def read_thresholds(path: str, names: list[str]) -> dict[str, float]:
