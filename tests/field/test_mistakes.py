@@ -425,6 +425,26 @@ MISTAKES = {
         LABEL + "--weights {toy}/teacher.pth", "give --labeled-json"),
     "threshold in percent": (
         LABEL + "--weights {toy}/teacher.pth --threshold 50", "--threshold", "from 0 to 1"),
+    "threshold for all classes and for each": (
+        LABEL_ALL + "--threshold 0.5 --class-thresholds {wrong}/half.json",
+        "--class-thresholds", "not allowed with argument --threshold"),
+    "thresholds by class that do not exist": (
+        LABEL_ALL + "--class-thresholds absent.json", "--class-thresholds absent.json",
+        "cannot be opened"),
+    "thresholds by class that are no json": (
+        LABEL_ALL + "--class-thresholds {toy}/teacher.yaml", "teacher.yaml is no json"),
+    "thresholds by class that are a list": (
+        LABEL_ALL + "--class-thresholds {wrong}/list.json", "list.json is [0.5, 0.5]",
+        "{class name: score}"),
+    "thresholds for some of the classes": (
+        LABEL_ALL + "--class-thresholds {wrong}/half.json", "half.json has no score",
+        "class 'dark'", "add it"),
+    "threshold for a class that the teacher has not": (
+        LABEL_ALL + "--class-thresholds {wrong}/more.json", "names 'lights'",
+        "did you mean light?"),
+    "threshold of a class in percent": (
+        LABEL_ALL + "--class-thresholds {wrong}/percent.json", "percent.json gives 'dark' 50",
+        "from 0 to 1"),
     "labels of other classes than the teacher's": (
         LABEL + "--weights {toy}/teacher.pth --labeled-json {wrong}/three_classes.json",
         "the teacher and", "three_classes.json have other classes", "'gray'"),
@@ -562,6 +582,10 @@ def wrong(toy, tmp_path_factory):
         "faster_rcnn.yaml": "MODEL: {META_ARCHITECTURE: GeneralizedRCNN}",
         "cut.json": json.dumps(toy.json("labeled.json"))[:500],
         "digits.json": "{",
+        "half.json": '{"light": 0.5}',
+        "more.json": '{"light": 0.5, "dark": 0.5, "lights": 0.5}',
+        "percent.json": '{"light": 0.5, "dark": 50}',
+        "list.json": "[0.5, 0.5]",
         "lazy.py": "model = dict(num_classes=2)",
         "empty.yaml": "",
     }.items():

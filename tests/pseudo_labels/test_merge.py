@@ -1,5 +1,6 @@
 """From detections to the json of pseudo-labels and its report."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,39 @@ def test_pseudo_labels_are_calibrated_and_reported(scene):
         image_width, image_height = sizes[a["image_id"]]
         assert x >= 0 and y >= 0 and width > 0 and height > 0
         assert x + width <= image_width + 1e-6 and y + height <= image_height + 1e-6
+
+
+def test_thresholds_by_class(scene, tmp_path):
+    """What one threshold for all keeps, sorted by hand; the cap is that of the lowest one."""
+    everything, _ = run_labelling(scene, threshold=0.06)
+    scores = {2: [], 5: []}
+    for box in everything["annotations"]:
+        scores[box["category_id"]].append(box["score"])
+    of_class = {2: sorted(scores[2])[len(scores[2]) // 2], 5: sorted(scores[5])[-3]}
+    wanted = {"circle": of_class[2], "square": of_class[5]}
+    file = tmp_path / "thresholds.json"
+    file.write_text(json.dumps(dict(reversed(wanted.items()))))
+    coco, report = run_labelling(scene, class_thresholds=str(file))
+    kept = [
+        {**box, "id": 0}
+        for box in everything["annotations"]
+        if box["score"] >= of_class[box["category_id"]]
+    ]
+    assert [{**box, "id": 0} for box in coco["annotations"]] == kept
+    assert {box["category_id"] for box in kept} == {2, 5}
+    assert 0 < len(kept) < len(everything["annotations"])
+    assert report["threshold"] == coco["info"]["threshold"] == wanted
+    calibration = {"threshold": wanted, "target_mean": None, "class_thresholds": str(file)}
+    assert report["calibration"] == coco["info"]["calibration"] == calibration
+    assert report["warnings"] == []
+    file.write_text('{"circle": 1.0, "square": 0.05}')
+    _, report = run_labelling(scene, class_thresholds=str(file))
+    floor, cap = report["warnings"]
+    assert "the threshold 0.05 is not above the teacher's score floor" in floor
+    assert report["images_cut_by_cap"] == report["images_at_cap"] > 0 and "hit the cap" in cap
+    file.write_text('{"circle": 1.0, "square": 1.0}')
+    with pytest.raises(UserError, match=f"--class-thresholds {file} keeps none"):
+        run_labelling(scene, class_thresholds=str(file))
 
 
 def test_too_few_detections_and_the_cap_are_said(scene):

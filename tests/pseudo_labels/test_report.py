@@ -47,6 +47,15 @@ def test_histogram():
     assert [text.get_text() for text in classes.get_xticklabels()] == ["cat", "dog"]
 
 
+def test_histogram_of_thresholds_by_class():
+    by_class = {**REPORT, "threshold": {"cat": 0.25, "dog": 0.5}}
+    scores, classes = draw_histogram(by_class).axes
+    assert [line.get_xdata()[0] for line in scores.lines] == [0.25, 0.5, 0.05]
+    assert "0.250 to 0.500 by class" in scores.get_legend().get_texts()[0].get_text()
+    names = [text.get_text() for text in classes.get_xticklabels()]
+    assert ["0.25" in names[0], "0.50" in names[1]] == [True, True]
+
+
 def test_preview(images):
     annotations = [
         {"image_id": 10, "category_id": 3, "bbox": [1, 2, 10, 5], "score": 0.75},
@@ -66,11 +75,14 @@ def test_preview(images):
     assert first.get_bbox_patch().get_facecolor() != second.get_bbox_patch().get_facecolor()
 
 
+@pytest.mark.parametrize("by_class", [False, True])
 @pytest.mark.parametrize("measured", [False, True])
-def test_files_beside_the_json_and_a_log_of_what_matters(images, tmp_path, measured, log):
+def test_files_beside_the_json_and_a_log_of_what_matters(images, tmp_path, measured, by_class, log):
     rates = {"labels": 4, "precision": 0.75, "recall": 0.5}
     quality = {"overall": rates, "per_class": {"cat": rates, "dog": {**rates, "precision": None}}}
     report = {**REPORT, "precision_recall_at_iou_0.5": quality if measured else None}
+    if by_class:
+        report["threshold"] = {"cat": 0.125, "dog": 0.5}
     job = SimpleNamespace(
         output=str(tmp_path / "labels.json"),
         image_root=str(images),
@@ -86,3 +98,4 @@ def test_files_beside_the_json_and_a_log_of_what_matters(images, tmp_path, measu
     assert len(list(folder.iterdir())) == 3
     assert "look here" in log
     assert any("0.750" in message for message in log) == measured
+    assert any("0.125" in message.split() for message in log) == by_class

@@ -167,7 +167,11 @@ def test_another_threshold_or_reader_takes_the_same_detections(scene):
     left = interrupt(scene)
     other = {"threshold": 0.9, "opts": ["DATALOADER.NUM_WORKERS", "1"], "max_unreadable": 0.1}
     assert killed(scene, at_rename=2, **other)  # after the missing one: at the json
-    assert left.items() < shards(scene).items()
+    assert left.items() < (after := shards(scene)).items()
+    thresholds = Path(scene["output"]).with_name("thresholds.json")
+    thresholds.write_text('{"light": 0.6, "dark": 0.9}')
+    assert killed(scene, at_rename=1, class_thresholds=str(thresholds))
+    assert shards(scene) == after
 
 
 def test_the_same_labelling_twice_at_once(scene, whole):

@@ -61,6 +61,11 @@ def add_arguments(parser) -> None:
         help="wanted instances per image instead of the labelled",
     )
     threshold.add_argument("--threshold", type=between(float, 0, 1), help="score threshold by hand")
+    threshold.add_argument(
+        "--class-thresholds",
+        metavar="FILE",
+        help="a json {class name: score threshold} that names every class, as calibrate writes it",
+    )
     parser.add_argument("--output", required=True, help="the COCO json to write")
     parser.add_argument(
         "--batch-size", type=between(int, 1), default=8, help="images at once, per process"
@@ -110,6 +115,7 @@ def make_job(args) -> LabelingJob:
         labeled_share=share,
         target_mean=args.mean_instances,
         threshold=args.threshold,
+        class_thresholds=args.class_thresholds,
         batch_size=args.batch_size,
         max_unreadable=args.max_unreadable,
         class_names=args.class_names,

@@ -11,15 +11,15 @@ import numpy as np
 from ..config.load import get_sad_cfg
 from ..data.categories import in_order
 from ..data.coco_boxes import Limits
-from ..data.coco_json import CocoJson, count_instances
+from ..data.coco_json import count_instances
 from ..data.images import allowed_unreadable
 from ..data.leaks import labeled_and_tested, left_out
-from ..data.subset import choose_share
 from ..modeling.build import load_detector
 from ..utils.errors import UserError
 from ..utils.files import make_folder, remove_folder, sha256
 from .image_table import ImageTable, list_folder, list_json
 from .resume import open_folder, record_job
+from .thresholds import read_thresholds, wanted_mean
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class LabelingJob:
     categories: list[dict]  # one for each of class_names
     left_out: int  # images that are labelled or tested on, and not listed
     labels_json: str | None  # annotations of these very images by people, if there are any
-    calibration: dict  # threshold (None: to be calibrated), target_mean, labeled_json, ...
+    calibration: dict  # threshold (None: to be calibrated; or one by class), target_mean, ...
     output: str
     batch_size: int
     max_unreadable: float
@@ -85,6 +85,7 @@ def prepare(
     labeled_json: str | None = None,
     target_mean: float | None = None,
     threshold: float | None = None,
+    class_thresholds: str | None = None,
     labeled_share: tuple[float, int] = (1.0, 0),
     batch_size: int = 8,
     max_unreadable: float = 0.01,
@@ -101,21 +102,22 @@ def prepare(
             same job has left there is kept.
         image_json: image-info json (no annotations) or COCO json. With annotations, the
             pseudo-labels are measured against them.
-        labeled_json: labelled set; gives the categories and, unless one of the next two is given,
+        labeled_json: labelled set; gives the categories and, unless one of the next is given,
             the mean number of instances per image (over all its images, also those with none).
             Its categories are matched with the teacher's classes by name. Its images are not
             labelled again, nor are those of the config, see `labeled_and_tested`.
         labeled_share: DATASETS.LABELED_SHARE and its seed: the mean is that of these images only.
         target_mean, threshold: wanted mean of instances per image, or the score threshold itself.
+        class_thresholds: a json of the score threshold of each class, see `read_thresholds`.
         max_unreadable: the run stops when more than this share of the images cannot be read; see
             `sad.data.images.allowed_unreadable`.
     Raises:
         UserError: whatever is missing, broken or does not fit.
     """
-    if labeled_json is None and target_mean is None and threshold is None:
+    if (labeled_json, target_mean, threshold, class_thresholds) == (None,) * 4:
         raise UserError(
             "no labelled set is given to calibrate the score threshold with: give --labeled-json "
-            "or --labeled-dataset, or --mean-instances or --threshold by hand"
+            "or --labeled-dataset, or --mean-instances, --threshold or --class-thresholds by hand"
         )
     if not os.path.isdir(image_root):
         raise UserError(f"image folder {image_root} does not exist")
@@ -127,8 +129,11 @@ def prepare(
     has_labels = any(own_instances.values())
     categories = _categories([labeled or own, own if has_labels else None], names)
     calibration = {"threshold": threshold, "target_mean": target_mean}
-    if target_mean is None and threshold is None:
-        calibration |= _wanted_mean(labeled, instances, *labeled_share)
+    if class_thresholds is not None:
+        calibration["threshold"] = read_thresholds(class_thresholds, names)
+        calibration["class_thresholds"] = class_thresholds
+    elif target_mean is None and threshold is None:
+        calibration |= wanted_mean(labeled, instances, *labeled_share)
     weights_sha256 = _sha256(weights)
     cfg = get_sad_cfg(config_file, opts)
     known = labeled_and_tested(cfg, image_root, image_json, labeled_json)
@@ -218,25 +223,6 @@ def _bytes(path: str) -> int:
         return os.stat(path).st_size
     except OSError:
         return -1
-
-
-def _wanted_mean(labeled: CocoJson, instances: dict, share: float, seed: int) -> dict:
-    """The mean number of instances of the labelled images, and where it comes from."""
-    if share < 1:
-        chosen = choose_share([{"id": image_id} for image_id in instances], share, seed, key="id")
-        instances = {image["id"]: instances[image["id"]] for image in chosen}
-    total = sum(instances.values())
-    if not total:
-        raise UserError(
-            f"{labeled.where} has no boxes to calibrate the score threshold with: "
-            f"{labeled.why_no_boxes()}"
-        )
-    return {
-        "labeled_json": labeled.path,
-        "labeled_images": len(instances),
-        "labeled_instances": total,
-        "target_mean": total / len(instances),
-    }
 
 
 def _sha256(weights: str) -> str:

@@ -12,6 +12,7 @@ from .job import LabelingJob
 from .quality import summarize
 from .report import write_report
 from .shards import read_detections, read_truncated, read_unreadable
+from .thresholds import of_each_class, reach
 
 logger = logging.getLogger(__name__)
 
@@ -46,17 +47,19 @@ def merge_shards(job: LabelingJob, cfg, num_shards: int) -> None:
     if threshold is None:
         num_images = len(job.images) - len(unreadable)
         threshold = calibrate_threshold(score_counts, num_images, job.calibration["target_mean"])
-    pseudo_labels = np.concatenate(
-        [
-            detections[scores(detections) >= threshold]
-            for detections in read_detections(job.shards, num_shards)
-        ]
-    )
+    thresholds = of_each_class(threshold, job.class_names)
+    pseudo_labels, above_counts = [], np.zeros(len(job.images), np.int32)
+    for detections in read_detections(job.shards, num_shards):
+        pseudo_labels.append(detections[reach(detections, thresholds)])
+        above = scores(detections) >= thresholds.min()
+        np.add.at(above_counts, detections["image"][above], 1)
+    pseudo_labels = np.concatenate(pseudo_labels)
     if not len(pseudo_labels):
         highest = np.flatnonzero(score_counts)[-1] / SCORE_UNITS
+        file = job.calibration.get("class_thresholds")
+        given = f"--class-thresholds {file}" if file else f"--threshold {threshold}"
         raise UserError(
-            f"--threshold {threshold} keeps none of the {num_detections} detections, "
-            f"the highest score is {highest}"
+            f"{given} keeps none of the {num_detections} detections, the highest score is {highest}"
         )
     # Stable: those of an image stay in their order, by falling score.
     pseudo_labels = pseudo_labels[np.argsort(pseudo_labels["image"], kind="stable")]
@@ -79,6 +82,7 @@ def merge_shards(job: LabelingJob, cfg, num_shards: int) -> None:
         truncated=read_truncated(job.shards, range(num_shards)),
         score_counts=score_counts,
         image_counts=image_counts,
+        above_counts=above_counts,
         floor=floor,
         cap=cfg.TEST.DETECTIONS_PER_IMAGE,
     )

@@ -6,6 +6,7 @@ from ..data.categories import in_order
 from ..data.coco_json import CocoJson
 from ..evaluation.matching import match_boxes
 from .coco_file import excerpt
+from .thresholds import of_each_class
 
 NUM_BINS = 50
 MEASURED_IMAGES = 5000  # at most, drawn by lot, where there are labels to measure by
@@ -20,6 +21,7 @@ def summarize(
     truncated: list[int],
     score_counts: np.ndarray,
     image_counts: np.ndarray,
+    above_counts: np.ndarray,
     floor: float,
     cap: int,
 ) -> dict:
@@ -28,10 +30,12 @@ def summarize(
     Args:
         job: sad.pseudo_labels.job.LabelingJob
         pseudo_labels: (M,) array of DETECTION, those at or above the threshold
+        threshold: of all classes, or {class name: threshold}
         unreadable: {position in job.images: reason}
         truncated: positions of images that lack their last bytes, and were read
         score_counts: (SCORE_UNITS + 1,) number of detections, kept or not, with each score
         image_counts: (len(job.images),) and on each image
+        above_counts: (len(job.images),) those with scores above the lowest threshold
         floor: score below which the teacher reports nothing
         cap: most detections the teacher reports for an image
     Returns:
@@ -45,7 +49,7 @@ def summarize(
     # The score 1 itself belongs to the last bin.
     histogram = score_counts[:-1].reshape(NUM_BINS, -1).sum(axis=1)
     histogram[-1] += score_counts[-1]
-    at_cap, cut = int((image_counts >= cap).sum()), int((kept_counts >= cap).sum())
+    at_cap, cut = int((image_counts >= cap).sum()), int((above_counts >= cap).sum())
     report = {
         "output": job.output,
         "threshold": threshold,
@@ -82,9 +86,10 @@ def summarize(
         report["precision_recall_at_iou_0.5"] = _quality(job, measured)
     target_mean = job.calibration["target_mean"]
     if job.calibration["threshold"] is not None:
-        if threshold <= floor:
+        lowest = of_each_class(threshold, job.class_names).min()
+        if lowest <= floor:
             report["warnings"].append(
-                f"the threshold {threshold} is not above the teacher's score floor {floor}, below "
+                f"the threshold {lowest} is not above the teacher's score floor {floor}, below "
                 "which it reports nothing: lower MODEL.RETINANET.SCORE_THRESH_TEST"
             )
     elif len(pseudo_labels) == num_detections < target_mean * num_images:

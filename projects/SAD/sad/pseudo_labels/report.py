@@ -14,6 +14,7 @@ from ..data.images import read_image
 from ..utils.drawing import class_colors, contact_sheet, draw_box, show_image
 from ..utils.files import atomic_write, write_json
 from .coco_file import excerpt
+from .thresholds import say
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def _log(report: dict) -> None:
     target_mean = report["calibration"]["target_mean"]
     wanted = "given by hand" if target_mean is None else f"wanted {target_mean:.3f}"
     logger.info(
-        f"threshold {report['threshold']:.4f}: {report['instances']} pseudo-labels, "
+        f"threshold {say(report['threshold'])}: {report['instances']} pseudo-labels, "
         f"{report['mean_instances_per_image']:.3f} per image ({wanted})"
     )
     logger.info(
@@ -61,6 +62,11 @@ def _log(report: dict) -> None:
     rows = [[name, count] for name, count in report["instances_per_class"].items()]
     rows.append(["all", report["instances"]])
     headers = ["class", "pseudo-labels"]
+    if isinstance(report["threshold"], dict):
+        headers += ["threshold"]
+        values = [report["threshold"][name] for name in report["instances_per_class"]]
+        for row, value in zip(rows, [*values, None], strict=True):
+            row.append(value)
     if quality:
         headers += ["labels", "precision", "recall"]
         for row, rates in zip(
@@ -78,9 +84,12 @@ def draw_histogram(report: dict) -> Figure:
     scores, classes = figure.subplots(1, 2)
     edges = np.array(report["score_histogram"]["edges"])
     scores.stairs(report["score_histogram"]["counts"], edges, fill=True, color="tab:blue")
-    scores.axvline(
-        report["threshold"], color="tab:red", label=f"threshold {report['threshold']:.3f}"
-    )
+    threshold = report["threshold"]
+    by_class = threshold if isinstance(threshold, dict) else {}
+    label = f"threshold {say(threshold, 3)}"
+    for value in sorted(set(by_class.values()) or [threshold]):
+        scores.axvline(value, color="tab:red", label=label)
+        label = None  # in the legend once
     scores.axvline(
         report["score_floor"],
         color="black",
@@ -95,6 +104,7 @@ def draw_histogram(report: dict) -> Figure:
     names, counts = zip(*report["instances_per_class"].items(), strict=True)
     classes.bar(range(len(names)), counts, color="tab:red")
     size = "small" if len(names) <= 20 else "xx-small"
+    names = [f"{name} from {by_class[name]:.2f}" if by_class else name for name in names]
     classes.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
     classes.set_ylabel("pseudo-labels")
     classes.set_title(

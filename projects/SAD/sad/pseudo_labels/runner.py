@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from functools import cache
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -61,10 +62,15 @@ def plan_shards(model, cfg, job: LabelingJob) -> list[list[np.ndarray]]:
     readable[list(job.unreadable)] = False
     positions = np.flatnonzero(readable).astype(np.int32)
     index = job.images.index[positions]
-    shapes = _shapes(model, cfg, np.stack([index["height"], index["width"]], axis=1))
-    batches = [positions[batch] for batch in form_batches(*shapes, job.batch_size)]
+    sizes = np.stack([index["height"], index["width"]], axis=1)
+    batches = [positions[batch] for batch in plan_batches(model, cfg, sizes, job.batch_size)]
     length = max(1, -(-len(batches) // NUM_SHARDS))
     return [batches[start : start + length] for start in range(0, len(batches), length)]
+
+
+def plan_batches(model, cfg, sizes: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """`form_batches` of images of these sizes, (N, 2) height and width on disk."""
+    return form_batches(*_shapes(model, cfg, sizes), batch_size)
 
 
 def form_batches(padded: np.ndarray, resized: np.ndarray, batch_size: int) -> list[np.ndarray]:
@@ -172,21 +178,39 @@ def label_shards(
             found, unreadable, truncated = [], {}, []
             files = job.files(np.concatenate(shards[number]))
             for batch in islice(loader, len(shards[number])):
-                readable = [item for item in batch if "unreadable" not in item]
-                for item in batch:
-                    if "unreadable" in item:
-                        logger.warning(f"skipping {item['file_name']}: {item['unreadable']}")
-                        unreadable[item["position"]] = item["unreadable"]
-                    if "truncated" in item:
-                        logger.warning(f"{item['file_name']} lacks its last bytes")
-                        truncated.append(item["position"])
-                outputs = detect(model, readable, cfg.SAD.TEACHER.PRECISION) if readable else []
-                for item, instances in zip(readable, outputs, strict=True):
-                    found.append(_to_detections(item["position"], instances))
+                some = label_batch(model, batch, cfg.SAD.TEACHER.PRECISION)
+                found += some.detections
+                unreadable |= some.unreadable
+                truncated += some.truncated
                 progress.update(len(batch))
             all_unreadable |= unreadable
             job.check_unreadable(all_unreadable)
             write_shard(job.shards, number, files, found, unreadable, truncated)
+
+
+class LabeledBatch(NamedTuple):
+    detections: list[np.ndarray]  # of each readable image, an array of DETECTION
+    unreadable: dict[int, str]  # position -> reason
+    truncated: list[int]  # positions of images that lack their last bytes
+
+
+def label_batch(model, batch: list[dict], precision: str) -> LabeledBatch:
+    """What the teacher finds in images as `ReadingMapper` gives them, each with its `position`."""
+    readable = [item for item in batch if "unreadable" not in item]
+    unreadable, truncated = {}, []
+    for item in batch:
+        if "unreadable" in item:
+            logger.warning(f"skipping {item['file_name']}: {item['unreadable']}")
+            unreadable[item["position"]] = item["unreadable"]
+        if "truncated" in item:
+            logger.warning(f"{item['file_name']} lacks its last bytes")
+            truncated.append(item["position"])
+    outputs = detect(model, readable, precision) if readable else []
+    found = [
+        _to_detections(item["position"], instances)
+        for item, instances in zip(readable, outputs, strict=True)
+    ]
+    return LabeledBatch(found, unreadable, truncated)
 
 
 def _to_detections(position: int, instances) -> np.ndarray:
