@@ -5,8 +5,8 @@ import shlex
 import shutil
 
 import pytest
-from sad.report.html import Code, Note, Table, render
 
+from sad.report.html import Code, Note, Table, render
 from sad.report.sections import gained, lead, markdown, results, table, text_sections, to_use
 from toy import run_train_net
 

@@ -51,6 +51,23 @@ class Shapes:
             return "outside of their image"
         return None
 
+    def oddity(self, limits: Limits) -> tuple[str, str, str] | None:
+        """(what is odd, what they look like, the key of the limit), where a limit is exceeded."""
+        if self.tiny > limits.tiny * self.boxes:
+            return (
+                f"{self.tiny} of {self.boxes} boxes are under a pixel",
+                "they look like shares of the image's size",
+                f"MAX_BOXES_UNDER_A_PIXEL {limits.tiny:g}",
+            )
+        if self.outside > limits.outside * self.boxes:
+            return (
+                f"{self.outside} of {self.boxes} boxes leave their image by more than {TOLERANCE} "
+                "pixels",
+                self._guess(),
+                f"MAX_BOXES_OUTSIDE {limits.outside:g}",
+            )
+        return None
+
     def check(self, where: str, limits: Limits) -> None:
         """Warns where the boxes may be in percent, which no value can tell for sure.
 
@@ -58,17 +75,11 @@ class Shapes:
             UserError: too many boxes leave their image, or are under a pixel.
         """
         wanted = "COCO's bbox is x, y, width, height in pixels"
-        if self.tiny > limits.tiny * self.boxes:
+        if odd := self.oddity(limits):
+            what, guess, key = odd
             raise UserError(
-                f"{where}: {self.tiny} of {self.boxes} boxes are under a pixel, they look like "
-                f"shares of the image's size: {wanted}; mend the file, or raise "
-                f"DATASETS.MAX_BOXES_UNDER_A_PIXEL {limits.tiny:g} if they are right"
-            )
-        if self.outside > limits.outside * self.boxes:
-            raise UserError(
-                f"{where}: {self.outside} of {self.boxes} boxes leave their image by more than "
-                f"{TOLERANCE} pixels, {self._guess()}: {wanted}; mend the file, or raise "
-                f"DATASETS.MAX_BOXES_OUTSIDE {limits.outside:g} if they are right"
+                f"{where}: {what}, {guess}: {wanted}; mend the file, or raise DATASETS.{key} if "
+                "they are right"
             )
 
         if self.boxes >= ENOUGH and self.farthest <= 100 < 0.9 * self.least_side:

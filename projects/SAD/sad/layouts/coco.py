@@ -1,103 +1,111 @@
 """COCO's json, also as exporters write it: ids of other types, sizes and boxes that are missing."""
 
+import os
+from collections import Counter
 from collections.abc import Sequence
 
 from pycocotools import mask
 
-from ..data.categories import order_of
+from ..data.coco_boxes import Limits
 from ..data.coco_items import flag, short
-from ..data.coco_json import CocoJson
 from ..utils.errors import UserError
+from .collector import Collector, number_of
 from .image_index import ImageIndex
-from .labels import Collector, Labels
+from .labels import Labels
+
+FORM = "COCO's bbox is x, y, width, height in pixels"
 
 
 def read_coco(
     path: str,
+    content: dict,
     index: ImageIndex,
     classes: Sequence[str] | None = None,
 ) -> Labels:
-    """
+    """Read a json as `Labels`. A listed image without annotations shows none of the objects.
+
     Args:
+        content: of the json, see `CocoJson.content_of`.
         index: of the folder that its images lie in.
-        classes: the same names in the order that is wanted.
+        classes: the same names in the order that is wanted; None takes the order of their ids.
     Raises:
-        UserError: it is no COCO json with categories and annotations.
+        UserError: it has no categories and annotations, or `Collector.finish` says.
     """
-    content = CocoJson.content_of(path)
-    categories, left_out = _categories(path, content)
-    names = [category["name"] for category in categories]
-    wanted = list(classes or names)
-    numbers = order_of(names, wanted, path, "the other labels")
-    number = {_key(x["id"]): n + 1 for x, n in zip(categories, numbers, strict=True)}
-    collector = Collector("COCO json", path, index.root, wanted)
-    for name in left_out:
-        collector.leave_out("categories without boxes that only group others", name)
+    annotations = _section(path, content, "annotations", ())
+    kept, groups = _categories(path, content, {_key(x.get("category_id")) for x in annotations})
+    if classes:  # where a name that only groups others has boxes in another set
+        kept += [x for x in groups if x["name"] in set(classes) - {y["name"] for y in kept}]
+        groups = [x for x in groups if x not in kept]
+    number = number_of([x["name"] for x in kept], classes, path)
+    category_of = {_key(x["id"]): number[x["name"]] for x in kept}
+    collector = Collector("COCO json", path, index.root, classes or list(number))
+    for category in groups:
+        collector.leave_out("categories without boxes that only group others", category["name"])
+    for name, count in Counter(x["name"] for x in kept).items():
+        if count > 1:
+            collector.mend("classes that have several categories, taken as one", name)
     files = _add_images(path, content, index, collector)
-    for item in content.get("annotations") or []:
-        if not isinstance(item, dict):
-            raise UserError(f"{path}: annotations hold {short(item)}, not an object with a bbox")
-        _add(collector, path, item, files, number)
-    labels = collector.finish()
-    listed = {file for file, *_ in files.values()}
+    for item in annotations:
+        _add(collector, item, files, category_of)
+    labels = collector.finish(Limits(), FORM)
+    listed = set(files.values())
     labels.unlabeled = [name for name in index.names if name not in listed]
     return labels
 
 
-def _key(value):
+def _key(value) -> str:
     """One of an id that some tools write as a number and some as a text."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).strip()
 
 
-def _categories(path: str, content: dict) -> tuple[list[dict], list[str]]:
-    """(those to learn, by id as COCO's are; names of those that only group others).
+def _section(path: str, content: dict, name: str, keys: Sequence[str]) -> list[dict]:
+    """The items of a section, each with these keys."""
+    items = content.get(name)
+    if items is None:
+        raise UserError(f"{path} has no {name}, which labels need: name a json that has them")
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise UserError(f"{path}: {name} are {short(items)}, not a list of objects")
+    for item in items:
+        for key in keys:
+            if item.get(key) in (None, "") or (key != "id" and not isinstance(item[key], str)):
+                raise UserError(f"{path}: one of {name} has no {key}: {short(item)}; add it")
+    known = [_key(item["id"]) for item in items] if keys else []
+    if len(set(known)) < len(known):
+        twice = next(key for n, key in enumerate(known) if key in known[:n])
+        raise UserError(f"{path}: two of {name} have the id {twice}: number them apart")
+    return items
+
+
+def _categories(path: str, content: dict, used: set[str]) -> tuple[list[dict], list[dict]]:
+    """(those to learn, by id as COCO's are; those that only group others).
 
     Exporters write a project's name as category 0 and make it the super-category of the classes.
     """
-    categories = content.get("categories") or []
-    if not isinstance(categories, list) or not all(
-        isinstance(x, dict) and "id" in x and isinstance(x.get("name"), str) for x in categories
-    ):
-        raise UserError(f"{path}: each of categories needs an id and a name")
-    keys = [_key(category["id"]) for category in categories]
-    if len(set(keys)) < len(keys):
-        raise UserError(f"{path}: two categories have one id: number them apart")
-    used = {
-        _key(x.get("category_id")) for x in content.get("annotations") or [] if isinstance(x, dict)
-    }
-    groups = {
-        category.get("supercategory")
-        for category in categories
-        if category.get("name") != category.get("supercategory")
-    }
-    grouping = [x for x in categories if x["name"] in groups and _key(x["id"]) not in used]
-    kept = [x for x in categories if x not in grouping]
+    categories = [
+        {**category, "name": category["name"].strip()}
+        for category in _section(path, content, "categories", ("id", "name"))
+    ]
+
+    def groups_others(category: dict) -> bool:
+        others = (x for x in categories if x["id"] != category["id"])
+        return any(x.get("supercategory") == category["name"] for x in others)
+
+    groups = [x for x in categories if _key(x["id"]) not in used and groups_others(x)]
+    kept = [x for x in categories if x not in groups]
     if not kept:
         raise UserError(f"{path} names no categories: these are the classes to learn")
-    number = all(key.lstrip("-").isdigit() for key in keys)
-    kept.sort(key=lambda x: int(_key(x["id"])) if number else _key(x["id"]))
-    return kept, [x["name"] for x in grouping]
+    are_numbers = all(_key(x["id"]).lstrip("-").isdecimal() for x in kept)
+    kept.sort(key=lambda x: int(_key(x["id"])) if are_numbers else _key(x["id"]))
+    return kept, groups
 
 
 def _add_images(path: str, content: dict, index: ImageIndex, collector: Collector) -> dict:
-    """{key of an image's id: (its file, width and height of the pixels that its boxes count)}."""
-    entries = content["images"]
-    if not isinstance(entries, list) or not entries:
+    """{key of an image's id: its file_name}, of those that are taken."""
+    entries = _section(path, content, "images", ("id", "file_name"))
+    if not entries:
         raise UserError(f"{path} lists no images")
-    for entry in entries:
-        if (
-            not isinstance(entry, dict)
-            or "id" not in entry
-            or not isinstance(entry.get("file_name"), str)
-        ):
-            raise UserError(
-                f"{path}: each of images needs an id and a file_name, not {short(entry)}"
-            )
-    keys = [_key(entry["id"]) for entry in entries]
-    if len(set(keys)) < len(keys):
-        raise UserError(f"{path}: two images have one id: number them apart")
     found = [index.find(entry["file_name"]) for entry in entries]
     if not any(found):
         raise UserError(
@@ -106,66 +114,62 @@ def _add_images(path: str, content: dict, index: ImageIndex, collector: Collecto
         )
     sizes = index.sizes({name for name in found if name})
     files = {}
-    for key, entry, name in zip(keys, entries, found, strict=True):
+    for entry, name in zip(entries, found, strict=True):
         if name is None:
             collector.leave_out("images that are not there", entry["file_name"])
-        elif isinstance(sizes[name], str):
-            collector.leave_out("images that cannot be read", f"{name} ({sizes[name]})")
-        elif not collector.add_image(name, sizes[name]):
-            collector.leave_out("further entries of one image", name)
-        else:
-            files[key] = name, *_scale(entry, sizes[name], collector)
+            continue
+        declared = _declared_size(entry)
+        if collector.add_image(name, sizes[name], declared):
+            files[_key(entry["id"])] = name
+            if not declared:
+                collector.mend("sizes that are missing, the image's file decides", name)
+            if os.path.basename(name) != entry["file_name"].replace("\\", "/").rpartition("/")[2]:
+                collector.mend("names of images in another spelling", entry["file_name"])
     return files
 
 
-def _scale(entry: dict, size: tuple[int, int], collector: Collector) -> tuple[float, float]:
-    """By what the boxes' x and y are multiplied.
-
-    An image that was resized after it was labelled keeps its shape, and its boxes follow.
-    """
+def _declared_size(entry: dict) -> tuple[float, float] | None:
     try:
-        said = float(entry["width"]), float(entry["height"])
+        size = float(entry["width"]), float(entry["height"])
     except (KeyError, TypeError, ValueError):
-        collector.mend("sizes that are missing", entry["file_name"])
-        return 1.0, 1.0
-    if said == size or min(said) <= 0:
-        return 1.0, 1.0
-    x, y = (real / claimed for real, claimed in zip(size, said, strict=True))
-    if abs(x / y - 1) < 0.02 and abs(x - 1) > 0.02:
-        collector.mend("boxes of images that were resized", entry["file_name"])
-        return x, y
-    collector.mend("sizes, which the image's file decides", entry["file_name"])
-    return 1.0, 1.0
+        return None
+    return size if all(0 < side < float("inf") for side in size) else None
 
 
-def _add(collector: Collector, path: str, item: dict, files: dict, number: dict) -> None:
-    where = f"{path}: annotation {short(item.get('id'))}"
-    key, category = _key(item.get("image_id")), _key(item.get("category_id"))
-    if key not in files:
+def _add(collector: Collector, item: dict, files: dict, category_of: dict) -> None:
+    where = f"annotation {short(item.get('id'))}"
+    image, category = _key(item.get("image_id")), _key(item.get("category_id"))
+    if image not in files:
         return collector.leave_out("annotations of images that are not listed or left out", where)
-    if category not in number:
-        return collector.leave_out("annotations of categories that are not listed", where)
-    name, scale_x, scale_y = files[key]
+    if category not in category_of:
+        return collector.leave_out_box("annotations of categories that are not listed", where)
     try:
         crowd = flag(item, "iscrowd") or flag(item, "ignore")
-        box = item.get("bbox") or _around(item.get("segmentation"), collector, where)
-        x, y, w, h = map(float, box)
+    except ValueError:
+        return collector.leave_out_box("annotations whose iscrowd is neither 0 nor 1", where)
+    try:
+        x, y, w, h = map(float, item.get("bbox") or ())
+        if not (w and h) and item.get("segmentation"):
+            raise ValueError("an empty box stands for none")
     except (TypeError, ValueError):
-        return collector.leave_out("annotations without a box", where)
-    corners = x * scale_x, y * scale_y, (x + w) * scale_x, (y + h) * scale_y
-    collector.add_box(name, number[category], corners, where, crowd)
+        try:
+            x, y, w, h = _around(item.get("segmentation"))
+        except (TypeError, ValueError, KeyError, IndexError):
+            return collector.leave_out_box("annotations without a box of four numbers", where)
+        collector.mend("boxes that are missing, taken around the masks", where)
+    corners, area = (x, y, x + w, y + h), item.get("area")
+    collector.add_box(files[image], category_of[category], corners, where, crowd, area)
 
 
-def _around(segmentation, collector: Collector, where: str) -> list[float]:
+def _around(segmentation) -> list[float]:
     """The box of a mask: polygons, or run lengths of either kind."""
     if isinstance(segmentation, dict):
         counts, (height, width) = segmentation["counts"], segmentation["size"]
         if isinstance(counts, list):
             segmentation = mask.frPyObjects(segmentation, height, width)
-        box = mask.toBbox(segmentation).tolist()
-    else:
-        points = [value for polygon in segmentation for value in polygon]
-        xs, ys = points[::2], points[1::2]
-        box = [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
-    collector.mend("boxes that are missing, taken around the masks", where)
-    return box
+        return mask.toBbox(segmentation).tolist()
+    if isinstance(segmentation[0], (int, float)):  # one polygon, not in a list
+        segmentation = [segmentation]
+    points = [float(value) for polygon in segmentation for value in polygon]
+    xs, ys = points[::2], points[1::2]
+    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]

@@ -1,60 +1,79 @@
 """The images below a folder, found again by the names that labelling tools give them."""
 
 import os
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from multiprocessing.pool import ThreadPool
 
-from ..data.image_files import find_images
+from ..data.image_files import SUFFIXES, find_images
 from ..data.images import ImageError, read_size
 from ..utils.errors import UserError
 
 THREADS = 16  # files may lie on a network
 
 
+def key_of(name: str) -> str:
+    """Names that are one to a person: of one case, with slashes, accents of one encoding."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/")).casefold().removeprefix("./")
+
+
 class ImageIndex:
     """
     Attributes:
         root: absolute.
-        names: of all images, relative to it.
+        names: of all images, relative to it, sorted.
     """
 
-    def __init__(self, root: str):
+    def __init__(self, root: str, folders: Sequence[str] = ()):
         """
+        Args:
+            folders: below it, to look in; none is all of it.
         Raises:
-            UserError: the folder does not exist, or holds no images.
+            UserError: a folder does not exist, or holds no images.
         """
-        if not os.path.isdir(root):
-            raise UserError(f"image folder {root} does not exist: name it with --images")
-        self.root = os.path.abspath(root)
-        self.names = find_images(self.root)
-        self.by_path = {name.casefold(): name for name in self.names}
-        self.by_name, self.by_stem = defaultdict(list), defaultdict(list)
+        self.root, names = os.path.abspath(root), set()
+        for folder in map(os.path.abspath, folders or [root]):
+            if not os.path.isdir(folder):
+                raise UserError(f"image folder {folder} does not exist: name it with --images")
+            inside = os.path.relpath(folder, self.root)
+            start = "" if inside == "." else inside
+            names.update(os.path.join(start, name) for name in find_images(folder))
+        self.names = sorted(names)
+        self._exact = set(self.names)
+        # From the surest to the vaguest: the path, the path without its ending, the file's name,
+        # that without its ending.
+        self._tables = [defaultdict(list) for _ in range(4)]
         for name in self.names:
-            base = os.path.basename(name).casefold()
-            self.by_name[base].append(name)
-            self.by_stem[os.path.splitext(base)[0]].append(name)
+            path = key_of(name)
+            base = path.rpartition("/")[2]
+            keys = path, os.path.splitext(path)[0], base, os.path.splitext(base)[0]
+            for table, key in zip(self._tables, keys, strict=True):
+                table[key].append(name)
 
     def find(self, name: str) -> str | None:
-        """The image that a label file means: by its path, its file's name, or that without ending.
+        """The image that a label file means, by its path, its name, or these without an ending.
 
-        None where there is none, or where several could be meant.
+        The folder and the case may be others, and so may the ending where no image has the one that
+        is given. None where there is no such image, or where several could be meant.
         """
-        name = name.replace("\\", "/").casefold()
-        relative = os.path.normpath(os.path.relpath(name, self.root.casefold()))
-        for path in (name.removeprefix("./"), relative):
-            if path in self.by_path:
-                return self.by_path[path]
-        base = name.rpartition("/")[2]
-        for candidates in (self.by_name[base], self.by_stem[os.path.splitext(base)[0]]):
-            if len(candidates) == 1:
-                return candidates[0]
-        return self._by_whole_stem(base)
+        if name in self._exact:
+            return name
+        path = key_of(name).removeprefix(key_of(self.root) + "/")
+        base = path.rpartition("/")[2]
+        tries = zip(self._tables, (path, path, base, base), strict=True)
+        if base.endswith(SUFFIXES):  # else what follows a dot belongs to the name
+            bare_path, bare = os.path.splitext(path)[0], os.path.splitext(base)[0]
+            tries = [*tries, (self._tables[1], bare_path), (self._tables[3], bare)]
+        for table, key in tries:
+            if len(found := table.get(key, [])) == 1:
+                return found[0]
+        return None
 
-    def _by_whole_stem(self, base: str) -> str | None:
-        """Of a name that lacks its ending, and has a dot in it."""
-        candidates = self.by_stem.get(base, [])
-        return candidates[0] if len(candidates) == 1 else None
+    def below(self, folder: str) -> list[str]:
+        """Names of the images in a folder of the root, or further below it."""
+        inside = os.path.relpath(os.path.abspath(folder), self.root)
+        return [x for x in self.names if inside == "." or x.startswith(inside + os.sep)]
 
     def sizes(self, names: Iterable[str]) -> dict[str, tuple[int, int] | str]:
         """{name: (width, height) as training reads it, or why it cannot be read}."""

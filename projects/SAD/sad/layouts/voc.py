@@ -4,126 +4,149 @@ import os
 import re
 from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
+from typing import NamedTuple
 from xml.etree import ElementTree
 
+from ..data.coco_boxes import Limits
 from ..utils.errors import UserError, reason
+from .collector import Collector
 from .image_index import THREADS, ImageIndex
-from .labels import Collector, Labels
+from .labels import Labels
 
+FORM = "Pascal VOC's xmin, ymin, xmax and ymax are pixels"
 DECLARATION = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
+
+
+class Object(NamedTuple):
+    name: str
+    corners: list[float] | None
+    difficult: bool
 
 
 def read_voc(
     source: str,
+    folder: str,
     xmls: Sequence[str],
     index: ImageIndex,
     classes: Sequence[str] | None = None,
-    among: set[str] | None = None,
+    among: Sequence[str] | None = None,
 ) -> Labels:
-    """
+    """Read xmls as `Labels`. One without objects stands for an image that shows none of them.
+
     An object that is marked difficult becomes a crowd: it is neither learned nor counted as missed.
-    Coordinates are taken as they are; VOC's own start at 1, most tools' at 0, and no file says
-    which.
+    Coordinates are taken as they are. VOC's own begin at 1, those of most tools at 0, and no file
+    tells which: labelImg writes what is 0 as 1.
 
     Args:
+        folder: that holds the xmls, perhaps in folders below.
         xmls: their paths.
         classes: in this order; None takes the names that occur, sorted.
-        among: stems of the images that belong to the set; None is all.
+        among: names of the images that belong to the set, without their ending; None is all.
     Raises:
-        UserError: an xml is no VOC xml, or names a class that is not among `classes`.
+        UserError: no xml is one of VOC, one declares a document type or names a class that is not
+            among `classes`, or `Collector.finish` says.
     """
     if among is not None:
+        among = set(among)
         xmls = [path for path in xmls if _stem(path) in among]
     with ThreadPool(THREADS) as pool:
         roots = pool.map(_parse, xmls, 64)
-    objects = [
-        [_read_object(path, x) for x in root.iter("object")]
-        for path, root in zip(xmls, roots, strict=True)
-    ]
-    found = sorted({name for of_image in objects for name, *_ in of_image})
-    collector = Collector("Pascal VOC", source, index.root, classes or found)
-    number = {name: n for n, name in enumerate(collector.labels.classes, start=1)}
-    if foreign := [name for name in found if name not in number]:
-        raise UserError(
-            f"{source} has the class {foreign[0]!r}, which is not among those of the other labels, "
-            f"{', '.join(map(repr, number))}: mend its name, or label it there, too"
-        )
-    images = [
-        _image_of(path, root, index, collector) for path, root in zip(xmls, roots, strict=True)
-    ]
-    sizes = index.sizes({name for name in images if name})
-    for path, root, name, of_image in zip(xmls, roots, images, objects, strict=True):
-        where = os.path.basename(path)
+    parsed = dict(zip(xmls, roots, strict=True))
+    faults = {os.path.relpath(x, folder): r for x, r in parsed.items() if isinstance(r, str)}
+    if len(faults) == len(xmls):
+        first = next(iter(faults.items()), None)
+        said = f"; {first[0]} is none: {first[1]}" if first else ""
+        raise UserError(f"there are no Pascal VOC xmls in {source}{said}")
+    found = {x: r for x, r in parsed.items() if not isinstance(r, str)}
+    objects = {x: [_read_object(node) for node in root.iter("object")] for x, root in found.items()}
+    names = sorted({x.name for of_image in objects.values() for x in of_image if x.name})
+    _check_names(source, names, classes)
+    collector = Collector("Pascal VOC", source, index.root, classes or names)
+    for path, why in faults.items():
+        collector.leave_out("xmls that are none of Pascal VOC", f"{path}: {why}")
+    images = {x: _image_of(x, folder, root, index, collector) for x, root in found.items()}
+    sizes = index.sizes({name for name in images.values() if name})
+    for path, name in images.items():
+        where = os.path.relpath(path, folder)
         if name is None:
             collector.leave_out("xmls without an image", where)
-        elif isinstance(sizes[name], str):
-            collector.leave_out("images that cannot be read", f"{name} ({sizes[name]})")
-        elif not collector.add_image(name, sizes[name]):
-            collector.leave_out("further xmls of one image", where)
-        else:
-            if _declared_size(root) not in (sizes[name], None):
-                collector.mend("sizes, which the image's file decides", where)
-            for label, corners, difficult in of_image:
-                if corners is None:
-                    collector.leave_out("objects without a box", f"{where}: {label}")
-                else:
-                    collector.add_box(name, number[label], corners, f"{where}: {label}", difficult)
-    labels = collector.finish()
-    used = {name for name in images if name}
-    labels.unlabeled = [
-        x for x in index.names if x not in used and (among is None or _stem(x) in among)
-    ]
+        elif collector.add_image(name, sizes[name], declared := _declared_size(found[path])):
+            if not declared:
+                collector.mend("sizes that are missing, the image's file decides", where)
+            _add_objects(collector, name, where, objects[path])
+    labels = collector.finish(Limits(), FORM)
+    used = set(images.values())
+    of_set = index.names if among is None else [x for x in index.names if _stem(x) in among]
+    labels.unlabeled = [name for name in of_set if name not in used]
     return labels
+
+
+def _check_names(source: str, names: list[str], classes: Sequence[str] | None) -> None:
+    if not names and not classes:
+        raise UserError(f"{source} has no object with a name in any xml: label some")
+    if foreign := [name for name in names if classes and name not in classes]:
+        raise UserError(
+            f"{source} has the class {foreign[0]!r}, which is not among those of the other labels, "
+            f"{', '.join(map(repr, classes))}: mend its name, or label it there, too"
+        )
 
 
 def _stem(path: str) -> str:
     return os.path.splitext(os.path.basename(path))[0]
 
 
-def _parse(path: str) -> ElementTree.Element:
+def _parse(path: str) -> ElementTree.Element | str:
+    """The xml, or why it is none of Pascal VOC."""
     try:
         with open(path, "rb") as file:
             content = file.read()
-        if DECLARATION.search(content):  # entities can make much of little
-            raise UserError(f"{path} declares a document type, which labels do not need: remove it")
+        if DECLARATION.search(content.replace(b"\0", b"")):  # also in UTF-16
+            raise UserError(
+                f"{path} declares a document type or an entity, which labels do not need and "
+                "which can make much of little: remove the declaration"
+            )
         root = ElementTree.fromstring(content)
     except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
-        raise UserError(f"{path} is no xml that can be read ({reason(error)}): mend it") from error
-    if root.tag != "annotation":
-        raise UserError(
-            f"{path} is no Pascal VOC xml, it begins with <{root.tag}> and not <annotation>"
-        )
-    return root
+        return reason(error)
+    return root if root.tag == "annotation" else f"it begins with <{root.tag}>, not <annotation>"
 
 
-def _read_object(path: str, node) -> tuple[str, list[float] | None, int]:
+def _read_object(node) -> Object:
     name = (node.findtext("name") or "").strip()
-    if not name:
-        raise UserError(f"{path} has an object without a name: name its class")
-    difficult = (node.findtext("difficult") or "").strip() == "1"
-    box = node.find("bndbox")
-    if box is None:
-        return name, None, difficult
+    difficult = (node.findtext("difficult") or "").strip().lower() in ("1", "true")
     try:
-        corners = [float(box.findtext(key)) for key in ("xmin", "ymin", "xmax", "ymax")]
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"{path}: the box of {name!r} lacks a number of xmin, ymin, xmax, ymax: mend it"
-        ) from error
-    return name, corners, int(difficult)
+        keys = ("xmin", "ymin", "xmax", "ymax")
+        corners = [float(node.findtext(f"bndbox/{key}")) for key in keys]
+    except (TypeError, ValueError):
+        corners = None
+    return Object(name, corners, difficult)
 
 
-def _image_of(path: str, root, index: ImageIndex, collector: Collector) -> str | None:
+def _add_objects(collector: Collector, name: str, where: str, objects: list[Object]) -> None:
+    number = {label: n for n, label in enumerate(collector.labels.classes, start=1)}
+    for label, corners, difficult in objects:
+        place = f"{where}: {label}"
+        if not label:
+            collector.leave_out_box("objects without a name", where)
+        elif corners is None:
+            collector.leave_out_box("objects without a box of four numbers", place)
+        else:
+            collector.add_box(name, number[label], corners, place, int(difficult))
+
+
+def _image_of(path: str, folder: str, root, index: ImageIndex, collector: Collector) -> str | None:
     """By the xml's own name, which tools keep right, or else by the <filename> in it."""
     inner = (root.findtext("filename") or "").strip()
-    by_xml, by_name = index.find(_stem(path)), index.find(inner) if inner else None
+    by_name = index.find(inner) if inner else None
+    by_xml = index.find(os.path.splitext(os.path.relpath(path, folder))[0])
     if by_xml and by_name != by_xml:
-        collector.mend("<filename>s, which the xml's own name decides", os.path.basename(path))
+        collector.mend("<filename>s that are wrong, the xml's own name decides", path)
     return by_xml or by_name
 
 
-def _declared_size(root) -> tuple[int, int] | None:
+def _declared_size(root) -> tuple[float, float] | None:
     try:
-        return tuple(round(float(root.findtext(f"size/{key}"))) for key in ("width", "height"))
-    except (TypeError, ValueError, OverflowError):
+        size = tuple(float(root.findtext(f"size/{key}")) for key in ("width", "height"))
+    except (TypeError, ValueError):
         return None
+    return size if all(0 < side < float("inf") for side in size) else None

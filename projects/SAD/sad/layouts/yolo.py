@@ -5,152 +5,158 @@ import os
 from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 
-import yaml
-
-from ..data.categories import order_of
-from ..utils.errors import UserError, reason
+from ..data.coco_boxes import ENOUGH, Limits
+from ..utils.errors import UserError
+from .collector import Collector, number_of
+from .files import read_lines
 from .image_index import THREADS, ImageIndex
-from .labels import Collector, Labels
+from .labels import Labels
 
-CLASS_FILES = ("classes.txt", "obj.names", "_darknet.labels")
-
-
-def read_names(path: str) -> list[str]:
-    """The classes of a data.yaml, or of a text file with one name a line.
-
-    Raises:
-        UserError: it cannot be read, or names none.
-    """
-    content = read_yaml(path) if path.endswith((".yaml", ".yml")) else _read_lines(path)
-    names = content.get("names") if isinstance(content, dict) else content
-    if isinstance(names, dict):
-        try:
-            numbered = {int(key): value for key, value in names.items()}
-        except (TypeError, ValueError):
-            numbered = {}
-        names = (
-            [numbered[n] for n in sorted(numbered)]
-            if set(numbered) == set(range(len(numbered)))
-            else None
-        )
-    if not names or not isinstance(names, list):
-        raise UserError(
-            f"{path} names no classes: it needs names, a list, or numbers from 0 with their names"
-        )
-    return [str(name) for name in names]
-
-
-def read_yaml(path: str) -> dict:
-    """
-    Raises:
-        UserError: it is no yaml with keys.
-    """
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            content = yaml.safe_load(file)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as yaml ({reason(error)}): mend it") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no keys such as names and train: mend it")
-    return content
-
-
-def _read_lines(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            return [line.strip() for line in file if line.strip()]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({reason(error)}): mend it") from error
+FORM = "YOLO's lines are class, centre x, centre y, width and height, in shares of the image's size"
+BEYOND = 2  # the image's size; numbers above it are no shares
+WRONG = 0.1  # share of a set's boxes up to which such numbers are slips
 
 
 def read_yolo(
     source: str,
     index: ImageIndex,
-    names: Sequence[str],
+    names: dict[int, str],
     classes: Sequence[str] | None = None,
-    among: set[str] | None = None,
+    *,
+    among: Sequence[str] | None = None,
+    absent: Sequence[str] = (),
+    folder: str | None = None,
 ) -> Labels:
-    """
+    """Read txts as `Labels`. Polygons become the boxes around them.
+
     An image with an empty txt shows none of the objects; one without a txt is not labelled.
-    Polygons become the boxes around them.
 
     Args:
         names: of the classes, by the numbers in the files.
-        classes: the same names in the order that is wanted.
+        classes: the same names in the order that is wanted; None takes that of the numbers.
         among: the images that belong to the set, of `index.names`; None is all.
+        absent: further images of the set, which are not there.
+        folder: of the txts, where they lie neither beside the images nor in labels/.
     Raises:
-        UserError: a line is no label, most boxes are in pixels, or the names are others.
+        UserError: no image has a txt, the numbers are no shares, the names are others than
+            `classes`, or `Collector.finish` says.
     """
-    wanted = list(classes or names)
-    number = [n + 1 for n in order_of(list(names), wanted, source, "the other labels")]
-    collector = Collector("YOLO", source, index.root, wanted)
-    images = [name for name in index.names if among is None or name in among]
+    number = number_of([names[n] for n in sorted(names)], classes, source)
+    collector = Collector("YOLO", source, index.root, classes or list(number))
+    for name in absent:
+        collector.leave_out("images that are not there", name)
+    images = index.names if among is None else sorted(set(among))
     with ThreadPool(THREADS) as pool:
-        found = pool.map(lambda name: label_file(index.root, name), images, 64)
-        lines = pool.map(lambda path: _read_lines(path) if path else [], found, 64)
-    labelled = [name for name, path in zip(images, found, strict=True) if path]
+        paths = pool.map(lambda name: label_file(index.root, name, folder), images, 64)
+        lines = pool.map(_lines_of, paths, 64)
+    labelled = [name for name, path in zip(images, paths, strict=True) if path]
     if not labelled:
         raise UserError(
-            f"{source}: none of {len(images)} images has a txt of its name, neither beside it nor "
-            "in a folder labels: name the folder that holds images and labels"
+            f"{source}: none of {len(images)} images, the first is {min(images, default='')}, has "
+            "a txt of its name, neither beside it nor in a folder labels: name the folder that "
+            "holds images and labels"
         )
     sizes = index.sizes(labelled)
-    for name, path, of_image in zip(images, found, lines, strict=True):
+    category_of = {n: number[name] for n, name in names.items()}
+    boxes = []
+    for name, path, of_image in zip(images, paths, lines, strict=True):
         if path is None:
             collector.labels.unlabeled.append(name)
-        elif isinstance(sizes[name], str):
-            collector.leave_out("images that cannot be read", f"{name} ({sizes[name]})")
+        elif isinstance(of_image, str):
+            collector.leave_out("txts that cannot be read", of_image)
         elif collector.add_image(name, sizes[name]):
+            where = os.path.relpath(path, index.root)
             for at, line in enumerate(of_image, start=1):
-                _add(collector, name, f"{path}:{at}", line, number)
-    return collector.finish()
+                if box := _add(collector, name, f"{where}:{at}", line, category_of):
+                    boxes.append(box)
+    _check(source, boxes)
+    return collector.finish(Limits(outside=1), FORM)
 
 
-def label_file(root: str, name: str) -> str | None:
-    """The txt of an image: in labels/ in place of the last images/ of its path, or beside it."""
-    path = os.path.splitext(os.path.join(root, name))[0] + ".txt"
-    folders = path.split(os.sep)
+def _lines_of(path: str | None) -> list[str] | str:
+    """Lines, or why there are none."""
+    try:
+        return read_lines(path) if path else []
+    except UserError as error:
+        return str(error)
+
+
+def label_file(root: str, name: str, folder: str | None = None) -> str | None:
+    """The txt of an image: in labels/ in place of the last images/ of its path, beside it, or in a
+    folder of its own.
+    """
+    stem = os.path.splitext(name)[0]
+    path = os.path.join(root, f"{stem}.txt")
+    parts = path.split(os.sep)
     places = [path]
-    if "images" in folders:
-        last = len(folders) - 1 - folders[::-1].index("images")
-        places.insert(0, os.sep.join([*folders[:last], "labels", *folders[last + 1 :]]))
+    if "images" in parts[:-1]:
+        last = len(parts) - 1 - parts[::-1].index("images")
+        places.insert(0, os.sep.join([*parts[:last], "labels", *parts[last + 1 :]]))
+    for place in (folder, folder and os.path.join(folder, "labels")):
+        if place:
+            places.append(os.path.join(place, f"{stem}.txt"))
     return next((place for place in places if os.path.isfile(place)), None)
 
 
-def _add(collector: Collector, name: str, where: str, line: str, number: list[int]) -> None:
+def _add(
+    collector: Collector, name: str, where: str, line: str, category_of: dict[int, int]
+) -> list[float] | None:
+    """The corners of a line that has any, in shares of the image's size."""
     try:
         label, *values = map(float, line.split())
-    except ValueError as error:
-        raise UserError(
-            f"{where} is {line[:60]!r}, no numbers: a label is class x y w h"
-        ) from error
-    if not all(map(math.isfinite, (label, *values))):
-        return collector.leave_out("boxes with values that are not finite", where)
-    if label % 1 or not 0 <= label < len(number):
-        return collector.leave_out("boxes of classes that are not named", f"{where}: {label:g}")
+        corners = _corners(values)
+    except ValueError:
+        return collector.leave_out_box("lines that are no label", f"{where}: {line[:60]!r}")
+    if not all(map(math.isfinite, values)):
+        return collector.leave_out_box("boxes with values that are not finite", where)
+    if label not in category_of:
+        return collector.leave_out_box("boxes of classes without a name", f"{where}: {label:g}")
+    if max(map(abs, corners)) > BEYOND:
+        collector.leave_out_box("boxes far from their image", f"{where}: {line[:60]!r}")
+        return corners
     if len(values) == 5:
         collector.mend("scores behind boxes, not read", where)
-        values = values[:4]
-    corners = _corners(values)
-    if corners is None:
-        raise UserError(
-            f"{where} has {len(values)} numbers behind the class: a box has 4, a polygon 6 or more "
-            "in pairs"
-        )
-    if max(map(abs, corners)) > 2:
-        raise UserError(
-            f"{where} is {line[:60]!r}: YOLO's numbers are shares of the image's size, from 0 to "
-            "1, and these look like pixels"
-        )
-    width, height = collector.sizes[name]
+    width, height = collector.size_of(name)
     pixels = [x * side for x, side in zip(corners, (width, height) * 2, strict=True)]
-    collector.add_box(name, number[int(label)], pixels, where)
+    collector.add_box(name, category_of[label], pixels, where)
+    return corners
 
 
-def _corners(values: list[float]) -> list[float] | None:
-    if len(values) == 4:
-        x, y, w, h = values
+def _corners(values: list[float]) -> list[float]:
+    """Of a box, of one with a score behind it, or around a polygon.
+
+    Raises:
+        ValueError: the numbers are too few, or do not come in pairs.
+    """
+    if len(values) in (4, 5):
+        x, y, w, h = values[:4]
         return [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
-    if len(values) >= 6 and len(values) % 2 == 0:
-        return [min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])]
-    return None
+    if len(values) < 6 or len(values) % 2:
+        raise ValueError("a polygon has three or more pairs")
+    return [min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])]
+
+
+def _check(source: str, boxes: list[list[float]]) -> None:
+    """That the lines are shares of the image's size, and no corners.
+
+    Args:
+        boxes: x0, y0, x1, y1 as read.
+    Raises:
+        UserError
+    """
+    far = [box for box in boxes if max(map(abs, box)) > BEYOND]
+    if len(far) > WRONG * len(boxes):
+        raise UserError(
+            f"{source}: {len(far)} of {len(boxes)} boxes have numbers that look like pixels, such "
+            f"as {max(far[0]):g}: {FORM}; mend them"
+        )
+    outside = sum(min(box) < 0 or max(box) > 1 for box in boxes)
+    # Of corners that were taken for centre and size, the size is always larger than the centre.
+    as_corners = all(
+        x0 + x1 < 2 * (x1 - x0) and y0 + y1 < 2 * (y1 - y0) for x0, y0, x1, y1 in boxes
+    )
+    if len(boxes) >= ENOUGH and as_corners and outside > WRONG * len(boxes):
+        raise UserError(
+            f"{source}: {outside} of {len(boxes)} boxes leave their image, and all look like "
+            f"corners x0, y0, x1, y1: {FORM}; mend them"
+        )
