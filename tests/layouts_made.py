@@ -342,4 +342,7 @@ def check(labels, truth: Truth, tolerance: float = 1e-4) -> None:
             assert np.allclose([x[1:] for x in sorted(found[name])], near, rtol=0, atol=tolerance)
     for noted, wanted in ((labels.left_out, truth.left_out), (labels.mended, truth.mended)):
         for words, count in wanted.items():
-            assert sum(len(x) for what, x in noted.items() if words in what) == count, (words, noted)
+            assert sum(len(x) for what, x in noted.items() if words in what) == count, (
+                words,
+                noted,
+            )

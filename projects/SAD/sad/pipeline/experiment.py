@@ -57,6 +57,8 @@ class Experiment:
         if "student" in self.baselines:
             steps.append(self._train("student"))
         made_from = {"the teacher's weights": self.weights("teacher")}
+        if self.unlabeled and self.val:
+            steps.append(self._calibrate())
         if self.unlabeled:
             steps.append(self._label())
             made_from["the pseudo-labels"] = self.pseudo_labels
@@ -71,10 +73,7 @@ class Experiment:
 
     def ap(self, name: str) -> float | None:
         """Of a finished run, on the test set, in percent."""
-        path = os.path.join(self.paths.run(name), "metrics.json")
-        last = read_metrics(path)[-1] if os.path.exists(path) else {}
-        found = last.get("test/bbox/AP", last.get("bbox/AP"))
-        return 0.0 if found is not None and math.isnan(found) else found  # nothing was found
+        return self._last_ap(name, "test")
 
     def _train(self, name: str, made_from: dict | None = None, then=lambda: None) -> Step:
         command = sad_command(
@@ -112,11 +111,7 @@ class Experiment:
         return Step(
             "teacher",
             "Evaluate the teacher that was given",
-            {
-                "teacher.yaml": self.configs["teacher"],
-                "the teacher's weights": self.teacher_weights,
-                **{os.path.basename(path): path for path in self.data_files},
-            },
+            self._teachers_inputs(),
             [os.path.join(self.paths.run("teacher"), "config.yaml")],
             lambda: self._run("teacher", command),
             self.paths.run("teacher"),
@@ -135,23 +130,72 @@ class Experiment:
         lines = read_metrics(os.path.join(self.paths.run(name), "metrics.json"))
         return median(line["time"] for line in lines if "time" in line)
 
+    def _calibrate(self) -> Step:
+        folder = self.paths.run("calibration")
+
+        def work():
+            student_ap = self._on_val("student")
+            command = sad_command(
+                *("calibrate", "--config-file", self.configs["teacher"]),
+                *("--weights", self.weights("teacher"), *self.unlabeled, *self.labeled),
+                *("--val-json", self.val[0], "--val-images", self.val[1], "--output", folder),
+                *(() if student_ap is None else ("--student-ap", student_ap)),
+            )
+            self._run("calibration", command)
+
+        return Step(
+            "calibration",
+            "Measure what the teacher's boxes are worth",
+            self._teachers_inputs(),
+            [os.path.join(folder, "calibration.json")],
+            work,
+            folder,
+            lambda: f", the advice is in {os.path.join(folder, 'calibration.html')}",
+        )
+
+    def _last_ap(self, name: str, of_set: str) -> float | None:
+        path = os.path.join(self.paths.run(name), "metrics.json")
+        last = read_metrics(path)[-1] if os.path.exists(path) else {}
+        found = last.get(f"{of_set}/bbox/AP", last.get("bbox/AP"))
+        return 0.0 if found is not None and math.isnan(found) else found  # nothing was found
+
+    def _on_val(self, name: str) -> float | None:
+        """AP of a finished run on the set that choices are made by."""
+        return self._last_ap(name, "val")
+
+    def _thresholds(self) -> list[str]:
+        """Those that the calibration has chosen, where they are others than labelling's own."""
+        folder = self.paths.run("calibration")
+        path = os.path.join(folder, "calibration.json")
+        if not (self.val and os.path.exists(path)):
+            return []
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)["thresholds"]
+        if set(found["chosen"].values()) == {found["labelling"]}:
+            return []
+        return ["--class-thresholds", os.path.join(folder, "thresholds.json")]
+
+    def _teachers_inputs(self) -> dict[str, str]:
+        return {
+            "teacher.yaml": self.configs["teacher"],
+            "the teacher's weights": self.weights("teacher"),
+            **{os.path.basename(path): path for path in self.data_files},
+        }
+
     def _label(self) -> Step:
         def work():
             command = sad_command(
                 *("label", "--config-file", self.configs["teacher"]),
                 *("--weights", self.weights("teacher"), *self.unlabeled, *self.labeled),
                 *("--output", self.pseudo_labels, "--num-gpus", self.num_gpus),
+                *self._thresholds(),
             )
             self._run("label", command)
 
         return Step(
             "label",
             "Let the teacher label the unlabelled images",
-            {
-                "teacher.yaml": self.configs["teacher"],
-                "the teacher's weights": self.weights("teacher"),
-                **{os.path.basename(path): path for path in self.data_files},
-            },
+            self._teachers_inputs(),
             [self.pseudo_labels],
             work,
             after=self._count_labels,
