@@ -1,14 +1,9 @@
 """Labels of each layout, with what is odd in real sets, are read as what is true of them."""
 
-import json
-import shutil
-
-import numpy as np
 import pytest
 
 import layouts_made as made
-from sad.layouts.read import read_folder, read_labels
-from sad.utils.errors import UserError
+from sad.layouts.read import read_labels
 
 PATHS = {"coco": ("", "labels.json"), "yolo": ("", "data.yaml"), "voc": ("", "Annotations")}
 
