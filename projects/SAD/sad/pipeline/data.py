@@ -88,7 +88,8 @@ def read_data(
     sets = {}
     for name in ("train", "val", "test"):
         if isinstance(given := found.get(name), str):
-            given = _read_set(name, given, images, layout, classes)
+            part = name if given == found["train"] else "train"
+            given = _read_set(name, given, images, layout, classes, part)
         if given is not None:
             sets[name] = given
             classes = classes or given.classes
@@ -103,14 +104,14 @@ def read_data(
     return Data(sets, [os.path.join(train.image_root, name) for name in train.unlabeled])
 
 
-def _read_set(name: str, path: str, images: str | None, layout, classes) -> Labels:
+def _read_set(name: str, path: str, images: str | None, layout, classes, part: str) -> Labels:
     """The images of val and test may lie elsewhere than those of the labels to train on."""
     try:
-        return read_labels(path, images, layout, classes)
+        return read_labels(path, images, layout, classes, part)
     except UserError:
         if images and name != "train":
             with contextlib.suppress(UserError):
-                return read_labels(path, None, layout, classes)
+                return read_labels(path, None, layout, classes, part)
         raise
 
 
