@@ -34,9 +34,9 @@ def folder_of(path, layout, inner="{part}"):
     """train, valid, test and unlabelled images below a folder, as exporters write them."""
     for seed, part in enumerate(("train", "valid", "test")):
         below = path / inner.format(part=part)
-        truth = make_images(below / "images" if layout != "voc" else below, 3 + seed, seed)
+        truth = make_images(below / "images" if layout == "yolo" else below, 3 + seed, seed)
         if layout == "coco":
-            write_coco(below / "images" / "_annotations.coco.json", truth)
+            write_coco(below / "_annotations.coco.json", truth)
         elif layout == "yolo":
             write_yolo(below, truth)
         else:
