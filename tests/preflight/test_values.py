@@ -12,6 +12,7 @@ from sad.utils.errors import UserError
 from toy import REPOSITORY
 
 CONFIGS = sorted((REPOSITORY / "configs").glob("*/*.yaml"))
+CONFIGS = [path for path in CONFIGS if path.parent.name != "networks"]  # parts of configs
 SAD_YAML = ("MODEL.META_ARCHITECTURE", "Distiller")
 
 
