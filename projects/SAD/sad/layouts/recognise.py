@@ -5,7 +5,7 @@ import os
 from ..data.coco_json import CocoJson
 from ..data.image_files import SUFFIXES
 from ..utils.errors import UserError
-from .data_yaml import CLASS_FILES, YAMLS, is_listed, names_in
+from .data_yaml import CLASS_FILES, YAMLS, leads_somewhere, names_in
 from .files import Tree, listed, read_lines
 from .image_index import ImageIndex
 
@@ -75,9 +75,9 @@ def _is_label(path: str) -> bool:
 
 
 def lists_images(folder: str) -> str | None:
-    """The data.yaml in a folder that names classes and lists the images to train on."""
+    """The data.yaml in a folder that names classes and lists images of which some are here."""
     path = names_in(folder)
-    return path if path and path.lower().endswith(YAMLS) and is_listed(path, "train") else None
+    return path if path and path.lower().endswith(YAMLS) and leads_somewhere(path) else None
 
 
 def _jsons(folder: str) -> list[str]:
