@@ -97,7 +97,13 @@ def plain_boxes(number: int, rng, size=(96, 72)) -> list[tuple]:
     return [(name, *map(float, corners)) for name, *corners in boxes]
 
 
-def _scenes(folder: Path, number: int, seed: int, oddities: bool, layout: str) -> Truth:
+def _scenes(
+    folder: Path, number: int, seed: int, oddities: bool, layout: str, truth: Truth | None = None
+) -> Truth:
+    if truth:
+        for name, size in truth.sizes.items():
+            save(folder / name, size, truth.boxes[name])
+        return truth
     rng = np.random.default_rng(seed)
     truth = Truth(layout, {}, {})
     for n in range(number):
@@ -118,10 +124,12 @@ def _scenes(folder: Path, number: int, seed: int, oddities: bool, layout: str) -
     return truth
 
 
-def make_coco(folder, number: int = 12, seed: int = 0, oddities: bool = True) -> Truth:
-    """`labels.json` and `images/`. The file has an exporter's category 0, and a byte order mark."""
+def make_coco(
+    folder, number: int = 12, seed: int = 0, oddities: bool = True, truth: Truth | None = None
+) -> Truth:
+    """`labels.json` and `images/`; a set of `number` images, or the one that `truth` describes."""
     folder = Path(folder)
-    truth = _scenes(folder / "images", number, seed, oddities, "COCO json")
+    truth = _scenes(folder / "images", number, seed, oddities, "COCO json", truth)
     content = {"images": [], "annotations": []}
     content["categories"] = [{"id": n, "name": x} for n, x in enumerate(CLASSES, start=1)]
     for image_id, (name, boxes) in enumerate(truth.boxes.items()):
@@ -201,10 +209,12 @@ def yolo_line(label: str, x0, y0, x1, y1, size: tuple[int, int]) -> str:
     return f"{CLASSES.index(label)} " + " ".join(f"{value:.9f}" for value in shares)
 
 
-def make_yolo(folder, number: int = 12, seed: int = 0, oddities: bool = True) -> Truth:
+def make_yolo(
+    folder, number: int = 12, seed: int = 0, oddities: bool = True, truth: Truth | None = None
+) -> Truth:
     """`data.yaml`, `images/` and `labels/`."""
     folder = Path(folder)
-    truth = _scenes(folder / "images", number, seed, oddities, "YOLO")
+    truth = _scenes(folder / "images", number, seed, oddities, "YOLO", truth)
     (folder / "labels").mkdir()
     for name, boxes in truth.boxes.items():
         lines = [yolo_line(*box, truth.sizes[name]) for box in boxes]
@@ -259,10 +269,12 @@ def xml_object(label: str, x0, y0, x1, y1, difficult: int = 0) -> str:
     )
 
 
-def make_voc(folder, number: int = 12, seed: int = 0, oddities: bool = True) -> Truth:
+def make_voc(
+    folder, number: int = 12, seed: int = 0, oddities: bool = True, truth: Truth | None = None
+) -> Truth:
     """`JPEGImages/` and `Annotations/`."""
     folder = Path(folder)
-    truth = _scenes(folder / "JPEGImages", number, seed, oddities, "Pascal VOC")
+    truth = _scenes(folder / "JPEGImages", number, seed, oddities, "Pascal VOC", truth)
     (folder / "Annotations").mkdir()
     for n, (name, boxes) in enumerate(truth.boxes.items()):
         filename, size = name, truth.sizes[name]
@@ -316,8 +328,8 @@ def make_folder(folder, layout: str, number: int = 12, oddities: bool = False) -
 
 
 def as_read(labels) -> tuple[dict[str, list[tuple]], dict[str, list[tuple]]]:
-    """Boxes and crowds of `sad.layouts.labels.Labels`, as `Truth` has them."""
-    names = {image["id"]: image["file_name"] for image in labels.images}
+    """Boxes and crowds of `sad.layouts.labels.Labels`, as `Truth` has them: by the files' names."""
+    names = {image["id"]: Path(image["file_name"]).name for image in labels.images}
     boxes, crowds = {name: [] for name in names.values()}, {}
     for item in labels.annotations:
         x, y, w, h = item["bbox"]
@@ -331,7 +343,7 @@ def check(labels, truth: Truth, tolerance: float = 1e-4) -> None:
     """That labels are what is true: images, boxes to a tolerance in pixels, and what was noted."""
     assert labels.layout == truth.layout
     assert labels.classes == truth.classes
-    assert {x["file_name"]: (x["width"], x["height"]) for x in labels.images} == {
+    assert {Path(x["file_name"]).name: (x["width"], x["height"]) for x in labels.images} == {
         name: truth.sizes[name] for name in truth.boxes
     }
     for found, wanted in zip(as_read(labels), (truth.boxes, truth.crowds), strict=True):

@@ -3,7 +3,7 @@
 import pytest
 
 from coco_files import BOX, CATEGORIES, IMAGES, annotation, read_all, write
-from sad.data.coco_boxes import Limits
+from sad.data.coco_boxes import Limits, Shapes
 from sad.data.coco_json import count_instances
 from sad.utils.errors import UserError
 
@@ -77,3 +77,15 @@ def test_limits_of_plausibility(tmp_path, box, limits, stops):
             count_instances(path, limits)
     else:
         assert count_instances(path, limits)[1][10] == 10
+
+
+def test_what_is_odd_is_told_by_limits():
+    shapes = Shapes()
+    for n in range(10):
+        assert shapes.add([n, 5, 20, 20], 100, 80) is None
+    assert shapes.oddity(Limits()) is None
+    for n in range(2):
+        shapes.add([90, n, 30, 20], 100, 80)
+    what, _, key = shapes.oddity(Limits())
+    assert what.startswith("2 of 12 boxes leave") and key == "MAX_BOXES_OUTSIDE 0.1"
+    assert shapes.oddity(Limits(outside=0.2)) is None

@@ -265,3 +265,17 @@ def test_an_annotation_of_an_unlisted_category(tmp_path, category, sentence):
     for whole in (True, False):
         with pytest.raises(UserError, match=sentence):
             read_all(write(tmp_path / "coco.json", coco), whole)
+
+
+def test_the_content_of_a_json_is_all_that_it_holds(tmp_path):
+    item = annotation(10, 3, BOX, segmentation=[[1, 2, 3, 4, 5, 6]], image_name="x")
+    coco = {"images": [{"id": None}], "categories": 7, "annotations": [item], "more": [1]}
+    path = tmp_path / "coco.json"
+    path.write_bytes(json.dumps(coco).encode("utf-8-sig"))
+    assert CocoJson.content_of(str(path)) == coco
+    for text in ('{"images": [', '{"shapes": []}', "[]"):
+        path.write_text(text)
+        with pytest.raises(UserError, match="coco.json"):
+            CocoJson.content_of(str(path))
+    with pytest.raises(UserError, match="absent.json"):
+        CocoJson.content_of(str(tmp_path / "absent.json"))

@@ -1,136 +1,155 @@
-"""COCO's json as exporters write it."""
+"""Each oddity of an exporter's json by itself; whole sets are in test_read.py."""
 
 import json
 
+import numpy as np
 import pytest
+from pycocotools import mask
 
-from sad.data.coco_json import CocoJson
-from sad.layouts.coco import read_coco
-from sad.layouts.image_index import ImageIndex
+import layouts_made as made
+from sad.layouts.read import read_labels
 from sad.utils.errors import UserError
-from users_data import CLASSES, boxes_of, make_images, write_coco
+
+BOX = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20]}
 
 
 @pytest.fixture
-def made(tmp_path):
-    truth = make_images(tmp_path / "images", 8, seed=5)
-    path = write_coco(tmp_path / "labels.json", truth)
-    return truth, tmp_path, json.loads(path.read_text())
+def read(tmp_path):
+    """A function that reads a json of one image of 40 x 30 pixels, changed as told."""
+    made.save(tmp_path / "a.jpg", (40, 30), [])
+
+    def change_and_read(*annotations, classes=None, **sections):
+        content = {
+            "images": [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}],
+            "categories": [{"id": 1, "name": "cat"}],
+            "annotations": list(annotations),
+        } | sections
+        content = {name: value for name, value in content.items() if value is not None}
+        (tmp_path / "a.json").write_text(json.dumps(content))
+        return read_labels(str(tmp_path / "a.json"), classes=classes)
+
+    return change_and_read
 
 
-def read(folder, content, classes=None, encoding="utf-8"):
-    path = folder / "labels.json"
-    path.write_bytes(json.dumps(content).encode(encoding))
-    index = ImageIndex(str(folder / "images"))
-    return read_coco(str(path), CocoJson.content_of(str(path)), index, classes)
+def boxes(labels) -> list[list]:
+    return [annotation["bbox"] for annotation in labels.annotations]
 
 
-def check(labels, truth):
-    assert boxes_of(labels) == {name: sorted(boxes) for name, boxes in truth.items()}
-    assert labels.layout == "COCO json" and labels.classes == CLASSES
+@pytest.mark.parametrize("image_id", [1, "1", 1.0, " 1"])
+def test_ids_may_be_numbers_texts_or_fractions(image_id, read):
+    category = {"id": str(image_id), "name": "cat"}
+    assert boxes(read(BOX | {"image_id": image_id}, categories=[category])) == [[1, 2, 10, 20]]
 
 
-def test_boxes(made):
-    truth, folder, content = made
-    labels = read(folder, content)
-    check(labels, truth)
-    assert not labels.mended and not labels.left_out and not labels.unlabeled
+def test_categories_are_in_the_order_of_their_ids(read):
+    categories = [{"id": n, "name": name} for n, name in ((10, "c"), (9, "b"), (0, "a"))]
+    labels = read(BOX | {"category_id": 9}, categories=categories)
+    assert labels.classes == ["a", "b", "c"] and labels.annotations[0]["category_id"] == 2
+    texts = [{"id": n, "name": name} for n, name in (("10", "c"), ("9", "b"))]
+    assert read(BOX | {"category_id": 10}, categories=texts).classes == ["b", "c"]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_byte_order_marks(made, encoding):
-    truth, folder, content = made
-    check(read(folder, content, encoding=encoding), truth)
+def test_a_category_that_only_groups_others_is_no_class(read):
+    group = {"id": 0, "name": "pets", "supercategory": "none"}
+    cat = {"id": 1, "name": "cat", "supercategory": "pets"}
+    labels = read(BOX, categories=[group, cat])
+    assert labels.classes == ["cat"] and [*labels.left_out.values()] == [["pets"]]
+    # With boxes it is one, and so it is where another set says so; its own group is no other's.
+    labels = read(BOX | {"category_id": 0}, categories=[group, cat])
+    assert labels.classes == ["pets", "cat"]
+    assert read(BOX, categories=[group, cat], classes=["pets", "cat"]).classes == ["pets", "cat"]
+    own = {"id": 2, "name": "dog", "supercategory": "dog"}
+    assert read(BOX, categories=[cat, own]).classes == ["cat", "dog"]
+    named_alike = [{"id": 0, "name": "cat"}, {"id": 1, "name": "cat", "supercategory": "cat"}]
+    assert read(BOX, categories=named_alike).classes == ["cat"]
 
 
-def test_ids_of_other_types(made):
-    truth, folder, content = made
-    for image in content["images"]:
-        image["id"] = str(image["id"])
-    for annotation in content["annotations"]:
-        annotation["image_id"] = float(annotation["image_id"])
-        annotation["category_id"] = str(annotation["category_id"])
-    check(read(folder, content), truth)
-
-
-def test_a_category_that_only_groups_others(made):
-    truth, folder, content = made
-    content["categories"] = [
-        {"id": 0, "name": "shapes", "supercategory": "none"},
-        *({**category, "supercategory": "shapes"} for category in content["categories"]),
+def test_categories_of_one_name_are_one_class(read):
+    twice = [{"id": 1, "name": "cat"}, {"id": 2, "name": " cat"}, {"id": 3, "name": "dog"}]
+    labels = read(BOX, BOX | {"category_id": 2, "bbox": [5, 5, 5, 5]}, categories=twice)
+    assert labels.classes == ["cat", "dog"] and [x["category_id"] for x in labels.annotations] == [
+        1,
+        1,
     ]
-    labels = read(folder, content)
-    check(labels, truth)
-    assert list(labels.left_out.values()) == [["shapes"]]
+    assert [*labels.mended.values()] == [["cat"]]
 
 
-def test_sizes_and_names_that_are_wrong(made):
-    truth, folder, content = made
-    for key in ("width", "height"):
-        del content["images"][0][key]
-    content["images"][1]["width"] = 640
-    content["images"][2]["file_name"] = "/home/me/IMAGES/" + content["images"][2]["file_name"]
-    content["images"][3]["file_name"] = content["images"][3]["file_name"].upper()
-    labels = read(folder, content)
-    check(labels, truth)
-    assert len(labels.mended) >= 2
-
-
-def test_boxes_that_are_taken_around_masks(made):
-    truth, folder, content = made
-    for annotation in content["annotations"]:
-        x, y, w, h = annotation.pop("bbox")
-        annotation["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
-    whole = [0] * 64 * 64  # by columns
-    x, y, w, h = (int(v) for v in (10, 20, 5, 6))
-    for column in range(x, x + w):
-        whole[column * 64 + y : column * 64 + y + h] = [1] * h
-    runs, value = [0], 0
-    for pixel in whole:
-        if pixel != value:
-            runs.append(0)
-            value = pixel
-        runs[-1] += 1
-    content["annotations"].append(
-        {
-            "image_id": 0,
-            "category_id": 1,
-            "segmentation": {"counts": runs, "size": [64, 64]},
-            "iscrowd": 1,
-        }
-    )
-    labels = read(folder, content)
-    first = next(iter(truth))
-    assert boxes_of(labels)[first] == sorted([*truth[first], ("dark", 10, 20, 15, 26)])
-    assert sum(x["iscrowd"] for x in labels.annotations) == 1
-
-
-def test_what_cannot_be_used(made):
-    truth, folder, content = made
-    content["annotations"] += [
-        {"id": 90, "image_id": 77, "category_id": 1, "bbox": [1, 1, 5, 5]},
-        {"id": 91, "image_id": 0, "category_id": 9, "bbox": [1, 1, 5, 5]},
-        {"id": 92, "image_id": 0, "category_id": 1},
-        {"id": 93, "image_id": 0, "category_id": 1, "bbox": [1, 1, 0, 5]},
-        {"id": 94, "image_id": 0, "category_id": 1, "bbox": [1, 1, 5, 5], "iscrowd": "perhaps"},
+def test_boxes_are_taken_around_masks_of_each_kind(read):
+    pixels = np.zeros((30, 40), np.uint8)
+    pixels[5:25, 10:30] = 1
+    compressed = mask.encode(np.asfortranarray(pixels))
+    compressed["counts"] = compressed["counts"].decode()
+    runs = [10 * 30 + 5, *([20, 10] * 20)]
+    runs[-1] = 1200 - sum(runs[:-1])
+    polygon = [10, 5, 30, 5, 30, 25, 10, 25]
+    whole = [
+        compressed,
+        {"counts": runs, "size": [30, 40]},
+        [polygon],
+        polygon,
+        [polygon[:6], polygon[2:]],
     ]
-    content["images"].append({"id": 99, "file_name": "absent.png"})
-    labels = read(folder, content)
-    check(labels, truth)
-    assert sum(map(len, labels.left_out.values())) == 6
+    for segmentation in whole:
+        for box in ({}, {"bbox": None}, {"bbox": []}, {"bbox": [0, 0, 0, 0]}):
+            item = {"image_id": 1, "category_id": 1, "segmentation": segmentation} | box
+            labels = read(item)
+            assert boxes(labels) == [[10, 5, 20, 20]] and labels.mended
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    "item",
     [
-        ({"categories": []}, "names no categories"),
-        ({"annotations": None}, "has no annotations"),
-        ({"images": [{"id": 1}]}, "no file_name"),
-        ({"images": [{"id": 1, "file_name": "x.png"}]}, "none of the 1 images"),
-        ({"images": [{"id": 1, "file_name": "5_000.png"}] * 2}, "the id 1"),
+        {"bbox": [1, 2, 3]},
+        {"bbox": "cat"},
+        {"bbox": None, "segmentation": []},
+        {"bbox": None, "segmentation": [[]]},
+        {"bbox": None, "segmentation": {"counts": [5]}},
+        {"bbox": None, "segmentation": "x"},
+        {"iscrowd": 7},
+        {"category_id": 2},
+        {"category_id": None},
+        {"image_id": 2},
+        {"bbox": [1, 2, -3, 4]},
+        {"bbox": [1, 2, float("nan"), 4]},
     ],
 )
-def test_mistakes(made, change, said):
-    _, folder, content = made
-    with pytest.raises(UserError, match=said):
-        read(folder, content | change)
+def test_what_is_no_box_is_left_out_and_named(item, read):
+    labels = read(BOX, BOX | {"id": 77} | item)
+    assert boxes(labels) == [[1, 2, 10, 20]]
+    assert any("77" in where[0] for where in labels.left_out.values())
+
+
+def test_crowds_and_areas_are_kept(read):
+    labels = read(
+        BOX | {"iscrowd": 1}, BOX | {"bbox": ["3", "3", "9", "9"], "area": 70, "iscrowd": None}
+    )
+    assert [(x["iscrowd"], x["area"]) for x in labels.annotations] == [(1, 200), (0, 70)]
+
+
+def test_jsons_that_hold_no_labels_are_refused(read):
+    cases = [
+        {"annotations": None},
+        {"categories": None},
+        {"categories": []},
+        {"categories": [{"id": 1}]},
+        {"categories": [{"id": 1, "name": "a"}, {"id": "1", "name": "b"}]},
+        {"categories": [{"id": 1, "name": " "}]},
+        {"images": []},
+        {"images": [{"id": 1}]},
+        {"images": [{"file_name": "a.jpg"}]},
+        {"images": [{"id": 1, "file_name": "a.jpg"}] * 2},
+        {"images": [{"id": 1, "file_name": "gone.jpg"}]},
+        {"images": 5},
+        {"annotations": {"a": 1}},
+        {"annotations": [5]},
+    ]
+    for sections in cases:
+        with pytest.raises(UserError) as raised:
+            read(BOX, **sections)
+        assert "\n" not in str(raised.value) and len(str(raised.value)) < 500
+
+
+def test_boxes_that_are_corners_are_refused(read):
+    items = [BOX | {"bbox": [20 + n / 9, 15, 39, 29]} for n in range(9)]
+    with pytest.raises(UserError, match="corners"):
+        read(*items)

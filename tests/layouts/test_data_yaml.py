@@ -1,65 +1,136 @@
-"""YOLO's data.yaml: names in all forms, and paths that were written on other machines."""
+"""What a data.yaml says, written on this machine or on another."""
+
+import os
 
 import pytest
-import yaml
 
-from sad.layouts.data_yaml import images_of, is_there, names_for, names_in, read_names
+import layouts_made as made
+from sad.layouts.data_yaml import (
+    images_of,
+    is_listed,
+    is_there,
+    leads_somewhere,
+    names_for,
+    names_in,
+    read_names,
+)
 from sad.utils.errors import UserError
-from users_data import make_images
 
 
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("names: [cat, no, 3]", {0: "cat", 1: "no", 2: "3"}),
-        ("names: {0: cat, 2: dog}", {0: "cat", 2: "dog"}),
-        ("names:\n  1: b\n  0: a", {1: "b", 0: "a"}),
+        ("names: [cat, dog]", {0: "cat", 1: "dog"}),
+        ("names:\n- no\n- 3\n- 'null'", {0: "no", 1: "3", 2: "null"}),
+        ("names: {0: cat, 1: on}", {0: "cat", 1: "on"}),
+        ("names: {1: cat, 5: dog}", {1: "cat", 5: "dog"}),
+        ("\ufeffnc: 1\nnames: ['a: b']", {0: "a: b"}),
     ],
 )
-def test_names(text, names, tmp_path):
-    (tmp_path / "data.yaml").write_text(text)
-    assert read_names(str(tmp_path / "data.yaml")) == names
-    assert names_in(str(tmp_path)) == str(tmp_path / "data.yaml")
-    below = tmp_path / "images" / "train"
-    below.mkdir(parents=True)
-    assert names_for(str(below)) == str(tmp_path / "data.yaml")
+def test_names_are_texts_by_their_numbers(text, names, tmp_path):
+    path = tmp_path / "data.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert read_names(str(path)) == names
 
 
-def test_names_a_line(tmp_path):
-    (tmp_path / "classes.txt").write_text("cat\ndog\n")
-    assert read_names(names_in(str(tmp_path))) == {0: "cat", 1: "dog"}
-
-
-@pytest.mark.parametrize("text", ["train: x", "names: 3", "names: {a: b}", "[1, 2]", "names: ["])
-def test_yamls_without_names(text, tmp_path):
-    (tmp_path / "data.yaml").write_text(text)
-    with pytest.raises(UserError, match="data.yaml"):
-        read_names(str(tmp_path / "data.yaml"))
-    with pytest.raises(UserError, match="nothing names the classes|names"):
-        read_names(names_for(str(tmp_path)))
+def test_names_of_a_text_are_its_lines(tmp_path):
+    (tmp_path / "obj.names").write_text("cat\r\nno dog\n\n")
+    assert read_names(str(tmp_path / "obj.names")) == {0: "cat", 1: "no dog"}
 
 
 @pytest.mark.parametrize(
-    "train",
+    "text",
     [
-        "images/train",
-        "../images/train",
-        "C:\\data\\set\\images\\train",
-        "/home/me/set/images/train",
-        ["images/train"],
-        "train.txt",
+        *("nc: 3", "names:", "names: []", "names: cat", "names: {a: cat}", "names: [[a], b]"),
+        *("", "- a", "a: [", "a: !!python/object/apply:os.system [ls]\nnc: 1"),
     ],
 )
-def test_paths(train, tmp_path):
-    make_images(tmp_path / "images" / "train", 3, seed=1)
-    make_images(tmp_path / "images" / "val", 2, seed=2)
-    (tmp_path / "train.txt").write_text("".join(f"./images/train/1_00{n}.png\n" for n in range(4)))
-    content = {"names": ["a"], "train": train, "val": "images/val", "test": "images/nowhere"}
+def test_yamls_without_names_are_refused(text, tmp_path):
     path = tmp_path / "data.yaml"
-    path.write_text(yaml.safe_dump(content))
-    index, among, absent = images_of(str(path), "train")
-    assert [name.rpartition("/")[2] for name in among] == [f"1_00{n}.png" for n in range(3)]
-    assert len(absent) == (1 if train == "train.txt" else 0)
-    assert is_there(str(path), "val") and not is_there(str(path), "test")
-    with pytest.raises(UserError, match="test is images/nowhere"):
-        images_of(str(path), "test")
+    path.write_text(text)
+    with pytest.raises(UserError, match="data.yaml") as raised:
+        read_names(str(path))
+    assert "\n" not in str(raised.value)
+
+
+def test_the_file_of_names_is_found_here_or_above(tmp_path):
+    inner = tmp_path / "labels" / "train"
+    inner.mkdir(parents=True)
+    (tmp_path / "hyp.yaml").write_text("lr: 1")
+    assert names_in(str(tmp_path)) is None
+    with pytest.raises(UserError, match="classes.txt"):
+        names_for(str(inner))
+    (tmp_path / "labels" / "classes.txt").write_text("cat")
+    assert names_in(str(tmp_path)) == names_for(str(inner)) == str(tmp_path / "labels/classes.txt")
+    (tmp_path / "pets.yml").write_text("names: [cat]")
+    assert names_in(str(tmp_path)) == str(tmp_path / "pets.yml")
+    (tmp_path / "cars.yaml").write_text("names: [car]")
+    with pytest.raises(UserError, match="cars.yaml, pets.yml"):
+        names_in(str(tmp_path))
+    (tmp_path / "data.yaml").write_text("names: [cat]")
+    assert names_in(str(tmp_path)) == str(tmp_path / "data.yaml")
+
+
+@pytest.fixture
+def sets(tmp_path):
+    """A function that writes a data.yaml beside train/images and valid/images; its path."""
+    for name in ("train/images/a.jpg", "train/images/s/b.jpg", "valid/images/c.jpg"):
+        made.save(tmp_path / name, (8, 8), [])
+
+    def write(text):
+        (tmp_path / "data.yaml").write_text(f"names: [cat]\n{text}")
+        return str(tmp_path / "data.yaml")
+
+    return write
+
+
+def found(path, part="train") -> set:
+    index, among, absent = images_of(path, part)
+    assert not absent
+    root = os.path.dirname(path)
+    return {os.path.relpath(os.path.join(index.root, name), root) for name in among}
+
+
+TRAIN = {"train/images/a.jpg", "train/images/s/b.jpg"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("train: train/images", "train: ../train/images", "train: ./train/images/"),
+        *("train: C:\\Users\\me\\pets\\train\\images", "train: /home/me/pets/train/images"),
+        *("path: ../nowhere\ntrain: train/images", "path: train\ntrain: images"),
+        *("path: D:\\pets\ntrain: train\\images", "train: [train/images]"),
+    ],
+)
+def test_paths_lead_to_what_lies_beside_the_yaml(text, sets):
+    path = sets(text + "\nval: valid/images\ntest:")
+    assert found(path) == TRAIN
+    assert is_listed(path, "train") and not is_listed(path, "test")
+    assert leads_somewhere(path) and is_there(path, "val") and not is_there(path, "test")
+
+
+def test_several_folders_and_absolute_ones_are_one_set(sets, tmp_path):
+    path = sets(f"train: [train/images/s, {tmp_path}/valid/images]")
+    assert found(path) == {"train/images/s/b.jpg", "valid/images/c.jpg"}
+
+
+def test_a_list_of_images_is_a_set(sets, tmp_path):
+    path = sets("train: train.txt")
+    lines = ["./train/images/a.jpg", f"{tmp_path}/valid/images/c.jpg", "D:\\x\\b.jpg"]
+    (tmp_path / "train.txt").write_text("\n".join(lines))
+    assert found(path) == {"train/images/a.jpg", "valid/images/c.jpg", "train/images/s/b.jpg"}
+    (tmp_path / "train.txt").write_text("a.jpg\ngone.jpg")
+    assert images_of(path, "train")[1:] == (["train/images/a.jpg"], ["gone.jpg"])
+
+
+def test_paths_that_lead_nowhere_or_both_to_one_place_are_refused(sets):
+    path = sets("train: elsewhere/pictures\nval: valid/images")
+    with pytest.raises(UserError, match="elsewhere/pictures"):
+        images_of(path, "train")
+    assert found(path, "val") == {"valid/images/c.jpg"}
+    path = sets("train: valid/images\nval: E:\\v\\valid\\images")
+    with pytest.raises(UserError, match="train and val both lead"):
+        images_of(path, "val")
+    path = sets("train: valid/images\nval: valid/images")  # which the user means
+    assert found(path, "val") == {"valid/images/c.jpg"}

@@ -1,48 +1,63 @@
-"""Boxes of images that EXIF turns, or that were resized, against the pixels themselves."""
+"""Boxes follow an image that was resized, or that EXIF turns."""
+
+import itertools
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageOps
 
-from sad.data.images import read_image
-from sad.layouts.frames import fits, is_resized, orientation, scale, turn, were_drawn_unturned
+from sad.layouts import frames
 
-
-def turned_image(path, exif: int, box):
-    """Of 80 x 40 stored pixels, dark but for a box; EXIF says how it is shown."""
-    pixels = np.zeros((40, 80, 3), np.uint8)
-    x0, y0, x1, y1 = box
-    pixels[y0:y1, x0:x1] = 255
-    image = Image.fromarray(pixels)
-    data = image.getexif()
-    data[ExifTags.Base.Orientation] = exif
-    image.save(path, exif=data)
+STORED = np.zeros((30, 50), np.uint8)  # a patch in x 5 to 20, y 3 to 10
+STORED[3:10, 5:20] = 255
 
 
-@pytest.mark.parametrize("exif", range(1, 9))
-def test_a_turned_box_lies_where_its_pixels_are_shown(exif, tmp_path):
-    box = (10, 4, 30, 14)
-    turned_image(tmp_path / "a.png", exif, box)
-    assert orientation(str(tmp_path / "a.png")) == exif
-    shown = read_image(str(tmp_path / "a.png"), "RGB")
-    height, width = shown.shape[:2]
-    x0, y0, x1, y1 = map(round, turn(box, exif, (width, height)))
-    expected = np.zeros((height, width), bool)
-    expected[y0:y1, x0:x1] = True
-    assert np.array_equal(shown[:, :, 0] > 128, expected)
+def write(path, orientation: int):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(STORED).save(path, exif=exif)
+    return path
 
 
-def test_whether_boxes_were_drawn_before_the_turn(tmp_path):
-    turned_image(tmp_path / "a.png", 6, (50, 4, 70, 14))
-    stored, shown = (80, 40), (40, 80)
-    assert were_drawn_unturned({"a.png": (stored, shown, [(50, 4, 70, 14)])}, str(tmp_path))
-    # The same numbers in the frame that is shown.
-    assert not were_drawn_unturned({"a.png": (stored, shown, [(4, 50, 14, 70)])}, str(tmp_path))
-    assert not were_drawn_unturned({"a.png": (shown, shown, [(4, 50, 14, 70)])}, str(tmp_path))
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_boxes_turn_as_pillow_turns_the_pixels(orientation, tmp_path):
+    path = write(tmp_path / "a.png", orientation)
+    assert frames.orientation(str(path)) == orientation
+    with Image.open(path) as image:
+        shown = np.asarray(ImageOps.exif_transpose(image))
+    ys, xs = np.nonzero(shown)
+    wanted = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
+    assert frames.turn((5, 3, 20, 10), orientation, shown.shape[::-1]) == wanted
 
 
-def test_sizes():
-    assert fits((-1, 0, 101, 50), (100, 50)) and not fits((-5, 0, 100, 50), (100, 50))
-    assert is_resized((640, 480), (320, 240)) and is_resized((640, 480), (321, 240))
-    assert not is_resized((640, 480), (640, 480)) and not is_resized((640, 480), (480, 640))
-    assert scale((10, 20, 30, 40), (100, 200), (50, 400)) == (5, 40, 15, 80)
+def test_an_orientation_that_is_none_turns_nothing(tmp_path):
+    assert frames.orientation(str(write(tmp_path / "a.png", 77))) == 1
+    Image.fromarray(STORED).save(tmp_path / "b.png")
+    assert frames.orientation(str(tmp_path / "b.png")) == 1
+
+
+def test_resized_images_keep_their_shape():
+    assert frames.is_resized((4000, 3000), (640, 480)) and frames.is_resized((100, 75), (401, 300))
+    assert not frames.is_resized((640, 480), (641, 480))
+    assert not frames.is_resized((640, 480), (480, 640))
+    assert frames.scale((10, 20, 30, 40), (100, 50), (200, 200)) == (20, 80, 60, 160)
+
+
+def test_boxes_on_images_that_lie_tell_whether_they_were_turned(tmp_path):
+    write(tmp_path / "side.png", 6)
+    write(tmp_path / "plain.png", 1)
+    shown, stored = (30, 50), (50, 30)
+    low, wide = (2, 30, 20, 48), (25, 2, 48, 20)  # within what is shown, or within what is stored
+    cases = {
+        (low,): False,
+        (wide,): True,
+        (low, wide, wide): True,
+        ((2, 2, 9, 9),): False,
+        (): False,
+    }
+    for boxes, turned in cases.items():
+        images = {"side.png": (stored, shown, list(boxes))}
+        assert frames.were_drawn_unturned(images, str(tmp_path)) == turned
+    for name, declared in itertools.product(["plain.png"], [stored, shown]):
+        images = {name: (declared, declared[::-1], [wide, low])}
+        assert not frames.were_drawn_unturned(images, str(tmp_path))

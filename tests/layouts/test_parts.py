@@ -1,55 +1,47 @@
-"""Where train, val and test lie in a folder that holds all of them."""
+"""The sets of a folder are found by their names."""
+
+import json
 
 import pytest
 
 from sad.layouts.parts import image_sets, part_folders, part_jsons
 from sad.utils.errors import UserError
-from users_data import make_images, write_coco
 
 
-def test_folders(tmp_path):
-    for name in ("train", "Valid", "testing", "unlabelled", "other"):
-        (tmp_path / name).mkdir()
-    found = {name: path.rpartition("/")[2] for name, path in part_folders(str(tmp_path)).items()}
-    assert found == {
-        "train": "train",
-        "val": "Valid",
-        "test": "testing",
-        "unlabeled": "unlabelled",
-    }
-    (tmp_path / "validation").mkdir()
-    with pytest.raises(UserError, match="names of one set"):
+def test_folders_are_sets_by_their_names(tmp_path):
+    for name in ("Train", "validation", "unlabelled", "other", "images/test"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "test").write_text("no folder")
+    wanted = {"train": "Train", "val": "validation", "unlabeled": "unlabelled"}
+    wanted = {name: str(tmp_path / folder) for name, folder in wanted.items()}
+    assert part_folders(str(tmp_path)) == wanted
+    (tmp_path / "labels").mkdir()
+    assert part_folders(str(tmp_path)) == wanted | {"test": str(tmp_path / "images" / "test")}
+    (tmp_path / "valid").mkdir()
+    with pytest.raises(UserError, match="valid"):
         part_folders(str(tmp_path))
 
 
-def test_folders_below_images(tmp_path):
-    for name in ("images/train", "images/val", "labels/train"):
-        (tmp_path / name).mkdir(parents=True)
-    assert part_folders(str(tmp_path)) == {
-        "train": str(tmp_path / "images" / "train"),
-        "val": str(tmp_path / "images" / "val"),
-    }
-
-
-def test_jsons(tmp_path):
-    truth = make_images(tmp_path / "images", 2, seed=1)
-    for name in ("instances_train2017", "instances_val2017", "classes"):
-        write_coco(tmp_path / "annotations" / f"{name}.json", truth)
-    found = part_jsons(str(tmp_path))
-    assert {name: path.rpartition("/")[2] for name, path in found.items()} == {
-        "train": "instances_train2017.json",
-        "val": "instances_val2017.json",
-    }
-    write_coco(tmp_path / "annotations" / "more_train.json", truth)
-    with pytest.raises(UserError, match="several COCO jsons of one set"):
+def test_jsons_are_sets_by_the_words_in_their_names(tmp_path):
+    (tmp_path / "annotations").mkdir()
+    for name in ("instances_train2017", "my-val", "latest", "constrained"):
+        (tmp_path / "annotations" / f"{name}.json").write_text('{"images": [], "annotations": []}')
+    (tmp_path / "annotations" / "image_info_test.json").write_text('{"images": []}')
+    found = {name: path.rpartition("/")[2] for name, path in part_jsons(str(tmp_path)).items()}
+    assert found == {"train": "instances_train2017.json", "val": "my-val.json"}
+    (tmp_path / "train.json").write_text(json.dumps({"images": [], "annotations": []}))
+    with pytest.raises(UserError, match="instances_train2017"):
         part_jsons(str(tmp_path))
 
 
-def test_lists_of_images(tmp_path):
-    folder = tmp_path / "ImageSets" / "Main"
-    folder.mkdir(parents=True)
-    (folder / "trainval.txt").write_text("a\nb.jpg\n")
-    (folder / "test.txt").write_text("c.1\n")
-    assert image_sets(str(tmp_path)) == {"train": ["a", "b"], "test": ["c.1"]}
-    (folder / "train.txt").write_text("a\n")
-    assert image_sets(str(tmp_path))["train"] == ["a"]
+def test_lists_of_voc_name_images_without_endings(tmp_path):
+    place = tmp_path / "ImageSets" / "Main"
+    place.mkdir(parents=True)
+    assert image_sets(str(tmp_path)) == {}
+    (place / "trainval.txt").write_text("a\nb.c.jpg\n\nfolder/d.PNG\n")
+    (place / "cat_train.txt").write_text("a -1\n")
+    assert image_sets(str(tmp_path)) == {"train": ["a", "b.c", "d"]}
+    (place / "val.txt").write_text("d")
+    assert image_sets(str(tmp_path)) == {"train": ["a", "b.c"], "val": ["d"]}
+    (place / "train.txt").write_text("a")
+    assert image_sets(str(tmp_path)) == {"train": ["a"], "val": ["d"]}

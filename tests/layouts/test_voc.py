@@ -1,117 +1,105 @@
-"""Pascal VOC's xmls: boxes, wrong names and sizes, difficult objects, and what is no label."""
-
-import os
+"""Each oddity of an xml by itself; whole sets are in test_read.py."""
 
 import pytest
 
-from sad.layouts.files import Tree
-from sad.layouts.image_index import ImageIndex
-from sad.layouts.voc import read_voc
+import layouts_made as made
+from layouts_made import xml_object, xml_of
+from sad.layouts.read import read_labels
 from sad.utils.errors import UserError
-from users_data import CLASSES, boxes_of, make_images, write_voc
+
+BOX = xml_object("cat", 1, 2, 11, 22)
 
 
 @pytest.fixture
-def made(tmp_path):
-    truth = make_images(tmp_path / "JPEGImages", 8, seed=4)
-    write_voc(tmp_path, truth)
-    return truth, tmp_path
+def read(tmp_path):
+    """A function that reads xmls by their names, over images a.jpg and b.jpg of 40 x 30."""
+    for name in ("a.jpg", "b.jpg"):
+        made.save(tmp_path / "JPEGImages" / name, (40, 30), [])
+
+    def write_and_read(classes=None, **xmls):
+        folder = tmp_path / "Annotations"
+        folder.mkdir(exist_ok=True)
+        for name, text in xmls.items():
+            data = text if isinstance(text, bytes) else text.encode()
+            (folder / f"{name}.xml").write_bytes(data)
+        return read_labels(str(folder), classes=classes)
+
+    return write_and_read
 
 
-def read(folder, classes=None, among=None):
-    place = str(folder / "Annotations")
-    xmls = Tree(place).paths(".xml")
-    return read_voc(place, place, xmls, ImageIndex(str(folder / "JPEGImages")), classes, among)
+def test_coordinates_are_taken_as_they_are(read):
+    objects = BOX + xml_object("dog", 0, 0.5, 40, 30)
+    assert made.as_read(read(a=xml_of("a.jpg", (40, 30), objects)))[0] == {
+        "a.jpg": [("cat", 1, 2, 11, 22), ("dog", 0, 0.5, 40, 30)]
+    }
 
 
-def change(folder, old: str, new: str, name="4_000"):
-    path = folder / "Annotations" / f"{name}.xml"
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
+def test_the_xml_s_own_name_goes_before_its_filename(read):
+    labels = read(a=xml_of("b.jpg", (40, 30), BOX), b=xml_of("", (40, 30), ""))
+    assert made.as_read(labels)[0] == {"a.jpg": [("cat", 1, 2, 11, 22)], "b.jpg": []}
+    assert [*labels.mended.values()] == [["a.xml"]]
 
 
-def test_boxes(made):
-    truth, folder = made
-    labels = read(folder)
-    assert boxes_of(labels) == {name: sorted(boxes) for name, boxes in truth.items()}
-    assert labels.layout == "Pascal VOC" and labels.classes == sorted(CLASSES)
-    assert not labels.mended and not labels.left_out and not labels.unlabeled
+def test_the_filename_decides_where_no_image_has_the_xml_s_name(read):
+    labels = read(label_7=xml_of("b.jpg", (40, 30), BOX))
+    assert list(made.as_read(labels)[0]) == ["b.jpg"] and labels.unlabeled == ["a.jpg"]
 
 
-@pytest.mark.parametrize("name", ["wrong.jpg", "4_000", "4_000.PNG", "4_001.png", ""])
-def test_the_xmls_own_name_decides(name, made):
-    truth, folder = made
-    change(folder, "<filename>4_000.png</filename>", f"<filename>{name}</filename>")
-    assert boxes_of(read(folder)) == {name: sorted(boxes) for name, boxes in truth.items()}
+def test_difficult_objects_are_crowds(read):
+    objects = BOX + "".join(
+        xml_object("cat", n, 5, n + 9, 20, difficult=x)
+        for n, x in enumerate((1, 0, "true", "", "Unspecified"))
+    )
+    crowds = [x["iscrowd"] for x in read(a=xml_of("a.jpg", (40, 30), objects)).annotations]
+    assert crowds == [0, 1, 0, 1, 0, 0]
 
 
-@pytest.mark.parametrize("size", ["0", "640", "-3", "many"])
-def test_the_images_file_decides_on_its_size(size, made):
-    truth, folder = made
-    change(folder, "<width>64</width>", f"<width>{size}</width>")
-    labels = read(folder)
-    assert boxes_of(labels) == {name: sorted(boxes) for name, boxes in truth.items()}
-    assert {(x["width"], x["height"]) for x in labels.images} == {(64, 64)}
-    assert labels.mended
+def test_parts_of_an_object_are_none(read):
+    part = "<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part></object>"
+    labels = read(a=xml_of("a.jpg", (40, 30), BOX.replace("</object>", part)))
+    assert labels.classes == ["cat"] and len(labels.annotations) == 1
 
 
-def test_difficult_objects_are_crowds(made):
-    _, folder = made
-    change(folder, "<difficult>0</difficult>", "<difficult>1</difficult>")
-    labels = read(folder)
-    (image,) = [x["id"] for x in labels.images if x["file_name"] == "4_000.png"]
-    assert {x["iscrowd"] for x in labels.annotations if x["image_id"] == image} == {1}
-    assert {x["iscrowd"] for x in labels.annotations if x["image_id"] != image} == {0}
+def test_classes_are_the_names_that_occur_also_where_all_their_boxes_are_left_out(read):
+    objects = BOX + xml_object("ant", 5, 5, 5, 9) + xml_object(" bee ", 5, 5, 8, 9)
+    assert read(a=xml_of("a.jpg", (40, 30), objects)).classes == ["ant", "bee", "cat"]
 
 
-def test_what_has_no_partner(made):
-    _, folder = made
-    os.unlink(folder / "Annotations" / "4_001.xml")
-    os.unlink(folder / "JPEGImages" / "4_002.png")
-    labels = read(folder)
-    assert labels.unlabeled == ["4_001.png"] and len(labels.images) == 6
-    assert labels.left_out == {"xmls without an image": ["4_002.xml"]}
+def test_xmls_of_utf_16_and_with_a_namesake_s_encoding_are_read(read):
+    text = '<?xml version="1.0" encoding="UTF-16"?>' + xml_of("a.jpg", (40, 30), BOX)
+    latin = '<?xml version="1.0" encoding="ISO-8859-1"?>' + xml_of(
+        "ä.jpg", (40, 30), BOX.replace("cat", "bär")
+    )
+    labels = read(a=text.encode("utf-16"), b=latin.encode("latin-1"))
+    assert labels.classes == ["bär", "cat"] and len(labels.annotations) == 2
 
 
-def test_fractions_negatives_and_boxes_without_width(made):
-    truth, folder = made
-    _, x0, y0, x1, y1 = truth["4_000.png"][0]
-    change(folder, f"<xmin>{x0}</xmin>", "<xmin>-1.5</xmin>")
-    change(folder, f"<xmax>{x1}</xmax>", "<xmax>20.25</xmax>")
-    found = boxes_of(read(folder))["4_000.png"]
-    assert any(box[1] == 0 and box[3] == 20.25 for box in found)
-    change(folder, "<xmax>20.25</xmax>", "<xmax>-1.5</xmax>")
-    assert sum(map(len, read(folder).left_out.values())) == 1
+def test_declarations_are_refused_in_any_encoding(read):
+    bomb = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>' + xml_of(
+        "a.jpg", (40, 30), BOX.replace("cat", "&b;")
+    )
+    for data in (bomb.encode(), bomb.encode("utf-16")):
+        with pytest.raises(UserError, match="document type"):
+            read(a=data)
 
 
-def test_classes_of_another_set(made):
-    _, folder = made
-    assert read(folder, ["bird", "dark", "light"]).classes == ["bird", "dark", "light"]
-    with pytest.raises(UserError, match="has the class 'light'"):
-        read(folder, ["dark"])
+def test_broken_and_foreign_xmls_are_left_out_unless_all_are(read):
+    good = xml_of("a.jpg", (40, 30), BOX)
+    labels = read(a=good, b="<annotation>", c="<annotations/>", d="", e=b"\xff\xff")
+    assert len(labels.annotations) == 1 and [len(x) for x in labels.left_out.values()] == [4]
+    with pytest.raises(UserError, match="<annotations>"):
+        read(a="<annotations/>", b="<annotations/>", c="<x/>")
 
 
-def test_some_images_alone(made):
-    _, folder = made
-    labels = read(folder, among=["4_003", "4_005"])
-    assert [x["file_name"] for x in labels.images] == ["4_003.png", "4_005.png"]
+def test_two_xmls_of_one_image_are_not_added_up(read):
+    labels = read(a=xml_of("a.jpg", (40, 30), BOX), x=xml_of("a.jpg", (40, 30), BOX + BOX))
+    assert len(labels.annotations) == 1 and [*labels.left_out.values()] == [["a.jpg"]]
 
 
-def test_an_xml_that_declares_entities_is_refused(made):
-    _, folder = made
-    bomb = '<!DOCTYPE a [<!ENTITY b "cc">]><annotation>&b;</annotation>'
-    (folder / "Annotations" / "4_000.xml").write_text(bomb)
-    with pytest.raises(UserError, match="4_000.xml declares a document type"):
-        read(folder)
-
-
-def test_xmls_of_another_kind(made):
-    _, folder = made
-    (folder / "Annotations" / "4_000.xml").write_text("<svg/>")
-    (folder / "Annotations" / "4_001.xml").write_text("<annotation>")
-    assert sum(map(len, read(folder).left_out.values())) == 2
-    for path in (folder / "Annotations").glob("*.xml"):
-        path.write_text("<svg/>")
-    with pytest.raises(UserError, match="no Pascal VOC xmls"):
-        read(folder)
+def test_sets_without_an_object_or_with_another_s_class_are_refused(read):
+    with pytest.raises(UserError, match="no object"):
+        read(a=xml_of("a.jpg", (40, 30), ""))
+    with pytest.raises(UserError, match="'cat'"):
+        read(a=xml_of("a.jpg", (40, 30), BOX), classes=["dog"])
+    labels = read(a=xml_of("a.jpg", (40, 30), BOX), classes=["dog", "cat"])
+    assert labels.annotations[0]["category_id"] == 2

@@ -1,99 +1,131 @@
-"""YOLO's txts: boxes, polygons, odd lines, and images that nobody has labelled."""
-
-import os
+"""Each oddity of a txt by itself; whole sets are in test_read.py."""
 
 import pytest
 
+import layouts_made as made
 from sad.layouts.image_index import ImageIndex
+from sad.layouts.read import read_labels
 from sad.layouts.yolo import label_file, read_yolo
 from sad.utils.errors import UserError
-from users_data import CLASSES, boxes_of, make_images, write_yolo
 
-NAMES = dict(enumerate(CLASSES))
+GOOD = "0 0.5 0.5 0.5 0.5"  # x 10 to 30, y 7.5 to 22.5
 
 
 @pytest.fixture
-def made(tmp_path):
-    truth = make_images(tmp_path / "images", 8, seed=3)
-    write_yolo(tmp_path, truth)
-    return truth, tmp_path
+def read(tmp_path):
+    """A function that reads lines of one image of 40 x 30 pixels; classes 0 cat, 1 dog."""
+    made.save(tmp_path / "a.jpg", (40, 30), [])
+
+    def write_and_read(*lines, **options):
+        (tmp_path / "a.txt").write_text("\n".join(lines))
+        index = ImageIndex(str(tmp_path))
+        return read_yolo("labels", index, {0: "cat", 1: "dog"}, **options)
+
+    return write_and_read
 
 
-def read(folder, names=NAMES, **options):
-    return read_yolo("labels", ImageIndex(str(folder / "images")), names, **options)
+@pytest.mark.parametrize(
+    ("line", "box"),
+    [
+        ("1 0.5 0.5 0.5 0.5", (10, 7.5, 30, 22.5)),
+        ("1.0\t0.5 0.5  0.5 0.5", (10, 7.5, 30, 22.5)),
+        ("1 0.5 0.5 0.5 0.5 0.93", (10, 7.5, 30, 22.5)),  # a score
+        ("1 0.25 0.5 0.75 0.1 0.5 0.9", (10, 3, 30, 27)),  # a polygon
+        ("1 0.1 0.2 0.5 0.2 0.5 0.6 0.1 0.6", (4, 6, 20, 18)),
+        ("1 0.9 0.5 0.25 1.02", (31, 0, 40, 30)),
+        ("1 1.0000004 0.5 0.5 0.5", (30.000016, 7.5, 40, 22.5)),
+    ],
+)
+def test_lines_are_boxes_in_shares(line, box, read):
+    (found,) = made.as_read(read(line))[0]["a.jpg"]
+    assert found[0] == "dog" and found[1:] == pytest.approx(box)
 
 
-def test_boxes(made):
-    truth, folder = made
-    labels = read(folder)
-    assert boxes_of(labels) == {name: sorted(boxes) for name, boxes in truth.items()}
-    assert labels.layout == "YOLO" and labels.classes == CLASSES
-    assert not labels.mended and not labels.left_out and not labels.unlabeled
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("2 0.5 0.5 0.1 0.1", "-1 0.5 0.5 0.1 0.1", "0.5 0.5 0.5 0.1 0.1", "nan 0.5 0.5 0.1 0.1"),
+        *(
+            "cat 0.5 0.5 0.1 0.1",
+            "0",
+            "0 0.5 0.5 0.1",
+            "0 0.1 0.1 0.2 0.2 0.3 0.3 0.4",
+            "0 x y w h",
+        ),
+        *("0 nan 0.5 0.1 0.1", "0 0.5 0.5 inf 0.1", "0 0.5 0.5 0 0.1", "0 0.5 0.5 -0.1 0.1"),
+        *(GOOD, "0 1.5 0.5 0.1 0.1"),
+    ],
+)
+def test_what_is_no_box_is_left_out_and_its_line_is_named(line, read):
+    labels = read(GOOD, line)
+    assert made.as_read(labels)[0] == {"a.jpg": [("cat", 10, 7.5, 30, 22.5)]}
+    ((where,),) = labels.left_out.values()
+    assert "a.txt:2" in where
 
 
-def lines(folder, *texts, name="3_000"):
-    (folder / "labels" / f"{name}.txt").write_text("\n".join(texts) + "\n")
-    return boxes_of(read(folder))[f"{name}.png"]
+def test_an_empty_txt_shows_nothing_and_none_labels_nothing(read, tmp_path):
+    made.save(tmp_path / "b.jpg", (40, 30), [])
+    labels = read("", " ")
+    assert made.as_read(labels)[0] == {"a.jpg": []} and labels.unlabeled == ["b.jpg"]
+    (tmp_path / "a.txt").unlink()
+    with pytest.raises(UserError, match="a txt"):
+        read_yolo("labels", ImageIndex(str(tmp_path)), {0: "cat"})
 
 
-def test_a_polygon_is_the_box_around_it(made):
-    _, folder = made
-    found = lines(folder, "0 0.5 0.25 0.75 0.5 0.5 0.75 0.25 0.5", "1 0.5 0.5 0.25 0.25")
-    assert found == [("dark", 16, 16, 48, 48), ("light", 24, 24, 40, 40)]
+def test_numbers_in_pixels_are_refused_a_slip_is_left_out(read):
+    pixels = "0 20 15 20 15"
+    with pytest.raises(UserError, match="pixels"):
+        read(pixels, GOOD)
+    lines = [f"0 0.5 0.5 0.5 0.{n}" for n in range(10, 30)]
+    labels = read(*lines, pixels)
+    assert len(labels.annotations) == 20 and len(labels.left_out) == 1
 
 
-def test_images_without_objects_and_without_labels(made):
-    _, folder = made
-    assert lines(folder) == []
-    os.unlink(folder / "labels" / "3_001.txt")
-    labels = read(folder)
-    assert labels.unlabeled == ["3_001.png"] and len(labels.images) == 7
+def test_corners_are_refused_and_boxes_over_the_border_are_not(read):
+    corners = [f"0 0.3 0.4 0.{n} 0.9" for n in range(60, 90)]
+    with pytest.raises(UserError, match="corners"):
+        read(*corners)
+    border = [f"0 0.99 0.5 0.1 0.{n}" for n in range(10, 40)]
+    assert len(read(*border).mended["boxes clipped to their image"]) == 30
 
 
-def test_lines_that_are_left_out(made):
-    _, folder = made
-    good = "0 0.5 0.5 0.25 0.25"
-    found = lines(folder, good, good, "7 0.5 0.5 0.2 0.2", "1 nan 0.5 0.2 0.2", "0 0.5 0.5 0 0.2")
-    assert found == [("dark", 24, 24, 40, 40)]
-    labels = read(folder)
-    assert sum(map(len, labels.left_out.values())) == 4
+def test_txts_without_a_single_label_are_refused(read):
+    for lines in (["a photograph of a cat"], ["7 0.5 0.5 0.1 0.1"]):
+        with pytest.raises(UserError, match="a.txt:1"):
+            read(*lines)
 
 
-def test_boxes_a_little_outside_are_clipped(made):
-    _, folder = made
-    assert lines(folder, "1 0.98 0.5 0.1 0.25") == [("light", 59.52, 24, 64, 40)]
-    assert read(folder).mended
+def test_txts_that_are_none_are_left_out(read, tmp_path):
+    made.save(tmp_path / "b.jpg", (40, 30), [])
+    (tmp_path / "b.txt").write_bytes(b"\xff\xfe\x00\x01")
+    labels = read(GOOD)
+    assert list(made.as_read(labels)[0]) == ["a.jpg"] and labels.left_out
 
 
-def test_pixels_are_no_shares(made):
-    _, folder = made
-    for path in (folder / "labels").glob("*.txt"):
-        path.write_text("0 32 32 16 16\n")
-    with pytest.raises(UserError, match="shares of the image's size"):
-        read(folder)
+def test_only_the_images_of_the_set_are_read(read, tmp_path):
+    made.save(tmp_path / "b.jpg", (40, 30), [])
+    labels = read(GOOD, among=["a.jpg"], absent=["gone.jpg"])
+    assert labels.unlabeled == [] and [*labels.left_out.values()] == [["gone.jpg"]]
 
 
-def test_other_orders_and_other_names(made):
-    truth, folder = made
-    labels = read(folder, classes=["light", "dark"])
-    assert labels.classes == ["light", "dark"]
-    assert boxes_of(labels) == {name: sorted(boxes) for name, boxes in truth.items()}
-    with pytest.raises(UserError, match="'light' and 'bright'|'bright'"):
-        read(folder, {0: "dark", 1: "bright"}, classes=CLASSES)
+def test_numbers_with_gaps_name_their_classes(tmp_path):
+    made.save(tmp_path / "a.jpg", (40, 30), [])
+    (tmp_path / "a.txt").write_text("7 0.5 0.5 0.5 0.5")
+    (tmp_path / "data.yaml").write_text("names: {7: dog, 2: cat}")
+    labels = read_labels(str(tmp_path))
+    assert labels.classes == ["cat", "dog"] and labels.annotations[0]["category_id"] == 2
 
 
-def test_no_labels_at_all(made):
-    _, folder = made
-    for path in (folder / "labels").glob("*.txt"):
-        path.unlink()
-    with pytest.raises(UserError, match="none of 8 images"):
-        read(folder)
-
-
-def test_where_a_txt_lies(tmp_path):
-    for name in ("images/train/a.jpg", "labels/train/a.txt", "flat/b.jpg", "flat/b.txt"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("")
-    assert label_file(str(tmp_path), "images/train/a.jpg") == str(tmp_path / "labels/train/a.txt")
-    assert label_file(str(tmp_path), "flat/b.jpg") == str(tmp_path / "flat/b.txt")
-    assert label_file(str(tmp_path), "flat/c.jpg") is None
+def test_the_txt_of_an_image_lies_in_labels_or_beside_it_or_where_the_user_says(tmp_path):
+    places = ["x/images/labels/a.txt", "x/labels/s/a.txt", "x/images/s/a.txt", "own/s/a.txt"]
+    for place in places[::-1]:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    name = "images/s/a.jpg"
+    root, own = str(tmp_path / "x"), str(tmp_path / "own")
+    assert label_file(root, name, own) is None
+    (tmp_path / places[2]).write_text("")
+    assert label_file(root, name, own) == str(tmp_path / places[2])
+    (tmp_path / places[1]).write_text("")
+    assert label_file(root, name, own) == str(tmp_path / places[1])
+    (tmp_path / places[3]).write_text("")
+    assert label_file(str(tmp_path / "elsewhere"), "s/a.jpg", own) == str(tmp_path / places[3])

@@ -54,10 +54,8 @@ def read_coco(
 
 
 def _key(value) -> str:
-    """One of an id that some tools write as a number and some as a text."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip()
+    """One of an id that some tools write as 1, some as "1" and some as 1.0."""
+    return str(value).strip().removesuffix(".0")
 
 
 def _section(path: str, content: dict, name: str, keys: Sequence[str]) -> list[dict]:

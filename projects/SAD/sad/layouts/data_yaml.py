@@ -92,8 +92,8 @@ def _has_names(folder: str, name: str) -> bool:
         return False
 
 
-def images_of(path: str, part: str) -> tuple[ImageIndex, list[str], list[str]] | None:
-    """The images that a data.yaml lists under train, val or test; None where it lists none.
+def images_of(path: str, part: str) -> tuple[ImageIndex, list[str], list[str]]:
+    """The images that a data.yaml lists under train, val or test.
 
     Returns:
         an index of the folders that hold them, which of its names they are, and what is listed but
@@ -102,8 +102,6 @@ def images_of(path: str, part: str) -> tuple[ImageIndex, list[str], list[str]] |
         UserError: what it lists is not there, or is what it lists for another part, too.
     """
     content, places = read_yaml(path), _places(path, part)
-    if not places:
-        return None
     for other in PARTS[: PARTS.index(part)]:
         if content.get(other) != content[part] and is_there(path, other):
             if _places(path, other) == places:
@@ -129,6 +127,11 @@ def is_there(path: str, part: str) -> bool:
         return bool(_places(path, part))
     except UserError:
         return False
+
+
+def leads_somewhere(path: str) -> bool:
+    """Whether any of the images that a data.yaml lists are here."""
+    return any(is_there(path, part) for part in PARTS)
 
 
 def is_listed(path: str, part: str) -> bool:

@@ -66,7 +66,7 @@ def part_jsons(folder: str) -> dict[str, str]:
 def image_sets(folder: str) -> dict[str, list[str]]:
     """{"train", "val" or "test": names of images without endings}, of Pascal VOC's ImageSets/Main/.
 
-    Where there is no list train, that is trainval.
+    Where there is no list train, that is trainval without val.
 
     Raises:
         UserError: a list cannot be read.
@@ -76,7 +76,7 @@ def image_sets(folder: str) -> dict[str, list[str]]:
     lists = {name: _stems(path) for name, path in lists.items() if os.path.isfile(path)}
     together = lists.pop("trainval", None)
     if together and "train" not in lists:
-        lists["train"] = together
+        lists["train"] = sorted(set(together) - set(lists.get("val", ())))
     return lists
 
 

@@ -8,7 +8,15 @@ from functools import partial
 from ..data.coco_json import CocoJson
 from ..utils.errors import UserError
 from .coco import read_coco
-from .data_yaml import YAMLS, images_of, is_listed, is_there, names_for, read_names
+from .data_yaml import (
+    YAMLS,
+    images_of,
+    is_listed,
+    is_there,
+    leads_somewhere,
+    names_for,
+    read_names,
+)
 from .files import Tree, listed
 from .image_index import ImageIndex
 from .labels import Labels
@@ -72,14 +80,17 @@ def _yolo(path: str, images: str | None, part: str, classes: Sequence[str] | Non
     if os.path.isdir(path):
         names = read_names(names_for(path))
         return read_yolo(path, ImageIndex(images or images_for(path)), names, classes, folder=path)
-    names, folder = read_names(path), os.path.dirname(os.path.abspath(path))
-    if not images and (found := images_of(path, part)):
-        index, among, absent = found
+    names = read_names(path)
+    if not images and leads_somewhere(path):
+        if not is_listed(path, part):
+            raise UserError(f"{path} lists no images under {part}: add that, or name another file")
+        index, among, absent = images_of(path, part)
         source = f"{path} ({part})"
         return read_yolo(source, index, names, classes, among=among, absent=absent)
-    if part != "train":
-        raise UserError(f"{path} lists no images under {part}: add the key, or name another file")
-    return read_yolo(path, ImageIndex(images or folder), names, classes, folder=folder)
+    folder = os.path.dirname(os.path.abspath(path))
+    if not images and is_listed(path, part):
+        logger.warning(f"{path} lists images that are not here: all that lie beside it are read")
+    return read_yolo(path, ImageIndex(images or images_for(folder)), names, classes, folder=folder)
 
 
 def _voc(
@@ -107,7 +118,8 @@ def read_folder(path: str, layout: str | None = None) -> dict[str, Labels | str]
         UserError: see `read_labels`.
     """
     if os.path.isfile(path) and path.lower().endswith(YAMLS):
-        listing, path = path, os.path.dirname(os.path.abspath(path))
+        listing = path if leads_somewhere(path) else None
+        path = os.path.dirname(os.path.abspath(path))
     elif os.path.isdir(path):
         listing = lists_images(path) if layout in (None, "yolo") else None
     else:

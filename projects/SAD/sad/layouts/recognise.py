@@ -5,7 +5,7 @@ import os
 from ..data.coco_json import CocoJson
 from ..data.image_files import SUFFIXES
 from ..utils.errors import UserError
-from .data_yaml import CLASS_FILES, YAMLS, is_listed, names_in
+from .data_yaml import CLASS_FILES, YAMLS, leads_somewhere, names_in
 from .files import Tree, listed, read_lines
 from .image_index import ImageIndex
 
@@ -75,9 +75,9 @@ def _is_label(path: str) -> bool:
 
 
 def lists_images(folder: str) -> str | None:
-    """The data.yaml in a folder that names classes and lists the images to train on."""
+    """The data.yaml in a folder that names classes and lists images of which some are here."""
     path = names_in(folder)
-    return path if path and path.lower().endswith(YAMLS) and is_listed(path, "train") else None
+    return path if path and path.lower().endswith(YAMLS) and leads_somewhere(path) else None
 
 
 def _jsons(folder: str) -> list[str]:
@@ -116,20 +116,20 @@ def index_listed(path: str, content: dict) -> ImageIndex:
     stem = os.path.splitext(os.path.basename(path))[0].removeprefix("instances_")
     named = (stem, *IMAGE_FOLDERS, f"images/{stem}")
     places = [beside, *(os.path.join(x, name) for x in (beside, above) for name in named), above]
-    for name in (name.replace("\\", "/") for name in names[:LOOKED_FOR]):
+    first = [name.replace("\\", "/").lstrip("/") for name in names[:LOOKED_FOR]]
+    for name in [*first, *map(os.path.basename, first)]:
         for place in places:
-            for candidate in (name.lstrip("/"), os.path.basename(name)):
-                if os.path.isfile(os.path.join(place, candidate)):
-                    return ImageIndex(place)
+            if os.path.isfile(os.path.join(place, name)):
+                return ImageIndex(place)
     absolute = {os.path.dirname(x) for x in names if os.path.isabs(x) and os.path.isfile(x)}
     if absolute:
         return ImageIndex(os.path.commonpath(absolute), sorted(absolute))
     for place in places[:-1]:  # in folders below, or by names in another spelling
         if has_images(place):
             return ImageIndex(place)
-    first = f", the first is {names[0]}," if names else ""
+    such = f", the first is {names[0]}," if names else ""
     raise UserError(
-        f"the images of {path}{first} lie neither beside it nor in a folder images there: name "
+        f"the images of {path}{such} lie neither beside it nor in a folder images there: name "
         "their folder with --images"
     )
 

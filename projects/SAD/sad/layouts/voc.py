@@ -51,29 +51,26 @@ def read_voc(
         xmls = [path for path in xmls if _stem(path) in among]
     with ThreadPool(THREADS) as pool:
         roots = pool.map(_parse, xmls, 64)
-    parsed = dict(zip(xmls, roots, strict=True))
-    faults = {os.path.relpath(x, folder): r for x, r in parsed.items() if isinstance(r, str)}
-    if len(faults) == len(xmls):
-        first = next(iter(faults.items()), None)
-        said = f"; {first[0]} is none: {first[1]}" if first else ""
-        raise UserError(f"there are no Pascal VOC xmls in {source}{said}")
-    found = {x: r for x, r in parsed.items() if not isinstance(r, str)}
+    parsed = {os.path.relpath(x, folder): root for x, root in zip(xmls, roots, strict=True)}
+    found = {path: root for path, root in parsed.items() if not isinstance(root, str)}
+    faults = [f"{path}: {why}" for path, why in parsed.items() if isinstance(why, str)]
+    if not found:
+        raise UserError(f"there are no Pascal VOC xmls in {source}{'; '.join(['', *faults[:1]])}")
     objects = {x: [_read_object(node) for node in root.iter("object")] for x, root in found.items()}
     names = sorted({x.name for of_image in objects.values() for x in of_image if x.name})
     _check_names(source, names, classes)
     collector = Collector("Pascal VOC", source, index.root, classes or names)
-    for path, why in faults.items():
-        collector.leave_out("xmls that are none of Pascal VOC", f"{path}: {why}")
-    images = {x: _image_of(x, folder, root, index, collector) for x, root in found.items()}
+    for fault in faults:
+        collector.leave_out("xmls that are none of Pascal VOC", fault)
+    images = {path: _image_of(path, root, index, collector) for path, root in found.items()}
     sizes = index.sizes({name for name in images.values() if name})
     for path, name in images.items():
-        where = os.path.relpath(path, folder)
         if name is None:
-            collector.leave_out("xmls without an image", where)
+            collector.leave_out("xmls without an image", path)
         elif collector.add_image(name, sizes[name], declared := _declared_size(found[path])):
             if not declared:
-                collector.mend("sizes that are missing, the image's file decides", where)
-            _add_objects(collector, name, where, objects[path])
+                collector.mend("sizes that are missing, the image's file decides", path)
+            _add_objects(collector, name, path, objects[path])
     labels = collector.finish(Limits(), FORM)
     used = set(images.values())
     of_set = index.names if among is None else [x for x in index.names if _stem(x) in among]
@@ -134,12 +131,15 @@ def _add_objects(collector: Collector, name: str, where: str, objects: list[Obje
             collector.add_box(name, number[label], corners, place, int(difficult))
 
 
-def _image_of(path: str, folder: str, root, index: ImageIndex, collector: Collector) -> str | None:
-    """By the xml's own name, which tools keep right, or else by the <filename> in it."""
+def _image_of(path: str, root, index: ImageIndex, collector: Collector) -> str | None:
+    """By the xml's own name, which tools keep right, or else by the <filename> in it.
+
+    Args:
+        path: of the xml, from the folder of all.
+    """
     inner = (root.findtext("filename") or "").strip()
-    by_name = index.find(inner) if inner else None
-    by_xml = index.find(os.path.splitext(os.path.relpath(path, folder))[0])
-    if by_xml and by_name != by_xml:
+    by_name, by_xml = index.find(inner), index.find(os.path.splitext(path)[0])
+    if inner and by_xml and by_name != by_xml:
         collector.mend("<filename>s that are wrong, the xml's own name decides", path)
     return by_xml or by_name
 
