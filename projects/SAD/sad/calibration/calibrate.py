@@ -27,6 +27,7 @@ from .to_label import choose_spread, describe, expected_errors, fit_chance, unce
 logger = logging.getLogger(__name__)
 
 FLOOR = 0.02  # scores below it are not looked at
+PAGE = "calibration.html"  # in the output folder
 
 
 class Teacher(NamedTuple):
@@ -121,10 +122,10 @@ def calibrate(
     pictures = _report_proposals(report, judged, others, num_images)
     write_json(os.path.join(output, "thresholds.json"), judged.chosen, indent=2)
     write_list(os.path.join(output, "to_label.csv"), report["to_label"])
-    with atomic_write(os.path.join(output, "calibration.html")) as file:
+    with atomic_write(os.path.join(output, PAGE)) as file:
         file.write(render_page(report, pictures))
     write_json(os.path.join(output, "calibration.json"), report, indent=1, allow_nan=False)
-    logger.info(f"wrote {output}/: calibration.html, look at it first")
+    logger.info(f"wrote {output}/: {PAGE}, calibration.json, thresholds.json and to_label.csv")
     return report
 
 
