@@ -1,77 +1,93 @@
-"""Counts by threshold against plain loops, and the places that are worth a look."""
+"""Right and wrong boxes at every threshold, against matching each threshold's boxes alone."""
 
 import numpy as np
-import pytest
 
-from sad.calibration.curves import best_position, count_boxes, f1_of, judge, lowest_precise, rates
-from sad.calibration.images import HeldOut
-from sad.pseudo_labels.detections import DETECTION, SCORE_UNITS
-
-
-@pytest.fixture
-def case():
-    """Two images, two classes; boxes that are right, of another class, beside, and on a crowd."""
-    images = [{"image_id": 7}, {"image_id": 9}]
-    labels = [
-        {"id": 1, "image_id": 7, "category_id": 2, "bbox": [0, 0, 10, 10], "iscrowd": 0},
-        {"id": 2, "image_id": 7, "category_id": 5, "bbox": [20, 0, 10, 10], "iscrowd": 0},
-        {"id": 3, "image_id": 9, "category_id": 2, "bbox": [0, 0, 30, 30], "iscrowd": 1},
-        {"id": 4, "image_id": 9, "category_id": 5, "bbox": [40, 40, 10, 10], "iscrowd": 0},
-    ]
-    for label in labels:
-        label["area"] = label["bbox"][2] * label["bbox"][3]
-    held_out = HeldOut(images, labels, [{"id": 2, "name": "a"}, {"id": 5, "name": "b"}], 0)
-    found = [
-        (0, (0, 0, 10, 10), 0, 0.9),  # right
-        (0, (0, 0, 10, 9), 0, 0.5),  # the same object again
-        (0, (20, 0, 30, 10), 0, 0.4),  # of another class
-        (1, (5, 5, 25, 25), 0, 0.8),  # on the crowd
-        (1, (40, 40, 50, 50), 1, 0.3),  # right
-    ]
-    detections = np.zeros(len(found), DETECTION)
-    for row, (image, box, category, score) in zip(detections, found, strict=True):
-        row["image"], row["category"] = image, category
-        row["box"], row["score"] = box, round(score * SCORE_UNITS)
-    return held_out, detections
+from sad.calibration.curves import best_position, count_boxes, judge, lowest_precise, rates
+from sad.pseudo_labels.coco_file import to_annotations
+from sad.pseudo_labels.detections import scores
+from sad.pseudo_labels.quality import precision_recall
 
 
-def test_right_and_wrong(case):
-    right, wrong = judge(*case)
-    assert right.tolist() == [True, False, False, False, True]
-    assert wrong.tolist() == [False, True, True, False, False]
+def test_counts_are_those_of_each_thresholds_own_boxes(case):
+    held_out, found = case.held_out, case.found
+    counts = count_boxes(held_out, found, *judge(held_out, found), 0.02, [0.123456])
+    assert counts.thresholds[[0, -1]].tolist() == [0.02, 0.99] and 0.123456 in counts.thresholds
+    ids = [image["image_id"] for image in held_out.images]
+    for place in range(0, len(counts.thresholds), 7):
+        kept = found[scores(found) >= counts.thresholds[place]]
+        boxes = to_annotations(kept, [ids[i] for i in kept["image"]], held_out.categories)
+        expected = precision_recall(held_out.labels, boxes, ids, held_out.categories)
+        for number, category in enumerate(held_out.categories):
+            right = counts.right[number, :, place].sum()
+            wrong = counts.wrong[number, :, place].sum()
+            of_class = expected["per_class"][category["name"]]
+            assert right == of_class["correct"]
+            assert right + wrong == of_class["pseudo_labels"]
+            assert counts.labels[number].sum() == of_class["labels"]
 
 
-def test_counts_at_each_threshold(case):
-    held_out, detections = case
-    right, wrong = judge(*case)
-    counts = count_boxes(held_out, detections, right, wrong, 0.05, [0.45])
-    assert 0.45 in counts.thresholds and counts.thresholds[0] == 0.05
-    scores = detections["score"] / SCORE_UNITS
-    for number, threshold in enumerate(counts.thresholds):
-        for kind, of_kind in ((right, counts.right), (wrong, counts.wrong)):
-            for category in (0, 1):
-                for image in (0, 1):
-                    expected = sum(
-                        kind
-                        & (scores >= threshold)
-                        & (detections["category"] == category)
-                        & (detections["image"] == image)
-                    )
-                    assert of_kind[category, image, number] == expected
-    assert counts.labels.tolist() == [[1, 0], [1, 1]]
+def overlap(one, other) -> float:
+    """IoU of two boxes of corners."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    common = max(width, 0) * max(height, 0)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return common / (sum(areas) - common)
 
 
-def test_rates():
-    found = rates(np.array([4, 2, 0]), np.array([4, 0, 0]), np.array(5))
-    assert found.precision.tolist() == [0.5, 1, 1]
-    assert found.recall.tolist() == [0.8, 0.4, 0]
-    assert found.f1 == pytest.approx([2 * 0.5 * 0.8 / 1.3, 2 * 0.4 / 1.4, 0])
-    assert f1_of(0, 0, 0) == 0 and rates(np.array([0]), np.array([0]), np.array(0)).recall == 0
+def test_judge_by_plain_loops(case):
+    """Without crowds: by falling score each box takes the best free object of its class."""
+    labels = [label for label in case.held_out.labels if not label["iscrowd"]]
+    held_out = case.held_out._replace(labels=labels)
+    right, wrong = judge(held_out, case.found)
+    assert (right ^ wrong).all() and right.any() and wrong.any()
+    for position, image in enumerate(held_out.images):
+        for number, category in enumerate(held_out.categories):
+            kind = image["image_id"], category["id"]
+            free = [x["bbox"] for x in labels if (x["image_id"], x["category_id"]) == kind]
+            free = [(x, y, x + w, y + h) for x, y, w, h in free]
+            own = (case.found["image"] == position) & (case.found["category"] == number)
+            for place in np.flatnonzero(own):  # by falling score, as they come
+                best = max(free, key=lambda box: overlap(case.found["box"][place], box), default=0)
+                hit = bool(free) and overlap(case.found["box"][place], best) >= 0.5
+                assert right[place] == hit
+                if hit:
+                    free.remove(best)
 
 
-def test_places():
+def test_recall_only_falls(case):
+    counts = count_boxes(case.held_out, case.found, *judge(case.held_out, case.found), 0.02)
+    for right, wrong, labels in zip(
+        counts.right.sum(1), counts.wrong.sum(1), counts.labels.sum(1), strict=True
+    ):
+        curve = rates(right, wrong, labels)
+        assert (np.diff(curve.recall) <= 0).all() and (np.diff(right + wrong) <= 0).all()
+        assert ((curve.f1 >= 0) & (curve.f1 <= 1) & (curve.precision <= 1)).all()
+        harmonic = 2 / (1 / curve.precision + 1 / curve.recall)
+        assert np.allclose(curve.f1, harmonic)
+
+
+def test_rates_of_nothing():
+    curve = rates(np.zeros(3, int), np.array([1, 0, 0]), 0)
+    assert curve.precision.tolist() == [0, 1, 1]
+    assert curve.recall.tolist() == curve.f1.tolist() == [0, 0, 0]
+
+
+def test_a_class_without_labels_or_boxes(case):
+    found = case.found[case.found["category"] == 0]
+    labels = [label for label in case.held_out.labels if label["category_id"] == 7]
+    held_out = case.held_out._replace(labels=labels)
+    counts = count_boxes(held_out, found, *judge(held_out, found), 0.5)
+    assert counts.labels[1].sum() == counts.right[1].sum() == counts.wrong[1].sum() == 0
+    assert counts.labels[0].sum() > 0 and counts.right[0].sum() > 0
+
+
+def test_best_is_the_middle_of_equals():
     assert best_position(np.array([0.1, 0.5, 0.5, 0.5, 0.2])) == 2
-    assert best_position(np.array([[1, 0], [0, 1]])).tolist() == [0, 1]
-    precision, found = np.array([0.2, 0.7, 0.9, 1.0]), np.array([9, 5, 2, 0])
+    assert best_position(np.array([[0.5, 0.5], [0.1, 0.2]])).tolist() == [0, 1]
+
+
+def test_lowest_precise():
+    precision, found = np.array([0.5, 0.8, 0.6, 0.9, 1.0]), np.array([9, 5, 4, 2, 0])
     assert lowest_precise(precision, found, 0.7) == 1
-    assert lowest_precise(precision, found, 0.95) is None  # no box is left there
+    assert lowest_precise(precision, found, 0.95) is None

@@ -33,6 +33,11 @@ LABEL_FOLDER = (
     "label_unlabeled --config-file {toy}/teacher.yaml --weights {toy}/teacher.pth --labeled-json "
     "{toy}/annotations/labeled.json --output {wrong}/targets.json "
 )
+CALIBRATE = (
+    "calibrate --config-file {toy}/teacher.yaml --weights {toy}/teacher.pth --val-json "
+    "{toy}/annotations/pseudo_labels.json --val-images {toy}/unlabeled --images {wrong}/images "
+    "--labeled-json {toy}/annotations/labeled.json --output {out} "
+)
 SLICE = (
     "convert_weights slice --full-config {toy}/teacher.yaml --config-file {toy}/student.yaml "
     "--weights {toy}/teacher.pth --output "
@@ -483,6 +488,33 @@ MISTAKES = {
     "labelling by boxes given by their corners": (
         LABEL_ALL.replace("{toy}/annotations/labeled.json", "{wrong}/corners.json"),
         "look like corners x0, y0, x1, y1"),
+
+    # calibrate.py
+    "teacher judged by its training images": (
+        CALIBRATE.replace("pseudo_labels.json --val-images {toy}/un",
+                          "labeled.json --val-images {toy}/"),
+        "the teacher was trained on", "labeled.json", "give a json of held-out images"),
+    "teacher judged by images without boxes": (
+        CALIBRATE.replace("{toy}/annotations/pseudo_labels.json", "{wrong}/no_labels.json"),
+        "no_labels.json has no boxes to measure the teacher by", "no annotations"),
+    "held-out images of other classes": (
+        CALIBRATE.replace("{toy}/annotations/pseudo_labels.json", "{wrong}/gray.json"),
+        "the teacher and", "gray.json have other classes"),
+    "held-out images in no folder": (
+        CALIBRATE.replace("--val-images {toy}/unlabeled", "--val-images {toy}/absent"),
+        "image folder", "absent of", "does not exist"),
+    "calibration without unlabelled images": (
+        CALIBRATE, "5 of 5 images of", "no unlabelled image is left"),
+    "calibration on images that cannot be read": (
+        CALIBRATE.replace("{wrong}/images", "{wrong}/floats"), "none of 6 images of", "mode F"),
+    "calibration of weights that do not name their classes": (
+        CALIBRATE.replace("{toy}/teacher.pth", "{wrong}/nameless.pth"),
+        "nameless.pth do not name", "--class-names"),
+    "calibration of a teacher that is not there": (
+        CALIBRATE.replace("{toy}/teacher.pth", "absent.pth"), "absent.pth", "do not exist"),
+    "student's AP beyond all": (
+        CALIBRATE + "--student-ap 101", "--student-ap", "from 0 to 100"),
+    "no images to label": (CALIBRATE + "--to-label 0", "--to-label", "at least 1"),
 
     # convert_weights.py
     "weights written in a format that Detectron2 does not read": (

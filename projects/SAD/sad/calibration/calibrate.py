@@ -27,6 +27,7 @@ from .to_label import choose_spread, describe, expected_errors, fit_chance, unce
 logger = logging.getLogger(__name__)
 
 FLOOR = 0.02  # scores below it are not looked at
+PAGE = "calibration.html"  # in the output folder
 
 
 class Teacher(NamedTuple):
@@ -100,12 +101,7 @@ def calibrate(
     others = find_boxes(*teacher[:2], drawn.images, batch_size, "unlabelled images")
     judged = _judge(teacher, held_out, found, others, labeled["target_mean"], seed)
     report = {
-        "teacher": {
-            "config": teacher_config,
-            "weights": teacher_weights,
-            "weights_sha256": sha256(teacher_weights),
-            "class_names": teacher.model.class_names,
-        },
+        "teacher": {"config": teacher_config, "weights": teacher_weights},
         "student_AP": student_ap,
         "labeled": labeled,
         "unlabeled": {
@@ -119,12 +115,7 @@ def calibrate(
     _report_held_out(report, val[0], teacher, judged)
     _report_advice(report)
     pictures = _report_proposals(report, judged, others, num_images)
-    write_json(os.path.join(output, "thresholds.json"), judged.chosen, indent=2)
-    write_list(os.path.join(output, "to_label.csv"), report["to_label"])
-    with atomic_write(os.path.join(output, "calibration.html")) as file:
-        file.write(render_page(report, pictures))
-    write_json(os.path.join(output, "calibration.json"), report, indent=1, allow_nan=False)
-    logger.info(f"wrote {output}/: calibration.html, look at it first")
+    _write(output, report, pictures)
     return report
 
 
@@ -170,6 +161,8 @@ def _report_held_out(report: dict, json_file: str, teacher: Teacher, judged: Jud
     held_out, found = judged.held_out, judged.found
     names = teacher.model.class_names
     own = found.detections[scores(found.detections) > teacher.own_floor]
+    weights = report["teacher"]["weights"]
+    report["teacher"] |= {"weights_sha256": sha256(weights), "class_names": names}
     report["teacher"] |= average_precision(json_file, held_out, own)
     report["held_out"] = {
         "json": json_file,
@@ -217,3 +210,13 @@ def _report_proposals(report: dict, judged: Judged, others: Found, number: int) 
     positions = choose_spread(uncertainty(errors), others.features, number)
     report["to_label"] = describe(positions, others.images, errors)
     return draw_proposals(report["to_label"], positions, others, chances, kept, names)
+
+
+def _write(output: str, report: dict, pictures: list) -> None:
+    """calibration.json comes last: where it is, everything is."""
+    write_json(os.path.join(output, "thresholds.json"), report["thresholds"]["chosen"], indent=2)
+    write_list(os.path.join(output, "to_label.csv"), report["to_label"])
+    with atomic_write(os.path.join(output, PAGE)) as file:
+        file.write(render_page(report, pictures))
+    write_json(os.path.join(output, "calibration.json"), report, indent=1, allow_nan=False)
+    logger.info(f"wrote {output}/: {PAGE}, calibration.json, thresholds.json and to_label.csv")

@@ -114,7 +114,7 @@ def draw_unlabeled(
         held_out: {name of a set: paths of its images} that are left out as well.
         limit: most images to draw.
     Raises:
-        UserError: there are none, or the folder or json cannot be read.
+        UserError: there are none, none can be read, or the folder or json cannot be.
     """
     if not os.path.isdir(image_root):
         raise UserError(f"image folder {image_root} does not exist")
@@ -148,4 +148,9 @@ def draw_unlabeled(
         if not isinstance(found, str)
     ]
     unreadable = {paths[p]: found for p, found in sizes.items() if isinstance(found, str)}
+    if not images:
+        path, why = next(iter(unreadable.items()))
+        raise UserError(
+            f"none of {len(drawn)} images of {image_root} can be read; the first is {path} ({why})"
+        )
     return Unlabeled(images, len(rest), len(out), unreadable)

@@ -28,7 +28,7 @@ def find_boxes(model, cfg, images: list[dict], batch_size: int, what: str) -> Fo
 
     Args:
         model, cfg: see `sad.modeling.build.load_detector`.
-        images: dicts with file_name (a path), height and width in pixels.
+        images: at least one, dicts with file_name (a path), height and width in pixels.
         what: they are, for the progress bar and sentences.
     Raises:
         UserError: none can be read, or the teacher finds nothing in any.
@@ -55,7 +55,7 @@ def find_boxes(model, cfg, images: list[dict], batch_size: int, what: str) -> Fo
             bar.update(len(batch))
     reasons = {images[position]["file_name"]: why for position, why in sorted(unreadable.items())}
     if not features:
-        path, why = next(iter(reasons.items()), ("", "there are none"))
+        path, why = next(iter(reasons.items()))
         raise UserError(f"none of the {len(images)} {what} can be read; the first: {path} ({why})")
     detections = np.concatenate(found)
     if not len(detections):
