@@ -54,7 +54,7 @@ def test_a_run_that_was_stopped_says_how_it_goes_on(code, said, capsys):
     with pytest.raises(SystemExit) as exit_:
         main()
     assert exit_.value.code == code
-    assert capsys.readouterr().err.count("with --resume goes on") == said
+    assert capsys.readouterr().err.count("goes on from here") == said
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), KeyError("a bug")])

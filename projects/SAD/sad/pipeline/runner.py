@@ -7,11 +7,16 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
+from functools import partial
 
-from ..utils.errors import RESUME_EXIT_CODE, UserError
+from ..utils.compat import end_with_parent
+from ..utils.errors import RESUME_EXIT_CODE, UserError, announce_stop
 
-LAST_LINES = 20  # of a command that failed
+LAST_LINES = 20  # of a command that failed, among which its own sentence is
+PATIENCE = 120  # seconds for a checkpoint
 
 TOTAL = re.compile(r"over (\d+) iterations")
 TRAINING = re.compile(r"eta: (\S+) .*iter: (\d+) .*total_loss: (\S+)")
@@ -32,32 +37,58 @@ def readable(command: list[str]) -> str:
 def run(command: list[str], log: str) -> None:
     """Run a command to its end; all it says goes to `log`, how far it is to a terminal.
 
-    A Ctrl-C or SIGTERM is handed on, so that a training writes its checkpoint first.
+    Ctrl-C, SIGTERM and the end of this process, whatever ends it, are handed on, so that a training
+    writes its checkpoint first.
 
     Raises:
         UserError: it failed; with its last words.
+        SystemExit: this process, or the command, was told to end by SIGTERM.
     """
     os.makedirs(os.path.dirname(log), exist_ok=True)
-    with open(log, "a", encoding="utf-8") as file, _process(command) as process:
+    last = deque(maxlen=LAST_LINES)
+    with open(log, "a", encoding="utf-8") as file, _heeding_signals(), _process(command) as process:
         progress = _Progress()
         try:
             for line in process.stdout:  # carriage returns end lines, too
                 file.write(line)
+                last.append(line)
                 progress.take(line)
             code = process.wait()
         except BaseException:
-            _stop(process)
+            file.write(_stop(process))
             raise
         finally:
             progress.clear()
     if code == RESUME_EXIT_CODE:
         raise SystemExit(RESUME_EXIT_CODE)
     if code:
-        with open(log, encoding="utf-8") as file:
-            words = file.readlines()[-LAST_LINES:]
-        own = [line for line in words if line.startswith("error: ")]
-        said = own[-1].removeprefix("error: ").strip() if own else "".join(words)
-        raise UserError(f"{readable(command)} ended with exit code {code}: {said}; see {log}")
+        how = f"ended with exit code {code}" if code > 0 else f"was ended by signal {-code}"
+        raise UserError(f"{readable(command)} {how}: {_last_words(last)}; see {log}")
+
+
+def _last_words(lines) -> str:
+    """The command's own sentence, else the last thing it said."""
+    own = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return " ".join(([*filter(str.strip, lines)] + own or ["it said nothing"])[-1].split())
+
+
+@contextlib.contextmanager
+def _heeding_signals():
+    """SIGTERM and the end of the terminal raise SystemExit here, as Ctrl-C KeyboardInterrupt."""
+
+    def leave(*_):
+        raise SystemExit(RESUME_EXIT_CODE)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # Python takes signals there alone
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does
+                before[number] = signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -72,18 +103,31 @@ def _process(command: list[str]):
         errors="replace",
         env=environment,
         start_new_session=True,  # a terminal's Ctrl-C reaches it through `_stop` alone
+        preexec_fn=partial(end_with_parent, signal.SIGTERM),
     ) as process:
         yield process
 
 
-def _stop(process: subprocess.Popen) -> None:
-    """End a process and its children, which may write a checkpoint first."""
-    signals = [signal.SIGTERM, signal.SIGKILL]
-    while process.poll() is None and signals:
+def _stop(process: subprocess.Popen) -> str:
+    """End a process and its children, which may write a checkpoint first; return their last words.
+
+    Told to stop once more, it ends them at once.
+    """
+
+    def send(number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signals.pop(0))
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=120)
+            os.killpg(process.pid, number)
+
+    announce_stop()
+    send(signal.SIGTERM)
+    try:
+        return process.communicate(timeout=PATIENCE)[0]
+    except subprocess.TimeoutExpired:
+        send(signal.SIGKILL)
+        return process.communicate()[0]
+    except BaseException:
+        send(signal.SIGKILL)
+        raise
 
 
 class _Progress:

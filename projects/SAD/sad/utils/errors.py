@@ -10,7 +10,9 @@ EXIT_CODE = 2
 RESUME_EXIT_CODE = 75  # sysexits.h: "temporary failure, try again", with --resume
 INTERRUPT_EXIT_CODE = 130  # as a shell's for SIGINT, where there is nothing to save
 INTERRUPTED = "interrupted: the same command goes on with what is done, or begins anew"
-STOPPED = "stopped by SIGTERM or Ctrl-C: the same command with --resume goes on from here"
+STOPPED = (
+    "stopped by SIGTERM or Ctrl-C: the same command, of a training with --resume, goes on from here"
+)
 
 
 class UserError(Exception):
