@@ -1,0 +1,28 @@
+"""How long everything takes: ten steps of each network, and their sum."""
+
+import os
+
+import pytest
+
+from sad.config.load import get_sad_cfg
+from sad.pipeline.estimate import BESIDES, seconds_per_iteration, total_seconds
+
+
+def test_total():
+    seconds = {"teacher": 2.0, "student": 0.5, "SAD": 1.5}
+    iterations = {"teacher": 100, "student": 200, "SAD": 200}
+    alone = 200 * 0.5 + 200 * 1.5  # as many iterations, and as long
+    assert total_seconds(seconds, iterations, True) == BESIDES * (200 + 300 + alone)
+    assert total_seconds(seconds, iterations, False) == BESIDES * (200 + 300)
+    given = {"student": 0.5, "SAD": 1.5}  # a teacher that is there already
+    assert total_seconds(given, {"student": 200, "SAD": 200}, False) == BESIDES * 300
+
+
+@pytest.mark.slow
+def test_timed_steps(toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    configs = {name: toy.path(f"{name}.yaml") for name in ("teacher", "student", "SAD")}
+    found = seconds_per_iteration(configs, {})
+    assert set(found) == set(configs) and all(0 < x < 60 for x in found.values())
+    assert not list(tmp_path.iterdir())
+    assert not os.path.exists(get_sad_cfg(configs["student"]).OUTPUT_DIR)
