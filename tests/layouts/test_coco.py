@@ -104,6 +104,7 @@ def test_boxes_are_taken_around_masks_of_each_kind(read):
         {"bbox": None, "segmentation": []},
         {"bbox": None, "segmentation": [[]]},
         {"bbox": None, "segmentation": {"counts": [5]}},
+        {"bbox": None, "segmentation": {"counts": [-1, 3], "size": [30, 40]}},
         {"bbox": None, "segmentation": "x"},
         {"iscrowd": 7},
         {"category_id": 2},

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from PIL import Image
 
 import layouts_made as made
 from sad.layouts.data_yaml import (
@@ -134,3 +135,12 @@ def test_paths_that_lead_nowhere_or_both_to_one_place_are_refused(sets):
         images_of(path, "val")
     path = sets("train: valid/images\nval: valid/images")  # which the user means
     assert found(path, "val") == {"valid/images/c.jpg"}
+
+
+@pytest.mark.parametrize("train", ["C:\\Users\\new\\set\\images\\train", "..\\new\\images\\train"])
+def test_windows_paths_in_double_quotes(train, tmp_path):
+    (tmp_path / "images" / "train").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "train" / "a.png")
+    (tmp_path / "data.yaml").write_text(f'names: [a]\ntrain: "{train}"\n')
+    _, among, _ = images_of(str(tmp_path / "data.yaml"), "train")
+    assert [name.rpartition("/")[2] for name in among] == ["a.png"]

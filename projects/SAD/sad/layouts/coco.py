@@ -47,10 +47,8 @@ def read_coco(
     files = _add_images(path, content, index, collector)
     for item in annotations:
         _add(collector, item, files, category_of)
-    labels = collector.finish(Limits(), FORM)
-    listed = set(files.values())
-    labels.unlabeled = [name for name in index.names if name not in listed]
-    return labels
+    # Images that the json does not list are no unlabelled ones: they may be those of a test set.
+    return collector.finish(Limits(), FORM)
 
 
 def _key(value) -> str:
@@ -152,7 +150,7 @@ def _add(collector: Collector, item: dict, files: dict, category_of: dict) -> No
     except (TypeError, ValueError):
         try:
             x, y, w, h = _around(item.get("segmentation"))
-        except (TypeError, ValueError, KeyError, IndexError):
+        except (TypeError, ValueError, KeyError, IndexError, OverflowError):
             return collector.leave_out_box("annotations without a box of four numbers", where)
         collector.mend("boxes that are missing, taken around the masks", where)
     corners, area = (x, y, x + w, y + h), item.get("area")

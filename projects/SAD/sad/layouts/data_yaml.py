@@ -4,6 +4,7 @@ import os
 
 import yaml
 
+from ..data.coco_items import UNPRINTABLE
 from ..utils.errors import UserError, reason
 from .files import listed, read_lines
 from .image_index import ImageIndex
@@ -21,12 +22,39 @@ def read_yaml(path: str) -> dict:
     """
     try:
         with open(path, encoding="utf-8-sig") as file:
-            content = yaml.load(file, Loader=yaml.BaseLoader)  # makes texts, lists and dicts alone
+            text = file.read()
+        content = _parse(text)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as yaml ({reason(error)}): mend it") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no keys such as names and train: mend it")
     return content
+
+
+def _parse(text: str):
+    """Texts, lists and dicts alone. Windows' paths in double quotes are no escapes, though they
+    look like some.
+    """
+    slashes = text.replace("\\", "/")
+    try:
+        content = yaml.load(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError:
+        if slashes == text:
+            raise
+        return yaml.load(slashes, Loader=yaml.BaseLoader)
+    if UNPRINTABLE.search(" ".join(map(str, _texts(content)))):
+        return yaml.load(slashes, Loader=yaml.BaseLoader)
+    return content
+
+
+def _texts(content):
+    if isinstance(content, dict):
+        content = [*content.values()]
+    if isinstance(content, list):
+        for item in content:
+            yield from _texts(item)
+    else:
+        yield content
 
 
 def read_names(path: str) -> dict[int, str]:

@@ -17,7 +17,8 @@ class Labels:
         annotations: {"id", "image_id", "category_id": 1 to K, "bbox": [x, y, width, height] within
             the image, "area", "iscrowd"}.
         mended, left_out: {what: where}.
-        unlabeled: file_names of images that are there, but that nobody has labelled.
+        unlabeled: file_names of images that are there, but that nobody has labelled; of COCO's json
+            none, as images that it does not list may belong to another set.
     """
 
     layout: str
