@@ -11,11 +11,10 @@ from ..config.load import config_path, get_sad_cfg
 from ..data.datasets import register_from_config
 from ..report.gain import UNKNOWN
 from ..utils.errors import UserError
-from ..utils.files import lock_folder, make_folder
 from .configs import Paths
 from .estimate import seconds_per_iteration, total_seconds
 from .experiment import NAMES, Experiment
-from .plan import Plan, make_plan
+from .plan import Plan, make_plan, own_folder
 from .request import Request
 from .steps import Record, check_unchanged, run_steps, set_aside, stale_steps
 
@@ -93,9 +92,10 @@ def distill(
     request = Request(**arguments)
     request.check()
     paths = Paths(os.path.abspath(request.output))
-    make_folder(paths.folder, "--output")
-    lock_folder(paths.folder, "--output")
+    if os.path.isdir(paths.folder):
+        own_folder(paths.folder)
     experiment = prepare(request, paths, command)
+    own_folder(paths.folder)  # a new one is made when nothing was found to be wrong
     steps, record = experiment.steps(), Record(paths.folder)
     if request.redo:
         set_aside(stale_steps(steps, record), record, paths.folder)

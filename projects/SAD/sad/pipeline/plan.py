@@ -3,8 +3,8 @@
 import json
 import logging
 import os
-import shutil
 from dataclasses import dataclass, field
+from itertools import count
 
 from ..config.defaults import detector_name
 from ..config.load import config_path, get_sad_cfg
@@ -13,7 +13,7 @@ from ..inspection.labeled_set import DataSet
 from ..inspection.run import inspect_data
 from ..modeling.build import load_detector
 from ..utils.errors import UserError
-from ..utils.files import write_json
+from ..utils.files import lock_folder, make_folder, write_json
 from .configs import (
     Paths,
     data_settings,
@@ -139,8 +139,8 @@ def _write(
     teacher: GivenTeacher | None,
     inputs: dict,
 ) -> Plan:
-    for path in (paths.config(""), os.path.join(paths.folder, "plan.json")):
-        _remove(path)
+    own_folder(paths.folder)
+    _set_aside(paths.folder)
     write_data(data, paths.data(""))
     roots = {name: labels.image_root for name, labels in data.sets.items()}
     register_coco_set("train", paths.data("train.json"), roots["train"])
@@ -211,8 +211,29 @@ def _inspect(paths: Paths, data: Data, request: Request) -> None:
             logger.warning(finding["text"])
 
 
-def _remove(path: str) -> None:
-    if os.path.isdir(path):
-        shutil.rmtree(path)
-    elif os.path.exists(path):
-        os.unlink(path)
+def own_folder(folder: str) -> None:
+    """Keep the output folder to this process until it ends.
+
+    Raises:
+        UserError: it cannot be written to, or another process has it.
+    """
+    make_folder(folder, "--output")
+    lock_folder(folder, "--output")
+
+
+def _set_aside(folder: str) -> None:
+    """Move data and configs that were planned before to old/plan1, old/plan2 and so on."""
+    found = [
+        name
+        for name in ("configs", "data", "plan.json")
+        if os.path.exists(os.path.join(folder, name))
+    ]
+    if not found:
+        return
+    kept = next(
+        x for n in count(1) if not os.path.exists(x := os.path.join(folder, "old", f"plan{n}"))
+    )
+    os.makedirs(kept)
+    for name in found:
+        os.rename(os.path.join(folder, name), os.path.join(kept, name))
+    logger.warning(f"{', '.join(found)} of before lie in {kept}")
