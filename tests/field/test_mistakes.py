@@ -38,6 +38,9 @@ CALIBRATE = (
     "{toy}/annotations/pseudo_labels.json --val-images {toy}/unlabeled --images {wrong}/images "
     "--labeled-json {toy}/annotations/labeled.json --output {out} "
 )
+LABELS = "--labeled {toy}/annotations/labeled.json --images {toy}/labeled "
+DISTILL = "distill --output {out} " + LABELS
+TESTED = DISTILL + "--test {toy}/annotations/labeled.json "
 SLICE = (
     "convert_weights slice --full-config {toy}/teacher.yaml --config-file {toy}/student.yaml "
     "--weights {toy}/teacher.pth --output "
@@ -516,6 +519,119 @@ MISTAKES = {
         CALIBRATE + "--student-ap 101", "--student-ap", "from 0 to 100"),
     "no images to label": (CALIBRATE + "--to-label 0", "--to-label", "at least 1"),
 
+    # distill.py
+    "nothing to learn from": (
+        "distill --output {out}", "nothing to learn from", "--labeled LABELS", "--data FOLDER"),
+    "no folder to write to": ("distill " + LABELS, "--output"),
+    "an empty name of the folder to write to": (
+        "distill --output '' " + LABELS, "--output is empty", "name a folder"),
+    "a file as the folder to write to": (
+        "distill --output {toy}/SAD.yaml " + LABELS, "SAD.yaml is a file", "name a folder"),
+    "a folder that another process writes to": (
+        TESTED.replace("{out}", "{wrong}/busy"), "--output", "busy is in use by"),
+    "labels that do not exist": (
+        "distill --output {out} --labeled absent.json", "absent.json do not exist", "name a json"),
+    "labels that are an image": (
+        "distill --output {out} --labeled {toy}/labeled/000004.png",
+        "000004.png are no json, yaml, xml or folder"),
+    "a folder without labels": (
+        "distill --output {out} --labeled {toy}/unlabeled", "no labels in", "COCO json"),
+    "an empty folder of labels": (
+        "distill --output {out} --labeled {wrong}/folder.pth", "no labels in"),
+    "a json that was cut short": (
+        DISTILL.replace("{toy}/annotations/labeled.json", "{wrong}/cut.json"), "cut.json",
+        "no whole json"),
+    "another tool's json": (
+        DISTILL.replace("{toy}/annotations/labeled.json", "{wrong}/via.json"), "via.json",
+        "looks like VIA's"),
+    "a json without annotations": (
+        DISTILL.replace("labeled.json", "image_info.json"), "image_info.json",
+        "has no annotations"),
+    "boxes as corners": (
+        TESTED.replace("{toy}/annotations/labeled.json", "{wrong}/corners.json", 1),
+        "corners.json", "look like corners"),
+    "images that are elsewhere": (
+        DISTILL.replace("{toy}/labeled ", "{wrong}/folder.pth "), "no images in", "folder.pth"),
+    "a folder of images that does not exist": (
+        DISTILL.replace("{toy}/labeled ", "{toy}/absent "), "absent does not exist", "--images"),
+    "labels of two layouts": (
+        "distill --output {out} --labeled {wrong}/two_layouts", "several layouts", "--layout yolo"),
+    "a layout that is none": (DISTILL + "--layout coko", "--layout", "coko"),
+    "a layout that does not fit": (
+        DISTILL + "--layout voc", "--layout is voc", "looks like a COCO json"),
+    "a data.yaml without names": (
+        "distill --output {out} --labeled {wrong}/nameless.yaml", "nameless.yaml names no classes"),
+    "a data.yaml that is broken": (
+        "distill --output {out} --labeled {wrong}/broken.yaml", "broken.yaml", "mend it"),
+    "an xml that is none of Pascal VOC": (
+        "distill --output {out} --labeled {wrong}/svg", "no Pascal VOC xmls"),
+    "an xml that declares entities": (
+        "distill --output {out} --labeled {wrong}/entities", "declares a document type",
+        "remove the declaration"),
+    "hardly any labels and none to test on": (
+        DISTILL, "6 labelled images and none to test on", "give --test"),
+    "validation labels that do not exist": (TESTED + "--val absent.json", "absent.json do not"),
+    "validation labels of other classes": (
+        TESTED + "--val {wrong}/gray.json", "gray.json have other classes"),
+    "no folder of unlabelled images": (
+        TESTED + "--unlabeled {toy}/absent", "absent"),
+    "a folder without unlabelled images": (
+        TESTED + "--unlabeled {wrong}/folder.pth", "no images in", "folder.pth"),
+    "a folder as --data that does not exist": (
+        "distill --output {out} --data absent", "--data absent is no folder"),
+    "--data beside --labeled": (
+        DISTILL + "--data {toy}", "--data has no say beside --labeled"),
+    "--configs beside --labeled": (
+        DISTILL + "--configs {toy}", "--configs has no say beside --labeled"),
+    "--minutes beside --iterations": (
+        TESTED + "--minutes 3 --iterations 5", "--minutes", "--iterations"),
+    "no iterations of the one command": (TESTED + "--iterations 0", "--iterations", "at least 1"),
+    "no time": (TESTED + "--minutes 0", "--minutes", "at least 0.1"),
+    "no process": (TESTED + "--num-gpus 0", "--num-gpus is 0"),
+    "a seed below 0": (TESTED + "--seed -1", "--seed", "at least 0"),
+    "a student that is no network": (
+        TESTED + "--student smal", "no network 'smal'", "did you mean small"),
+    "a teacher that is no network": (TESTED + "--teacher R51", "no network 'R51'", "R50"),
+    "a network that timm does not know": (
+        TESTED + "--teacher timm:resnet81", "resnet81", "does not know"),
+    "a network of timm's without maps": (
+        TESTED + "--student timm:vit_tiny_patch16_224", "vit_tiny", "8, 16 and 32"),
+    "a yaml as a network that does not exist": (
+        TESTED + "--student absent.yaml", "absent.yaml does not exist"),
+    "weights of a teacher without its yaml": (
+        TESTED + "--teacher-weights {toy}/teacher.pth", "--teacher-weights goes with --teacher"),
+    "weights of a teacher that do not exist": (
+        TESTED + "--teacher {toy}/teacher.yaml --teacher-weights absent.pth", "absent.pth",
+        "do not exist"),
+    "weights of a teacher without names of classes": (
+        TESTED + "--teacher {toy}/teacher.yaml --teacher-weights {wrong}/nameless.pth",
+        "nameless.pth do not name their classes", "SAD.TEACHER.CLASS_NAMES"),
+    "weights of another network": (
+        TESTED + "--teacher {toy}/teacher.yaml --teacher-weights {wrong}/student.pth",
+        "student.pth"),
+    "a teacher of other classes": (
+        TESTED.replace("--labeled {toy}/annotations/labeled.json", "--labeled {wrong}/gray.json")
+        + "--teacher {toy}/teacher.yaml --teacher-weights {toy}/teacher.pth", "other classes"),
+    "configs in no folder": (
+        "distill --output {out} --configs absent --unlabeled x", "absent/teacher.yaml"),
+    "configs that learn from unlabelled images, without any": (
+        "distill --output {out} --configs {toy}", "SAD.yaml learns from unlabelled images",
+        "give --unlabeled"),
+    "configs with unlabelled images that do not exist": (
+        "distill --output {out} --configs {toy} --unlabeled absent", "absent"),
+
+    # inspect_data.py
+    "nothing to look into": ("inspect_data --output {out}", "--labeled"),
+    "labels to look into that do not exist": (
+        "inspect_data --output {out} --labeled absent.json", "absent.json do not exist"),
+    "one flag too many to look into a folder": (
+        "inspect_data --output {out} --data {toy} --val x.json", "--val has no say beside --data"),
+
+    # own_data_table.py
+    "a row of no form": ("own_data_table --row bins", "'bins' is not of the form NAME=DIR"),
+    "a row of a folder without a report": (
+        "own_data_table --row bins=absent", "absent/report.json does not exist"),
+
     # convert_weights.py
     "weights written in a format that Detectron2 does not read": (
         SLICE + "{out}/narrow.pt", "--output", "narrow.pt", "from a .pth alone"),
@@ -619,9 +735,17 @@ def wrong(toy, tmp_path_factory):
         "percent.json": '{"light": 0.5, "dark": 50}',
         "list.json": "[0.5, 0.5]",
         "lazy.py": "model = dict(num_classes=2)",
+        "nameless.yaml": "train: images",
+        "svg/a.xml": "<svg/>",
+        "entities/a.xml": '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>',
+        "two_layouts/a.xml": "<annotation/>",
+        "two_layouts/a.txt": "0 0.5 0.5 0.1 0.1",
         "empty.yaml": "",
     }.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
+    for name in ("svg", "entities", "two_layouts"):
+        Image.new("RGB", (8, 8)).save(folder / name / "a.png")
     content = toy.json("labeled.json")
     content["categories"].append({"id": 9, "name": "gray"})
     (folder / "three_classes.json").write_text(json.dumps(content))
