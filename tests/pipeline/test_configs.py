@@ -4,7 +4,6 @@ import os
 
 from sad.config.load import get_sad_cfg
 from sad.pipeline.configs import (
-    Paths,
     data_settings,
     write_base,
     write_distilled,
@@ -14,6 +13,7 @@ from sad.pipeline.configs import (
 )
 from sad.pipeline.facts import Machine
 from sad.pipeline.networks import find_network
+from sad.pipeline.paths import Paths
 from sad.pipeline.settings import base_settings
 from sad.preflight.values import check_config
 from square_facts import facts

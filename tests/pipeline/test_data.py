@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from sad.data.datasets import load_coco_set
-from sad.pipeline.data import leave_out_known, read_data, split_off, unlabeled_root, write_data
+from sad.pipeline.data import read_data, split_off, unlabeled_root, write_data
+from sad.pipeline.unlabeled import sift_unlabeled
 from sad.utils.errors import UserError
 from users_data import CLASSES, make_images, write_coco, write_yolo
 
@@ -124,7 +125,7 @@ def test_known_images_are_left_out_of_the_unlabelled(tmp_path):
     Image.open(tmp_path / "images" / of_test).save(tmp_path / "more" / "alike.jpg", quality=85)
     data = read_data(**arguments)
     split_off(data, 0)
-    leave_out_known(data)
+    sift_unlabeled(data)
     left = {os.path.basename(path) for path in data.unlabeled}
     assert left == {f"2_{number:03}.png" for number in range(5)}
     assert len(data.notes) == 4  # split, too few, identical, near-identical
@@ -140,18 +141,23 @@ def test_images_without_labels_are_unlabelled_where_no_folder_is_named(tmp_path)
     assert all(map(os.path.isfile, data.unlabeled))
 
 
+def digests(arguments) -> dict[str, str]:
+    data = read_data(**arguments)
+    return data.label_digests() | data.image_digests()
+
+
 def test_digests_follow_contents(tmp_path):
     arguments = user(tmp_path)
-    before = read_data(**arguments).digests()
+    before = digests(arguments)
     os.utime(tmp_path / "labels.json", (1, 1))
-    assert read_data(**arguments).digests() == before
+    assert digests(arguments) == before
     content = json.loads((tmp_path / "labels.json").read_text())
     content["annotations"][0]["bbox"][2] += 1
     (tmp_path / "labels.json").write_text(json.dumps(content))
-    changed = read_data(**arguments).digests()
+    changed = digests(arguments)
     assert {key for key in before if before[key] != changed[key]} == {"the labels of train"}
     os.unlink(tmp_path / "more" / "2_001.png")
-    fewer = read_data(**arguments).digests()
+    fewer = digests(arguments)
     assert {key for key in fewer if fewer[key] != changed[key]} == {"the unlabelled images"}
 
 
@@ -160,6 +166,7 @@ def test_what_is_written_is_what_training_reads(tmp_path):
     (tmp_path / "more" / "broken.png").write_bytes(b"no image")
     data.unlabeled.append(str(tmp_path / "more" / "broken.png"))
     split_off(data, 0)
+    sift_unlabeled(data)
     write_data(data, str(tmp_path / "data"))
     for name, labels in data.sets.items():
         path = str(tmp_path / "data" / f"{name}.json")
@@ -168,7 +175,8 @@ def test_what_is_written_is_what_training_reads(tmp_path):
         assert sum(len(x["annotations"]) for x in dicts) == len(labels.annotations)
     listed = json.loads((tmp_path / "data" / "unlabeled.json").read_text())["images"]
     root = unlabeled_root(data)
-    assert [os.path.join(root, x["file_name"]) for x in listed] == data.unlabeled[:-1]
+    assert [os.path.join(root, x["file_name"]) for x in listed] == data.unlabeled
+    assert len(listed) == 4
     assert any("broken.png" in note for note in data.notes)
 
 

@@ -5,32 +5,13 @@ Once written they are the only truth: who edits one changes the experiment.
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..utils.files import atomic_write
 from .networks import Network
+from .paths import Paths
 from .yaml_text import Setting, as_settings, to_yaml
 
 EVALUATIONS = 5  # on the validation set, in the course of a training
-
-
-@dataclass(frozen=True)
-class Paths:
-    """Where everything lies below the folder that the user names."""
-
-    folder: str
-
-    def config(self, name: str) -> str:
-        return os.path.join(self.folder, "configs", f"{name}.yaml")
-
-    def data(self, name: str) -> str:
-        return os.path.join(self.folder, "data", name)
-
-    def run(self, name: str) -> str:
-        return os.path.join(self.folder, "runs", name)
-
-    def weights(self, name: str) -> str:
-        return os.path.join(self.run(name), "model_final.pth")
 
 
 def registered(name: str, json_file: str, images: str) -> list[Setting]:

@@ -11,13 +11,10 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing.pool import ThreadPool
 
 import numpy as np
 
 from ..data.image_files import find_images
-from ..data.images import ImageError, read_size
-from ..data.leaks import find_leaks
 from ..inspection.similar import find_similar
 from ..layouts.labels import Labels
 from ..layouts.read import read_folder, read_labels
@@ -29,7 +26,6 @@ logger = logging.getLogger(__name__)
 SHARE = 0.15  # of the labelled images, for each set that is split off
 ENOUGH = 200  # labelled images from which on there are enough to test on others than to choose by
 FEWEST = 20  # labelled images below which a part of them tells nothing
-LOOKED_AT = 30_000  # unlabelled images up to which near-identical ones are looked for
 
 
 @dataclass
@@ -38,18 +34,28 @@ class Data:
 
     sets: dict[str, Labels]  # train, and val and test where there are such
     unlabeled: list[str] = field(default_factory=list)  # absolute paths
+    folder: str | None = None  # that the user has named for them
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)  # width and height of each
     notes: list[str] = field(default_factory=list)  # sentences for the report
 
-    def digests(self) -> dict[str, str]:
+    def label_digests(self) -> dict[str, str]:
         """{set: sha256 of its labels and of the names and sizes of its images}."""
-        found = {f"the labels of {name}": _digest(_content(x)) for name, x in self.sets.items()}
-        unlabeled = [[path, os.path.getsize(path)] for path in self.unlabeled]
-        return found | {"the unlabelled images": _digest(unlabeled)}
+        return {f"the labels of {name}": _digest(_content(x)) for name, x in self.sets.items()}
+
+    def image_digests(self) -> dict[str, str]:
+        """The same of the names and sizes of the unlabelled images."""
+        unlabeled = [[path, _size(path)] for path in self.unlabeled]
+        return {"the unlabelled images": _digest(unlabeled)}
 
 
 def _content(labels: Labels) -> list:
-    sizes = [os.path.getsize(_path(labels, image)) for image in labels.images]
+    sizes = [_size(image_path(labels, image)) for image in labels.images]
     return [labels.classes, labels.images, labels.annotations, sizes]
+
+
+def _size(path: str) -> int:
+    """In bytes; -1 of a link that leads nowhere."""
+    return os.path.getsize(path) if os.path.exists(path) else -1
 
 
 def _digest(content) -> str:
@@ -97,9 +103,15 @@ def read_data(
     for name, labels in sets.items():
         if not labels.images:
             raise UserError(f"{labels.source} ({name}) holds no labelled image")
+        if not _has_boxes(labels):
+            raise UserError(
+                f"{labels.source} ({name}) holds no boxes: label objects in some of its "
+                f"{len(labels.images)} images"
+            )
     if folder:
         root = os.path.abspath(folder)
-        return Data(sets, [os.path.join(root, name) for name in find_images(root)])
+        paths = [os.path.join(root, name) for name in find_images(root)]
+        return Data(sets, paths, folder=folder)
     train = sets["train"]
     return Data(sets, [os.path.join(train.image_root, name) for name in train.unlabeled])
 
@@ -115,6 +127,10 @@ def _read_set(name: str, path: str, images: str | None, layout, classes, part: s
         raise
 
 
+def _has_boxes(labels: Labels) -> bool:
+    return not all(x["iscrowd"] for x in labels.annotations)
+
+
 def split_off(data: Data, seed: int) -> None:
     """Make the sets that are missing of the labelled images, near-identical ones on one side.
 
@@ -122,15 +138,20 @@ def split_off(data: Data, seed: int) -> None:
     note says.
 
     Raises:
-        UserError: there are hardly any labelled images, and none to test on.
+        UserError: there are hardly any labelled images or boxes, and none to test on.
     """
     train = data.sets["train"]
     wanted = _to_split_off(len(train.images), set(data.sets) - {"train"})
     if wanted:
-        groups = find_similar([_path(train, image) for image in train.images])
+        groups = find_similar([image_path(train, image) for image in train.images])
         stay, *parts = _parts(train, groups, len(wanted), seed)
         for name, part in zip(wanted, parts, strict=True):
             data.sets[name] = _subset(train, part)
+            if not _has_boxes(data.sets[name]):
+                raise UserError(
+                    f"{train.source} holds too few boxes to split some off for {name}: give "
+                    f"--{name}, or more labels"
+                )
             data.notes.append(
                 f"{len(part)} of the {len(train.images)} labelled images were split off for "
                 f"{name}, by the seed {seed}."
@@ -161,7 +182,7 @@ def _to_split_off(num_labeled: int, given: set[str]) -> list[str]:
     return ["val", "test"] if num_labeled >= ENOUGH else ["val"]
 
 
-def _path(labels: Labels, image: dict) -> str:
+def image_path(labels: Labels, image: dict) -> str:
     return os.path.join(labels.image_root, image["file_name"])
 
 
@@ -199,66 +220,21 @@ def _subset(labels: Labels, positions: list[int]) -> Labels:
     return replace(labels, images=images, annotations=annotations)
 
 
-def leave_out_known(data: Data) -> None:
-    """Take the labelled images, and near-identical ones, out of the unlabelled."""
-    known = {
-        name: [_path(labels, image) for image in labels.images]
-        for name, labels in data.sets.items()
-    }
-    leaks = find_leaks(data.unlabeled, known)
-    kept = [path for position, path in enumerate(data.unlabeled) if position not in leaks]
-    if leaks:
-        data.notes.append(
-            f"{len(leaks)} of the {len(data.unlabeled)} unlabelled images are labelled ones, and "
-            "left out."
-        )
-    if len(kept) <= LOOKED_AT:
-        held = list(dict.fromkeys(known["val"] + known["test"]))
-        alike = set()
-        for group in find_similar([*kept, *held]):
-            if any(position >= len(kept) for position in group):
-                alike.update(position for position in group if position < len(kept))
-        if alike:
-            data.notes.append(
-                f"{len(alike)} unlabelled images are near-identical to ones that are tested on, "
-                "and left out."
-            )
-            kept = [path for position, path in enumerate(kept) if position not in alike]
-    data.unlabeled = kept
-
-
 def write_data(data: Data, folder: str) -> None:
     """Write train.json, val.json, test.json and unlabeled.json, in COCO's format."""
     os.makedirs(folder, exist_ok=True)
     for name, labels in data.sets.items():
         labels.write(os.path.join(folder, f"{name}.json"))
-    if data.unlabeled:
-        _write_unlabeled(data, os.path.join(folder, "unlabeled.json"))
+    if not data.unlabeled:
+        return
+    root = unlabeled_root(data)
+    images = [
+        {"id": n, "file_name": os.path.relpath(path, root), "width": width, "height": height}
+        for n, path in enumerate(data.unlabeled, start=1)
+        for width, height in [data.sizes[path]]
+    ]
+    write_json(os.path.join(folder, "unlabeled.json"), {"images": images})
 
 
 def unlabeled_root(data: Data) -> str:
     return os.path.commonpath([os.path.dirname(path) for path in data.unlabeled])
-
-
-def _write_unlabeled(data: Data, path: str) -> None:
-    def size(image: str) -> tuple[int, int] | None:
-        try:
-            return read_size(image)
-        except ImageError:
-            return None
-
-    with ThreadPool(16) as pool:
-        sizes = pool.map(size, data.unlabeled, 64)
-    readable = [(p, s) for p, s in zip(data.unlabeled, sizes, strict=True) if s]
-    if len(readable) < len(data.unlabeled):
-        first = data.unlabeled[sizes.index(None)]
-        data.notes.append(
-            f"{len(data.unlabeled) - len(readable)} unlabelled images cannot be read and are left "
-            f"out, the first is {first}."
-        )
-    root = unlabeled_root(data)
-    images = [
-        {"id": n, "file_name": os.path.relpath(p, root), "width": width, "height": height}
-        for n, (p, (width, height)) in enumerate(readable, start=1)
-    ]
-    write_json(path, {"images": images})

@@ -5,20 +5,15 @@ import os
 import tempfile
 from dataclasses import dataclass
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
-
-from ..config.load import config_path, get_sad_cfg
-from ..data.datasets import register_from_config
+from ..config.load import get_sad_cfg
 from ..report.gain import UNKNOWN
-from ..utils.errors import UserError
-from .configs import Paths
 from .estimate import seconds_per_iteration, total_seconds
 from .experiment import NAMES, Experiment
-from .plan import Plan, make_plan, own_folder
+from .given_configs import experiment_of_configs
+from .paths import Paths
+from .plan import Plan, make_plan
 from .request import Request
 from .steps import Record, check_unchanged, run_steps, set_aside, stale_steps
-
-CURVE = 4  # evaluations in the course of a run by configs that are given
 
 
 @dataclass(frozen=True)
@@ -92,13 +87,11 @@ def distill(
     request = Request(**arguments)
     request.check()
     paths = Paths(os.path.abspath(request.output))
-    if os.path.isdir(paths.folder):
-        own_folder(paths.folder)
-    experiment = prepare(request, paths, command)
-    own_folder(paths.folder)  # a new one is made when nothing was found to be wrong
+    experiment = prepare(request, paths, command)  # what is wrong is found before anything is made
+    paths.take()
     steps, record = experiment.steps(), Record(paths.folder)
     if request.redo:
-        set_aside(stale_steps(steps, record), record, paths.folder)
+        set_aside(stale_steps(steps, record), record, paths)
     check_unchanged(steps, record)
     run_steps(steps, record, Teller(paths.folder))
     ap = {NAMES[name]: experiment.ap(name) for name in NAMES if experiment.ap(name) is not None}
@@ -126,7 +119,10 @@ def describe_plan(request: Request) -> str:
             for name in ("base", "teacher", "student", "SAD"):
                 with open(paths.config(name), encoding="utf-8") as file:
                     texts.append(f"--- configs/{name}.yaml\n{file.read()}")
-        seconds = seconds_per_iteration(experiment.configs, experiment.opts)
+        timed = dict(experiment.configs)
+        if request.teacher_weights:
+            del timed["teacher"]
+        seconds = seconds_per_iteration(timed, experiment.opts)
         cfgs = {name: get_sad_cfg(experiment.configs[name]) for name in seconds}
         iterations = {name: cfg.SOLVER.MAX_ITER for name, cfg in cfgs.items()}
         hours = total_seconds(seconds, iterations, request.baseline) / 3600
@@ -158,7 +154,7 @@ class Teller:
 def prepare(request: Request, paths: Paths, command: str) -> Experiment:
     """Data and configs, chosen or given, and the steps that they lead to."""
     if request.configs:
-        return _of_configs(request, paths, command)
+        return experiment_of_configs(request, paths, command)
     plan = make_plan(request, paths)
     return _of_plan(request, paths, plan, command)
 
@@ -176,6 +172,8 @@ def _of_plan(request: Request, paths: Paths, plan: Plan, command: str) -> Experi
         unlabeled,
         ["--labeled-json", paths.data("train.json")],
         paths.data("pseudo_labels.json"),
+        labels=plan.labels,
+        images=plan.images,
         teacher_weights=os.path.abspath(request.teacher_weights) if request.teacher_weights else "",
         val=(paths.data("val.json"), cfg.DATASETS.REGISTER.val.IMAGES),
         baselines=("student", "student_long") if request.baseline else (),
@@ -183,46 +181,4 @@ def _of_plan(request: Request, paths: Paths, plan: Plan, command: str) -> Experi
         test_set="test",
         command=command,
         notes=plan.notes,
-    )
-
-
-def _of_configs(request: Request, paths: Paths, command: str) -> Experiment:
-    """The configs of a folder as they are, save for where they lead and write to."""
-    names = ("teacher", "student", "SAD")
-    configs = {name: config_path(os.path.join(request.configs, f"{name}.yaml")) for name in names}
-    cfgs = {name: get_sad_cfg(config) for name, config in configs.items()}
-    register_from_config(cfgs["SAD"])
-    sets = cfgs["SAD"].DATASETS
-    opts = {
-        name: [
-            *("OUTPUT_DIR", paths.run(name), "SEED", request.seed),
-            *("TEST.EVAL_PERIOD", max(1, cfg.SOLVER.MAX_ITER // CURVE)),
-        ]
-        for name, cfg in cfgs.items()
-    }
-    opts["SAD"] += ["SAD.TEACHER.CONFIG_FILE", configs["teacher"]]
-    opts["SAD"] += ["SAD.TEACHER.WEIGHTS", paths.weights("teacher")]
-    pseudo_labels = os.path.join(paths.folder, "pseudo_labels.json")
-    for name in sets.UNLABELED:
-        opts["SAD"] += [f"DATASETS.REGISTER.{name}.JSON", pseudo_labels]
-    known = request.unlabeled in DatasetCatalog
-    files = [MetadataCatalog.get(name).json_file for name in (*sets.TRAIN, *sets.TEST)]
-    if known:
-        files.append(MetadataCatalog.get(request.unlabeled).json_file)
-    if sets.UNLABELED and not request.unlabeled:
-        raise UserError(
-            f"{configs['SAD']} learns from unlabelled images: give --unlabeled, their folder or "
-            "the name of a data set"
-        )
-    return Experiment(
-        paths,
-        configs,
-        files,
-        ["--dataset" if known else "--images", request.unlabeled] if sets.UNLABELED else [],
-        ["--labeled-dataset", sets.TRAIN[0]],
-        pseudo_labels,
-        baselines=("student",) if request.baseline else (),
-        num_gpus=request.num_gpus,
-        opts=opts,
-        command=command,
     )

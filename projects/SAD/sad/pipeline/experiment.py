@@ -9,7 +9,8 @@ from statistics import median
 
 from ..config.load import get_sad_cfg
 from ..evaluation.metrics_file import read_metrics
-from .configs import Paths, write_long
+from .configs import write_long
+from .paths import Paths
 from .runner import run, sad_command
 from .steps import Step
 
@@ -27,6 +28,8 @@ class Experiment:
     Attributes:
         configs: {"teacher", "student", "SAD", "student_long": yaml}.
         data_files: jsons that all results depend on.
+        labels: {"the labels of train" and so on: a hash of what the user's files hold}.
+        images: the same of "the unlabelled images".
         unlabeled: arguments of the labelling that name its images; none without such images.
         labeled: arguments of the labelling that name the labelled set.
         pseudo_labels: the json that it writes.
@@ -43,6 +46,8 @@ class Experiment:
     labeled: Sequence[str]
     pseudo_labels: str
     teacher_weights: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
     val: tuple[str, str] | None = None
     opts: dict[str, list] = field(default_factory=dict)
     baselines: Sequence[str] = ("student", "student_long")
@@ -57,12 +62,11 @@ class Experiment:
         if "student" in self.baselines:
             steps.append(self._train("student"))
         made_from = {"the teacher's weights": self.weights("teacher")}
-        if self.unlabeled and self.val:
-            steps.append(self._calibrate())
         if self.unlabeled:
+            steps += [self._calibrate()] if self.val else []
             steps.append(self._label())
             made_from["the pseudo-labels"] = self.pseudo_labels
-        steps.append(self._train("SAD", made_from, then=self._plan_long))
+        steps.append(self._train("SAD", made_from))
         if "student_long" in self.baselines:
             steps.append(self._train("student_long", {"SAD.yaml's run": self.weights("SAD")}))
         return [*steps, self._report()]
@@ -75,15 +79,20 @@ class Experiment:
         """Of a finished run, on the test set, in percent."""
         return self._last_ap(name, "test")
 
-    def _train(self, name: str, made_from: dict | None = None, then=lambda: None) -> Step:
+    def _train(self, name: str, made_from: dict | None = None) -> Step:
         command = sad_command(
             *("train", "--config-file", self.configs[name], "--resume"),
             *("--num-gpus", self.num_gpus, *self.opts.get(name, ())),
         )
 
+        result = [self.weights(name)]
+        if name == "SAD" and "student_long" in self.baselines:
+            result.append(self.configs["student_long"])
+
         def work():
             self._run(name, command)
-            then()
+            if len(result) > 1:
+                self._plan_long()
 
         titles = {
             "teacher": "Train the teacher on the labelled images",
@@ -96,15 +105,19 @@ class Experiment:
             titles[name],
             {
                 f"{name}.yaml": self.configs[name],
-                **{os.path.basename(path): path for path in self.data_files},
+                **self._labels(),
                 "options": " ".join(map(str, self.opts.get(name, ()))),
                 **(made_from or {}),
             },
-            [self.weights(name)],
+            result,
             work,
             self.paths.run(name),
-            lambda: f", AP {self.ap(name):.1f}",
+            lambda: self._say_ap(name),
         )
+
+    def _say_ap(self, name: str) -> str:
+        ap = self.ap(name)
+        return "" if ap is None else f", AP {ap:.1f}"
 
     def _given_teacher(self) -> Step:
         command = sad_command("train", "--eval-only", "--config-file", self.configs["teacher"])
@@ -112,15 +125,14 @@ class Experiment:
             "teacher",
             "Evaluate the teacher that was given",
             self._teachers_inputs(),
-            [os.path.join(self.paths.run("teacher"), "config.yaml")],
+            [os.path.join(self.paths.run("teacher"), "metrics.json")],
             lambda: self._run("teacher", command),
             self.paths.run("teacher"),
+            lambda: self._say_ap("teacher"),
         )
 
     def _plan_long(self) -> None:
         """Write the config of the baseline that is trained for as long as SAD was."""
-        if "student_long" not in self.baselines:
-            return
         iterations = get_sad_cfg(self.configs["SAD"]).SOLVER.MAX_ITER
         ratio = self._seconds("SAD") / self._seconds("student")
         write_long(self.paths, max(1, round(iterations * ratio)))
@@ -132,9 +144,12 @@ class Experiment:
 
     def _calibrate(self) -> Step:
         folder = self.paths.run("calibration")
+        made_from = self._teachers_inputs() | self.images
+        if "student" in self.baselines:  # the advice is better where its AP is known
+            made_from["the student's weights"] = self.weights("student")
 
         def work():
-            student_ap = self._on_val("student")
+            student_ap = self._last_ap("student", "val")
             command = sad_command(
                 *("calibrate", "--config-file", self.configs["teacher"]),
                 *("--weights", self.weights("teacher"), *self.unlabeled, *self.labeled),
@@ -146,7 +161,7 @@ class Experiment:
         return Step(
             "calibration",
             "Measure what the teacher's boxes are worth",
-            self._teachers_inputs(),
+            made_from,
             [os.path.join(folder, "calibration.json")],
             work,
             folder,
@@ -159,28 +174,26 @@ class Experiment:
         found = last.get(f"{of_set}/bbox/AP", last.get("bbox/AP"))
         return 0.0 if found is not None and math.isnan(found) else found  # nothing was found
 
-    def _on_val(self, name: str) -> float | None:
-        """AP of a finished run on the set that choices are made by."""
-        return self._last_ap(name, "val")
-
     def _thresholds(self) -> list[str]:
         """Those that the calibration has chosen, where they are others than labelling's own."""
-        folder = self.paths.run("calibration")
-        path = os.path.join(folder, "calibration.json")
+        path = self.paths.of("runs", "calibration", "calibration.json")
         if not (self.val and os.path.exists(path)):
             return []
         with open(path, encoding="utf-8") as file:
             found = json.load(file)["thresholds"]
         if set(found["chosen"].values()) == {found["labelling"]}:
             return []
-        return ["--class-thresholds", os.path.join(folder, "thresholds.json")]
+        return ["--class-thresholds", self.paths.of("runs", "calibration", "thresholds.json")]
 
     def _teachers_inputs(self) -> dict[str, str]:
         return {
             "teacher.yaml": self.configs["teacher"],
             "the teacher's weights": self.weights("teacher"),
-            **{os.path.basename(path): path for path in self.data_files},
+            **self._labels(),
         }
+
+    def _labels(self) -> dict[str, str]:
+        return {os.path.basename(path): path for path in self.data_files} | self.labels
 
     def _label(self) -> Step:
         def work():
@@ -195,7 +208,7 @@ class Experiment:
         return Step(
             "label",
             "Let the teacher label the unlabelled images",
-            self._teachers_inputs(),
+            self._teachers_inputs() | self.images,
             [self.pseudo_labels],
             work,
             after=self._count_labels,
@@ -220,7 +233,7 @@ class Experiment:
             "report",
             "Compare them",
             {name: self.weights(name) for name in runs} | {"notes": " ".join(self.notes)},
-            [os.path.join(self.paths.folder, "report.html")],
+            [self.paths.of("report.html")],
             lambda: self._run("report", command),
         )
 
@@ -232,4 +245,4 @@ class Experiment:
         return found + [x for name in self.baselines for x in ("--baseline", NAMES[name])]
 
     def _run(self, name: str, command: list[str]) -> None:
-        run(command, os.path.join(self.paths.folder, "logs", f"{name}.txt"))
+        run(command, self.paths.of("logs", f"{name}.txt"))

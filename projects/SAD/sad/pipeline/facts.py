@@ -16,15 +16,16 @@ from ..modeling.anchor_fit import sample_boxes
 class Machine(NamedTuple):
     gpus: int
     cores: int
-    memory: int  # bytes that training may use, of the GPU or of the machine
+    memory: int  # bytes, of the GPU those that are free, of the machine all: its caches come and go
 
     @classmethod
     def this(cls, num_gpus: int) -> "Machine":
         if torch.cuda.is_available():
-            free = torch.cuda.mem_get_info()[0]
+            memory = torch.cuda.mem_get_info()[0]
         else:
-            free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-        return cls(num_gpus if torch.cuda.is_available() else 0, len(os.sched_getaffinity(0)), free)
+            memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        gpus = num_gpus if torch.cuda.is_available() else 0
+        return cls(gpus, len(os.sched_getaffinity(0)), memory)
 
 
 @dataclass

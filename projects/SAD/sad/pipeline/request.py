@@ -1,7 +1,7 @@
 """What the user of the one command asks for."""
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from ..utils.errors import UserError
 
@@ -47,15 +47,17 @@ class Request:
         Raises:
             UserError: flags contradict each other, or a value cannot be.
         """
-        given = {key for key, value in asdict(self).items() if value not in (None, False)}
+        given = {x.name for x in fields(self) if getattr(self, x.name) != x.default}
         if not self.output:
             raise UserError("--output is empty: name a folder to write to")
         if os.path.exists(self.output) and not os.path.isdir(self.output):
             raise UserError(f"--output {self.output} is a file: name a folder")
-        _refuse_beside(given, "data", ("labeled", "val", "test", "configs"))
+        _refuse_beside(given, "data", ("labeled", "images", "val", "test", "configs"))
         _refuse_beside(given, "minutes", ("iterations", "configs"))
-        of_data = ("labeled", "images", "val", "test", "layout", "teacher", "flips", "iterations")
-        _refuse_beside(given, "configs", of_data)
+        of_data = ("labeled", "images", "val", "test", "layout", "flips", "iterations")
+        _refuse_beside(given, "configs", (*of_data, "teacher", "teacher_weights", "student"))
+        for flag in ("data", "images", "unlabeled", "labeled", "val", "test"):
+            self._check_apart(flag)
         if not given & {"data", "labeled", "configs"}:
             raise UserError(
                 "there is nothing to learn from: give --labeled LABELS, or --data FOLDER where one "
@@ -71,6 +73,17 @@ class Request:
                 raise UserError(f"{_flag(key)} is {value}, it must be at least {least}")
         if self.minutes is not None and not 0 < self.minutes < 1e6:
             raise UserError(f"--minutes is {self.minutes}, it must be above 0")
+
+    def _check_apart(self, key: str) -> None:
+        """What is written shall not be read as labels and images by the next call."""
+        folder = getattr(self, key)
+        if folder and os.path.isdir(folder):
+            output, folder = (os.path.realpath(path) for path in (self.output, folder))
+            if os.path.commonpath([output, folder]) == folder:
+                raise UserError(
+                    f"--output {self.output} lies in {_flag(key)} {getattr(self, key)}, where its "
+                    "files would be taken for yours: name a folder elsewhere"
+                )
 
 
 def _flag(key: str) -> str:

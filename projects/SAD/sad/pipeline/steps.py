@@ -1,19 +1,15 @@
 """Steps that are done once: each knows what it is made from, and sees where that changed."""
 
 import hashlib
-import json
-import logging
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
 
 from ..config.load import get_sad_cfg
 from ..utils.errors import UserError
 from ..utils.files import sha256, write_json
-
-logger = logging.getLogger(__name__)
+from .paths import Paths, read_own
 
 
 @dataclass
@@ -48,32 +44,42 @@ def _digest(value: str) -> str:
 
 
 class Record:
-    """state.json of the folder: what each step was made from."""
+    """state.json of the folder: {step: what it was made from, and whether it was done}."""
 
     def __init__(self, folder: str):
         self.path = os.path.join(folder, "state.json")
-        self.steps = {}
-        if os.path.exists(self.path):
-            with open(self.path, encoding="utf-8") as file:
-                self.steps = json.load(file)
+        self.steps = read_own(self.path)
 
     def begun(self, step: Step) -> bool:
         return step.name in self.steps
 
     def changed(self, step: Step) -> list[str]:
         """What a step that was begun was made from, and is no longer."""
-        before, now = self.steps.get(step.name, {}), step.digests()
-        return [what for what in now if step.name in self.steps and before.get(what) != now[what]]
+        before = self._made_from(step)
+        return [x for x, digest in step.digests().items() if x in before and before[x] != digest]
 
     def is_done(self, step: Step) -> bool:
-        return self.begun(step) and not self.changed(step) and all(map(os.path.exists, step.result))
+        """Not where it counts something new by now, such as a baseline in the report."""
+        if not (self.begun(step) and self.steps[step.name]["done"]):
+            return False
+        counted = step.made_from.keys() <= self._made_from(step).keys()
+        return counted and not self.changed(step) and all(map(os.path.exists, step.result))
 
     def begin(self, step: Step) -> None:
-        self.steps[step.name] = step.digests()
-        write_json(self.path, self.steps, indent=1)
+        self._write(step, {"made_from": step.digests(), "done": False})
+
+    def finish(self, step: Step) -> None:
+        self._write(step, self.steps[step.name] | {"done": True})
 
     def forget(self, step: Step) -> None:
-        self.steps.pop(step.name, None)
+        self._write(step, None)
+
+    def _made_from(self, step: Step) -> dict[str, str]:
+        return self.steps[step.name]["made_from"] if self.begun(step) else {}
+
+    def _write(self, step: Step, found: dict | None) -> None:
+        steps = {name: x for name, x in self.steps.items() if name != step.name}
+        self.steps = steps | ({step.name: found} if found else {})
         write_json(self.path, self.steps, indent=1)
 
 
@@ -104,18 +110,11 @@ def stale_steps(steps: list[Step], record: Record) -> list[Step]:
     return stale
 
 
-def set_aside(steps: list[Step], record: Record, folder: str) -> None:
+def set_aside(steps: list[Step], record: Record, paths: Paths) -> None:
     """Move the results of steps to old/1, old/2 and so on, and forget them."""
-    kept = next(x for n in count(1) if not os.path.exists(x := os.path.join(folder, "old", f"{n}")))
     for step in steps:
-        for path in (step.folder, *step.result):
-            if path and os.path.exists(path):
-                target = os.path.join(kept, os.path.relpath(path, folder))
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                os.rename(path, target)
+        paths.keep([step.folder, *step.result])
         record.forget(step)
-    if steps:
-        logger.warning(f"What is done again lies in {kept} as it was")
 
 
 def run_steps(steps: list[Step], record: Record, say: Callable[[str], None]) -> None:
@@ -133,5 +132,6 @@ def run_steps(steps: list[Step], record: Record, say: Callable[[str], None]) -> 
         started = time.monotonic()
         record.begin(step)
         step.work()
+        record.finish(step)
         minutes, seconds = divmod(round(time.monotonic() - started), 60)
         say(f"{heading}: {minutes} min {seconds:02d} s{step.after()}")

@@ -1,0 +1,97 @@
+"""An experiment by the yamls of a folder that the user names, in place of chosen settings."""
+
+import hashlib
+import os
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from ..config.load import config_path, get_sad_cfg
+from ..data.checks import check_files
+from ..data.datasets import register_from_config
+from ..data.image_files import find_images
+from ..preflight.run import check_training
+from ..preflight.values import check_config
+from ..utils.errors import UserError
+from .experiment import Experiment
+from .paths import Paths
+from .request import Request
+
+CURVE = 4  # evaluations in the course of a run
+
+
+def experiment_of_configs(request: Request, paths: Paths, command: str) -> Experiment:
+    """The configs as they are, save for where they lead and write to.
+
+    Raises:
+        UserError: one is missing or wrong, or they and --unlabeled do not go together.
+    """
+    names = ("teacher", "student", "SAD")
+    configs = {name: config_path(os.path.join(request.configs, f"{name}.yaml")) for name in names}
+    cfgs = {name: get_sad_cfg(config) for name, config in configs.items()}
+    for name, cfg in cfgs.items():
+        check_config(cfg)
+        if not cfg.DATASETS.TEST:
+            raise UserError(f"{configs[name]} tests on nothing: name a set in its DATASETS.TEST")
+        register_from_config(cfg)
+        cfg.OUTPUT_DIR = paths.run(name)
+        if name != "SAD":  # whose teacher is yet to be trained
+            check_training(cfg, resume=True, check_teacher=False)
+    opts = {
+        name: [
+            *("OUTPUT_DIR", paths.run(name), "SEED", request.seed),
+            *("TEST.EVAL_PERIOD", max(1, cfg.SOLVER.MAX_ITER // CURVE)),
+        ]
+        for name, cfg in cfgs.items()
+    }
+    opts["SAD"] += ["SAD.TEACHER.CONFIG_FILE", configs["teacher"]]
+    opts["SAD"] += ["SAD.TEACHER.WEIGHTS", paths.weights("teacher")]
+    sets = cfgs["SAD"].DATASETS
+    pseudo_labels = os.path.join(paths.folder, "pseudo_labels.json")
+    unlabeled, folder, images = _unlabeled(request.unlabeled, sets.UNLABELED, configs["SAD"])
+    for name in sets.UNLABELED:
+        opts["SAD"] += [f"DATASETS.REGISTER.{name}.JSON", pseudo_labels]
+        opts["SAD"] += [f"DATASETS.REGISTER.{name}.IMAGES", folder]
+    check_files(sets.TRAIN)
+    files = [MetadataCatalog.get(name).json_file for name in (*sets.TRAIN, *sets.TEST)]
+    return Experiment(
+        paths,
+        configs,
+        files,
+        unlabeled,
+        ["--labeled-dataset", sets.TRAIN[0]],
+        pseudo_labels,
+        images=images,
+        baselines=("student",) if request.baseline else (),
+        num_gpus=request.num_gpus,
+        opts=opts,
+        command=command,
+    )
+
+
+def _unlabeled(given: str | None, names: list[str], config: str) -> tuple[list[str], str, dict]:
+    """
+    Args:
+        given: a folder or the name of a data set.
+        names: of the sets that the config learns from.
+    Returns:
+        the arguments of the labelling, the images' folder, and what the images are known again by.
+    """
+    if names and not given:
+        raise UserError(
+            f"{config} learns from unlabelled images: give --unlabeled, their folder or the name "
+            "of a data set"
+        )
+    if not names and given:
+        raise UserError(
+            f"{config} learns from no unlabelled images: name a set in its DATASETS.UNLABELED, or "
+            "leave --unlabeled out"
+        )
+    if not given:
+        return [], "", {}
+    if given in DatasetCatalog:
+        check_files([given])
+        listed, folder = (MetadataCatalog.get(given).get(x) for x in ("json_file", "image_root"))
+        return ["--dataset", given], os.path.abspath(folder), {"the unlabelled images": listed}
+    folder = os.path.abspath(given)
+    found = hashlib.sha256("\0".join(find_images(folder)).encode()).hexdigest()
+    return ["--images", folder], folder, {"the unlabelled images": found}
