@@ -125,7 +125,7 @@ class Experiment:
             "teacher",
             "Evaluate the teacher that was given",
             self._teachers_inputs(),
-            [os.path.join(self.paths.run("teacher"), "metrics.json")],
+            [self.paths.run("teacher") + f"/inference/{self.test_set}/coco_instances_results.json"],
             lambda: self._run("teacher", command),
             self.paths.run("teacher"),
             lambda: self._say_ap("teacher"),

@@ -134,7 +134,7 @@ def watched(curves: dict) -> list[tuple]:
     """(curve of each run, title, keywords of `draw_curves`) of what is worth to be watched."""
     log = {"log": True}
     first = curves["total_loss"], "Total loss (log scale)", log
-    if all(len(iterations) > 1 for iterations, _ in curves["bbox/AP"]):  # not only at the end
+    if all(len(iterations) != 1 for iterations, _ in curves["bbox/AP"]):  # not only at the end
         first = curves["bbox/AP"], "AP while training", {"marker": "o"}
     return [first, (curves["loss_cls"], "Classification loss (log scale)", log)]
 
@@ -142,6 +142,8 @@ def watched(curves: dict) -> list[tuple]:
 def draw_curves(axes, curves, title: str, log: bool = False, marker: str = "") -> None:
     for number, (iterations, values) in enumerate(curves):
         color = RUN_COLORS[number % len(RUN_COLORS)]
+        if not values:  # trained elsewhere, and evaluated alone
+            continue
         if log:
             axes.plot(iterations, values, color=color, alpha=0.3, linewidth=1)
             values = running_mean(values)
