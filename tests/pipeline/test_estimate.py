@@ -24,5 +24,7 @@ def test_timed_steps(toy, tmp_path, monkeypatch):
     configs = {name: toy.path(f"{name}.yaml") for name in ("teacher", "student", "SAD")}
     found = seconds_per_iteration(configs, {})
     assert set(found) == set(configs) and all(0 < x < 60 for x in found.values())
+    del configs["teacher"]  # SAD.yaml names one that is there
+    assert set(seconds_per_iteration(configs, {})) == {"student", "SAD"}
     assert not list(tmp_path.iterdir())
     assert not os.path.exists(get_sad_cfg(configs["student"]).OUTPUT_DIR)

@@ -1,82 +1,172 @@
-"""The steps of an experiment: in which order, from what, and by which commands."""
+"""Which steps an experiment has, and what each of them is made from."""
 
 import json
+import os
 
 import pytest
 
 from sad.config.load import get_sad_cfg
-from sad.pipeline.configs import Paths
 from sad.pipeline.experiment import Experiment
-from toy import REPOSITORY
+from sad.pipeline.paths import Paths
+from sad.pipeline.steps import Record, stale_steps
+
+ALL = ["teacher", "student", "calibration", "label", "SAD", "student_long", "report"]
+YAML = {"teacher.yaml": "SEED: 1\nVERSION: 2", "student.yaml": "SEED: 1\nVERSION: 2"}
+YAML |= dict.fromkeys(("SAD.yaml", "student_long.yaml"), "_BASE_: student.yaml")
+TAUGHT = ["calibration", "label", "SAD", "student_long", "report"]
 
 
-@pytest.fixture
-def experiment(tmp_path):
-    configs = REPOSITORY / "configs" / "digits"
+def experiment(folder, **changes) -> Experiment:
+    paths = Paths(str(folder))
     return Experiment(
-        Paths(str(tmp_path)),
-        {name: str(configs / f"{name}.yaml") for name in ("teacher", "student", "SAD")}
-        | {"student_long": str(tmp_path / "configs" / "student_long.yaml")},
-        [str(tmp_path / "train.json")],
-        ["--images", "more"],
-        ["--labeled-json", "train.json"],
-        str(tmp_path / "pseudo_labels.json"),
-        val=("val.json", "images"),
+        **{
+            "paths": paths,
+            "configs": {x: paths.config(x) for x in ("teacher", "student", "SAD", "student_long")},
+            "data_files": [paths.data("train.json"), paths.data("test.json")],
+            "unlabeled": ["--images", "/more"],
+            "labeled": ["--labeled-json", paths.data("train.json")],
+            "pseudo_labels": paths.data("pseudo_labels.json"),
+            "val": (paths.data("val.json"), "/images"),
+            "labels": {"the labels of train": "1"},
+            "images": {"the unlabelled images": "2"},
+            **changes,
+        }
     )
 
 
-def names(experiment) -> list[str]:
-    return [step.name for step in experiment.steps()]
+def names(steps) -> list[str]:
+    return [step.name for step in steps]
 
 
-def test_order(experiment):
-    everything = ["teacher", "student", "calibration", "label", "SAD", "student_long", "report"]
-    assert names(experiment) == everything
-    experiment.baselines = ()
-    assert names(experiment) == ["teacher", "calibration", "label", "SAD", "report"]
-    experiment.val = None
-    assert names(experiment) == ["teacher", "label", "SAD", "report"]
-    experiment.unlabeled = []
-    assert names(experiment) == ["teacher", "SAD", "report"]
+@pytest.mark.parametrize(
+    ("changes", "left_out"),
+    [
+        ({}, []),
+        ({"baselines": ()}, ["student", "student_long"]),
+        ({"baselines": ("student",)}, ["student_long"]),
+        ({"val": None}, ["calibration"]),
+        ({"unlabeled": []}, ["calibration", "label"]),
+        ({"teacher_weights": "/t.pth"}, []),
+    ],
+)
+def test_steps(changes, left_out, tmp_path):
+    steps = experiment(tmp_path, **changes).steps()
+    assert names(steps) == [name for name in ALL if name not in left_out]
+    assert len({step.title for step in steps}) == len(steps)
 
 
-def test_each_step_depends_on_those_before(experiment):
-    steps = {step.name: step for step in experiment.steps()}
-    teacher = experiment.weights("teacher")
-    assert teacher in steps["label"].made_from.values()
-    assert {teacher, experiment.pseudo_labels} <= set(steps["SAD"].made_from.values())
-    assert experiment.weights("SAD") in steps["student_long"].made_from.values()
-    assert {teacher, experiment.weights("SAD")} <= set(steps["report"].made_from.values())
-    experiment.teacher_weights = "/elsewhere.pth"
-    steps = {step.name: step for step in experiment.steps()}
-    assert "/elsewhere.pth" in steps["SAD"].made_from.values()
+def write_yamls(tmp_path):
+    (tmp_path / "configs").mkdir(exist_ok=True)
+    for name, text in YAML.items():
+        (tmp_path / "configs" / name).write_text(text)
 
 
-def metrics(experiment, name, *lines):
-    folder = experiment.paths.run(name)
-    path = f"{folder}/metrics.json"
-    import os
+def finished(tmp_path, **changes) -> Experiment:
+    """All of it done: every input and result is a file that says its own path."""
+    found = experiment(tmp_path, **changes)
+    record = Record(str(tmp_path))
+    write_yamls(tmp_path)
+    if "student_long" not in found.baselines:
+        (tmp_path / "configs" / "student_long.yaml").unlink()
+    for step in found.steps():
+        for path in filter(os.path.isabs, [*step.made_from.values(), *step.result]):
+            if path.startswith(str(tmp_path)) and not os.path.exists(path):
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with open(path, "w") as file:
+                    file.write(path)
+        record.begin(step)
+        record.finish(step)
+    return found
 
-    os.makedirs(folder)
-    with open(path, "w") as file:
-        file.write("".join(f"{json.dumps(line)}\n" for line in lines))
+
+@pytest.mark.parametrize(
+    ("file", "text", "again"),
+    [
+        ("configs/teacher.yaml", "SEED: 3", ["teacher", *TAUGHT]),
+        ("configs/student.yaml", "SEED: 3", [x for x in ALL if x not in ("teacher", "label")]),
+        ("configs/SAD.yaml", "SEED: 3", ["SAD", "student_long", "report"]),
+        ("configs/student_long.yaml", "SEED: 3", ["student_long", "report"]),
+        ("data/train.json", "{}", ALL),
+        ("data/test.json", "{}", ALL),
+        ("data/pseudo_labels.json", "{}", ["SAD", "student_long", "report"]),
+        ("runs/teacher/model_final.pth", "better", TAUGHT),
+    ],
+)
+def test_what_a_changed_file_makes_stale(file, text, again, tmp_path):
+    found = finished(tmp_path)
+    record = Record(str(tmp_path))
+    assert all(map(record.is_done, found.steps()))
+    (tmp_path / file).write_text(text)
+    assert names(stale_steps(found.steps(), record)) == again
 
 
-def test_ap_of_a_finished_run(experiment):
-    assert experiment.ap("student") is None
-    last = {"iteration": 9, "val/bbox/AP": 3.0, "test/bbox/AP": 5.0, "time": 2.0}
-    metrics(experiment, "student", last)
-    metrics(experiment, "SAD", {"iteration": 9, "bbox/AP": float("nan"), "time": 3.0})
-    assert experiment.ap("student") == 5.0
-    assert experiment.ap("SAD") == 0.0  # nothing was found
+@pytest.mark.parametrize(
+    ("changes", "again"),
+    [
+        ({"labels": {"the labels of train": "other pixels"}}, ALL),
+        ({"images": {"the unlabelled images": "more"}}, TAUGHT),
+        ({"opts": {"student": ["SEED", 4]}}, ["student", "calibration", "report"]),
+        ({"notes": ["other images"]}, ["report"]),
+        ({"num_gpus": 2, "command": "sad distill --num-gpus 2"}, []),
+        ({"baselines": ()}, []),
+    ],
+)
+def test_what_changed_wishes_make_stale(changes, again, tmp_path):
+    finished(tmp_path)
+    changed = experiment(tmp_path, **changes)
+    record = Record(str(tmp_path))
+    assert names(stale_steps(changed.steps(), record)) == again
 
 
-def test_the_long_baseline_takes_as_long(experiment, tmp_path):
-    metrics(experiment, "student", {"iteration": 9, "time": 2.0})
-    metrics(experiment, "SAD", {"iteration": 9, "time": 3.0})
+def test_a_baseline_that_is_asked_for_later(tmp_path):
+    finished(tmp_path, baselines=())
+    record, steps = Record(str(tmp_path)), experiment(tmp_path).steps()
+    assert not stale_steps(steps, record)
+    undone = [step.name for step in steps if not record.is_done(step)]
+    assert undone == ["student", "calibration", "SAD", "student_long", "report"]
+
+
+def test_a_teacher_s_own_weights_are_not_in_the_runs(tmp_path):
+    found = experiment(tmp_path, teacher_weights="/mine/t.pth")
+    assert found.weights("teacher") == "/mine/t.pth"
+    assert found.weights("SAD") == str(tmp_path / "runs" / "SAD" / "model_final.pth")
+    (tmp_path / "t.pth").write_text("mine")
+    found = finished(tmp_path, teacher_weights=str(tmp_path / "t.pth"))
+    (tmp_path / "t.pth").write_text("another")
+    again = names(stale_steps(found.steps(), Record(str(tmp_path))))
+    assert again == ["teacher", *TAUGHT]
+
+
+def write_metrics(tmp_path, name, *lines):
+    folder = tmp_path / "runs" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metrics.json").write_text("\n".join(map(json.dumps, lines)))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "iterations"), [((0.75, 0.5), 300), ((0.5, 0.5), 200), ((0.0001, 9), 1)]
+)
+def test_the_longer_baseline_is_as_long_by_the_clock(seconds, iterations, tmp_path):
+    """SAD is trained, its config says 200 iterations; what follows is the config of the longer."""
+    found = experiment(tmp_path)
+    for name, time in zip(("SAD", "student"), seconds, strict=True):
+        line = {"iteration": 1, "time": time, "test/bbox/AP": 5.0}
+        write_metrics(tmp_path, name, line)
     (tmp_path / "configs").mkdir()
-    student = REPOSITORY / "configs" / "digits" / "student.yaml"
-    (tmp_path / "configs" / "student.yaml").write_text(f"_BASE_: {student}\n")
-    experiment._plan_long()
-    cfg = get_sad_cfg(experiment.configs["student_long"])
-    assert cfg.SOLVER.MAX_ITER == 3000 and cfg.OUTPUT_DIR == experiment.paths.run("student_long")
+    for name in ("SAD", "student"):
+        (tmp_path / "configs" / f"{name}.yaml").write_text("SOLVER: {MAX_ITER: 200}")
+    (tmp_path / "runs" / "SAD" / "model_final.pth").touch()
+    step = next(step for step in found.steps() if step.name == "SAD")
+    step.work()
+    long = get_sad_cfg(str(tmp_path / "configs" / "student_long.yaml"))
+    assert long.SOLVER.MAX_ITER == iterations
+    assert long.OUTPUT_DIR == str(tmp_path / "runs" / "student_long")
+    assert set(step.result) == {found.weights("SAD"), found.configs["student_long"]}
+    assert step.after() == ", AP 5.0"
+
+
+def test_a_run_without_an_ap_says_none(tmp_path):
+    step = experiment(tmp_path).steps()[0]
+    assert step.after() == ""
+    write_metrics(tmp_path, "teacher", {"iteration": 3, "bbox/AP": float("nan")})
+    assert step.after() == ", AP 0.0"

@@ -1,86 +1,237 @@
-"""What is planned is written once, kept while nothing changed, and named where something did."""
+"""What is written before anything is trained, and what a later call says of changed wishes."""
 
+import dataclasses
 import json
+import shutil
 
 import pytest
+import torch
 
 from sad.config.load import get_sad_cfg
-from sad.pipeline.configs import Paths
-from sad.pipeline.plan import Plan, make_plan
+from sad.modeling.build import build_detector
+from sad.pipeline.paths import Paths
+from sad.pipeline.plan import make_plan
 from sad.pipeline.request import Request
+from sad.preflight.values import check_config
 from sad.utils.errors import UserError
-from users_data import make_images, write_coco
+from toy import REPOSITORY
+from users_data import CLASSES, make_images, write_coco
+
+SMALL = str(REPOSITORY / "configs" / "networks" / "small.yaml")
+
+
+@pytest.fixture(scope="module")
+def user(tmp_path_factory):
+    """Labelled and unlabelled images."""
+    folder = tmp_path_factory.mktemp("user")
+    write_coco(folder / "labels.json", make_images(folder / "images", 24, seed=1))
+    make_images(folder / "more", 5, seed=2)
+    return folder
+
+
+def request(user, output, **changes) -> Request:
+    return Request(
+        **{
+            **{"output": str(output), "labeled": str(user / "labels.json")},
+            **{"images": str(user / "images"), "unlabeled": str(user / "more")},
+            **{"teacher": "tiny", "student": "tiny", "iterations": 7, **changes},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def planned(user, tmp_path_factory):
+    """A folder that was planned, read-only."""
+    output = tmp_path_factory.mktemp("planned") / "out"
+    make_plan(request(user, output), Paths(str(output)))
+    return output
 
 
 @pytest.fixture
-def user(tmp_path):
-    truth = make_images(tmp_path / "images", 30, seed=1)
-    make_images(tmp_path / "more", 6, seed=2)
-    labels = write_coco(tmp_path / "labels.json", truth)
-    return {
-        "labeled": str(labels),
-        "images": str(tmp_path / "images"),
-        "unlabeled": str(tmp_path / "more"),
-        "teacher": "small",
-        "output": str(tmp_path / "out"),
+def copied(user, planned, tmp_path):
+    """Of the user's files and of the planned folder: tests may change them. Paths differ."""
+    shutil.copytree(user, tmp_path / "user")
+    output = tmp_path / "out"
+    make_plan(request(tmp_path / "user", output), Paths(str(output)))
+    return tmp_path / "user", output
+
+
+def files(folder) -> dict:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_written(planned):
+    assert {path.name for path in planned.iterdir()} == {
+        *(".lock", "configs", "data", "plan.json", "inspection.html", "inspection.json"),
     }
+    found = {path.name for path in (planned / "data").iterdir()}
+    assert found == {"train.json", "val.json", "test.json", "unlabeled.json"}
+    for name, iterations in (("teacher", 7), ("student", 14), ("SAD", 14)):
+        cfg = get_sad_cfg(str(planned / "configs" / f"{name}.yaml"))
+        check_config(cfg)
+        assert cfg.SOLVER.MAX_ITER == iterations
+        assert cfg.OUTPUT_DIR == str(planned / "runs" / name)
+    assert cfg.SAD.TEACHER.WEIGHTS == str(planned / "runs" / "teacher" / "model_final.pth")
+    assert "val" in json.loads((planned / "plan.json").read_text())["notes"][0]
 
 
-def plan(user, **more) -> Plan:
-    request = Request(**{**user, **more})
-    request.check()
-    return make_plan(request, Paths(request.output))
+def test_the_same_wishes_find_everything_done(user, planned):
+    before = files(planned)
+    plan = make_plan(request(user, planned), Paths(str(planned)))
+    assert files(planned) == before
+    assert plan.unlabeled_root == str(user / "more") and len(plan.notes) == 2
 
 
-def test_files(user, tmp_path):
-    found = plan(user)
-    out = tmp_path / "out"
-    assert sorted(path.name for path in (out / "data").iterdir()) == [
-        *("test.json", "train.json", "unlabeled.json", "val.json")
-    ]
-    for name in ("teacher", "student", "SAD"):
-        cfg = get_sad_cfg(str(out / "configs" / f"{name}.yaml"))
-        assert cfg.MODEL.RETINANET.NUM_CLASSES == 2 and cfg.INPUT.MAX_SIZE_TRAIN == 64
-    assert (out / "inspection.html").exists()
-    assert found.unlabeled_root == str(tmp_path / "more") and found.val_is_test
-    assert Plan.read(Paths(str(out))) == found
-    assert len(json.loads((out / "data" / "unlabeled.json").read_text())["images"]) == 6
-
-
-def test_a_second_call_changes_nothing(user, tmp_path):
-    before = plan(user)
-    config = tmp_path / "out" / "configs" / "student.yaml"
-    config.write_text(config.read_text().replace("MAX_ITER: 1200", "MAX_ITER: 7"))
-    assert plan(user) == before
-    assert "MAX_ITER: 7" in config.read_text()  # what the user has edited
+def test_what_may_change_from_call_to_call(user, planned, monkeypatch):
+    before = files(planned)
+    make_plan(request(user, planned, baseline=False, num_gpus=2), Paths(str(planned)))
+    monkeypatch.chdir(user)
+    relative = {"labeled": "labels.json", "images": "images", "unlabeled": "more"}
+    make_plan(request(user, planned, **relative), Paths(str(planned)))
+    assert files(planned) == before
 
 
 @pytest.mark.parametrize(
-    ("change", "named", "again"),
+    ("changes", "named", "again"),
     [
-        ({"student": "small"}, "--student", "student, SAD and student_long"),
-        ({"iterations": 9}, "--iterations", "everything"),
-        ({"seed": 1}, "--seed", "everything"),
+        ({"student": "small"}, "--student", "student, calibration, SAD and student_long"),
+        ({"teacher": "small"}, "--teacher", "everything"),
+        ({"iterations": 8}, "--iterations", "everything"),
+        ({"iterations": None}, "--iterations", "everything"),
+        ({"flips": False}, "--flips", "everything"),
+        ({"seed": 3}, "--seed", "everything"),
+        ({"seed": 3, "flips": True}, "--seed, --flips", "everything"),
+        ({"student": SMALL}, "--student", "student, calibration, SAD and student_long"),
     ],
 )
-def test_other_wishes_are_named(user, change, named, again):
-    plan(user)
-    with pytest.raises(UserError, match=f"{named} changed.*done again: {again}"):
-        plan(user, **change)
+def test_other_wishes_are_named(changes, named, again, user, planned):
+    before = files(planned)
+    with pytest.raises(UserError) as raised:
+        make_plan(request(user, planned, **changes), Paths(str(planned)))
+    said = str(raised.value)
+    assert set(said.partition(" changed")[0].split(", ")) == set(named.split(", "))
+    assert f"again: {again}. Give --redo" in said
+    assert files(planned) == before
 
 
-def test_other_images_are_named_and_taken_on_demand(user, tmp_path):
-    plan(user)
-    make_images(tmp_path / "more", 1, seed=3)
-    with pytest.raises(UserError, match="the unlabelled images changed.*label, SAD"):
-        plan(user)
-    again = plan(user, redo=True)
-    assert len(json.loads((tmp_path / "out/data/unlabeled.json").read_text())["images"]) == 7
-    assert plan(user) == again
+def longer(content: bytes) -> bytes:
+    return content + b" "
 
 
-def test_nothing_is_written_for_a_mistake(user, tmp_path):
-    for change in ({"student": "smal"}, {"unlabeled": "absent"}, {"teacher": "timm:resnet81"}):
-        with pytest.raises(UserError):
-            plan(user, **change)
-    assert not (tmp_path / "out").exists()
+def relabelled(content: bytes) -> bytes:
+    labels = json.loads(content)
+    labels["annotations"][3]["bbox"][2] -= 1
+    return json.dumps(labels).encode()
+
+
+STUDENTS = "calibration, label, SAD and student_long"
+CHANGES = {
+    "labels.json": (relabelled, "the labels of train", "everything"),
+    "images/1_003.png": (longer, "the labels of train", "everything"),
+    "more/2_003.png": (longer, "the unlabelled images", STUDENTS),
+    "more/2_004.png": (None, "the unlabelled images", STUDENTS),  # no longer there
+}
+
+
+def test_other_files_are_named_and_touched_ones_are_the_same(copied):
+    user, output = copied
+    for name, (change, named, again) in CHANGES.items():
+        path = user / name
+        content = path.read_bytes()
+        path.unlink()
+        if change:
+            path.write_bytes(change(content))
+        with pytest.raises(UserError) as raised:
+            make_plan(request(user, output), Paths(str(output)))
+        assert str(raised.value).startswith(f"{named} changed")
+        assert f"again: {again}. Give" in str(raised.value)
+        path.write_bytes(content)
+        make_plan(request(user, output), Paths(str(output)))
+
+
+def test_redo_keeps_the_old_configs_aside(copied):
+    user, output = copied
+    edited = output / "configs" / "student.yaml"
+    edited.write_text(edited.read_text() + "SEED: 5  # mine\n")
+    make_plan(request(user, output, iterations=9, redo=True), Paths(str(output)))
+    assert "# mine" in (output / "old" / "1" / "configs" / "student.yaml").read_text()
+    assert (output / "old" / "1" / "data" / "train.json").exists()
+    assert get_sad_cfg(str(edited)).SOLVER.MAX_ITER == 18 and "mine" not in edited.read_text()
+    plan = json.loads((output / "plan.json").read_text())
+    assert plan["wishes"]["--iterations"] == 9
+    make_plan(request(user, output, iterations=9), Paths(str(output)))  # nothing to say
+
+
+def test_the_same_wishes_leave_edited_configs(copied):
+    user, output = copied
+    edited = output / "configs" / "student.yaml"
+    edited.write_text(edited.read_text() + "SEED: 5  # mine\n")
+    for redo in (False, True):
+        make_plan(request(user, output, redo=redo), Paths(str(output)))
+        assert "# mine" in edited.read_text()
+
+
+def test_planning_that_was_killed_begins_anew(user, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("sad.pipeline.plan.inspect_data", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            make_plan(request(user, tmp_path), Paths(str(tmp_path)))
+    assert not (tmp_path / "plan.json").exists()
+    make_plan(request(user, tmp_path), Paths(str(tmp_path)))
+    assert (tmp_path / "plan.json").exists() and not (tmp_path / "old").exists()
+
+
+def test_mistakes_leave_nothing(user, tmp_path):
+    for changes, said in (
+        ({"student": "smal"}, "did you mean small"),
+        ({"labeled": str(user / "absent.json")}, "absent.json do not exist"),
+        ({"unlabeled": str(user / "absent")}, "absent is no folder"),
+        ({"unlabeled": str(user / "images")}, "no unlabelled image is left"),
+    ):
+        with pytest.raises(UserError, match=said):
+            make_plan(request(user, tmp_path / "out", **changes), Paths(str(tmp_path / "out")))
+        assert not (tmp_path / "out").exists()
+
+
+# --- a teacher that is there already ----------------------------------------------------------
+
+
+def save_teacher(planned, path, names=CLASSES):
+    cfg = get_sad_cfg(str(planned / "configs" / "teacher.yaml"))
+    cfg.MODEL.DEVICE = "cpu"
+    torch.save({"model": build_detector(cfg).state_dict(), "class_names": names}, path)
+
+
+def test_a_student_follows_a_teacher_that_is_there(user, planned, tmp_path):
+    weights, config = tmp_path / "best.pth", str(planned / "configs" / "teacher.yaml")
+    save_teacher(planned, weights, CLASSES[::-1])
+    output = tmp_path / "out"
+    wishes = {"teacher": config, "teacher_weights": str(weights), "student": "small"}
+    make_plan(request(user, output, **wishes), Paths(str(output)))
+    theirs = get_sad_cfg(config)
+    for name in ("teacher", "student", "SAD"):
+        cfg = get_sad_cfg(str(output / "configs" / f"{name}.yaml"))
+        check_config(cfg)
+        assert cfg.MODEL.ANCHOR_GENERATOR.SIZES == theirs.MODEL.ANCHOR_GENERATOR.SIZES
+        assert tuple(cfg.DATASETS.TRAIN) == ("train",)
+    assert cfg.SAD.TEACHER.WEIGHTS == str(weights)
+    # Its classes are followed, too.
+    categories = json.loads((output / "data" / "train.json").read_text())["categories"]
+    assert [x["name"] for x in categories] == CLASSES[::-1]
+
+    save_teacher(planned, weights, CLASSES[::-1])  # others, under the same name
+    with pytest.raises(UserError, match="^--teacher-weights changed .* again: everything"):
+        make_plan(request(user, output, **wishes), Paths(str(output)))
+
+
+def test_a_network_whose_yaml_changed(user, tmp_path):
+    yaml = tmp_path / "mine.yaml"
+    yaml.write_text(f"_BASE_: {REPOSITORY}/configs/networks/small.yaml\n")
+    output = tmp_path / "out"
+    wishes = dataclasses.replace(request(user, output), student=str(yaml))
+    make_plan(wishes, Paths(str(output)))
+    yaml.write_text(f"# the same\n_BASE_: {REPOSITORY}/configs/networks/small.yaml\n")
+    make_plan(wishes, Paths(str(output)))
+    yaml.write_text(f"_BASE_: {REPOSITORY}/configs/networks/tiny.yaml\n")
+    with pytest.raises(UserError, match="^--student changed"):
+        make_plan(wishes, Paths(str(output)))

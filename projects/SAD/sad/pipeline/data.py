@@ -110,6 +110,8 @@ def read_data(
             )
     if folder:
         root = os.path.abspath(folder)
+        if not os.path.isdir(root):
+            raise UserError(f"--unlabeled {folder} is no folder: name the one of the images")
         paths = [os.path.join(root, name) for name in find_images(root)]
         return Data(sets, paths, folder=folder)
     train = sets["train"]

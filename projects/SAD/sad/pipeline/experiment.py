@@ -1,15 +1,13 @@
 """The steps from configs to a report: teacher, student alone, pseudo-labels, SAD."""
 
 import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import median
 
 from ..config.load import get_sad_cfg
-from ..evaluation.metrics_file import read_metrics
 from .configs import write_long
+from .outcome import last_ap, seconds_per_iteration
 from .paths import Paths
 from .runner import run, sad_command
 from .steps import Step
@@ -77,7 +75,7 @@ class Experiment:
 
     def ap(self, name: str) -> float | None:
         """Of a finished run, on the test set, in percent."""
-        return self._last_ap(name, "test")
+        return last_ap(self.paths.run(name), "test")
 
     def _train(self, name: str, made_from: dict | None = None) -> Step:
         command = sad_command(
@@ -90,7 +88,8 @@ class Experiment:
             result.append(self.configs["student_long"])
 
         def work():
-            self._run(name, command)
+            if not (os.path.exists(self.weights(name)) and self.ap(name) is not None):
+                self._run(name, command)
             if len(result) > 1:
                 self._plan_long()
 
@@ -134,13 +133,9 @@ class Experiment:
     def _plan_long(self) -> None:
         """Write the config of the baseline that is trained for as long as SAD was."""
         iterations = get_sad_cfg(self.configs["SAD"]).SOLVER.MAX_ITER
-        ratio = self._seconds("SAD") / self._seconds("student")
+        times = [seconds_per_iteration(self.paths.run(name)) for name in ("SAD", "student")]
+        ratio = times[0] / times[1] if all(times) else 1
         write_long(self.paths, max(1, round(iterations * ratio)))
-
-    def _seconds(self, name: str) -> float:
-        """Per iteration of a finished run: the median of what its metrics say."""
-        lines = read_metrics(os.path.join(self.paths.run(name), "metrics.json"))
-        return median(line["time"] for line in lines if "time" in line)
 
     def _calibrate(self) -> Step:
         folder = self.paths.run("calibration")
@@ -149,7 +144,7 @@ class Experiment:
             made_from["the student's weights"] = self.weights("student")
 
         def work():
-            student_ap = self._last_ap("student", "val")
+            student_ap = last_ap(self.paths.run("student"), "val")
             command = sad_command(
                 *("calibrate", "--config-file", self.configs["teacher"]),
                 *("--weights", self.weights("teacher"), *self.unlabeled, *self.labeled),
@@ -167,12 +162,6 @@ class Experiment:
             folder,
             lambda: f", the advice is in {os.path.join(folder, 'calibration.html')}",
         )
-
-    def _last_ap(self, name: str, of_set: str) -> float | None:
-        path = os.path.join(self.paths.run(name), "metrics.json")
-        last = read_metrics(path)[-1] if os.path.exists(path) else {}
-        found = last.get(f"{of_set}/bbox/AP", last.get("bbox/AP"))
-        return 0.0 if found is not None and math.isnan(found) else found  # nothing was found
 
     def _thresholds(self) -> list[str]:
         """Those that the calibration has chosen, where they are others than labelling's own."""

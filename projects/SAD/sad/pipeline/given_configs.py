@@ -7,7 +7,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..config.load import config_path, get_sad_cfg
 from ..data.checks import check_files
-from ..data.datasets import register_from_config
+from ..data.datasets import nearest_set, register_from_config
 from ..data.image_files import find_images
 from ..preflight.run import check_training
 from ..preflight.values import check_config
@@ -52,11 +52,11 @@ def experiment_of_configs(request: Request, paths: Paths, command: str) -> Exper
         opts["SAD"] += [f"DATASETS.REGISTER.{name}.JSON", pseudo_labels]
         opts["SAD"] += [f"DATASETS.REGISTER.{name}.IMAGES", folder]
     check_files(sets.TRAIN)
-    files = [MetadataCatalog.get(name).json_file for name in (*sets.TRAIN, *sets.TEST)]
+    files = [MetadataCatalog.get(name).get("json_file") for name in (*sets.TRAIN, *sets.TEST)]
     return Experiment(
         paths,
         configs,
-        files,
+        list(filter(None, files)),
         unlabeled,
         ["--labeled-dataset", sets.TRAIN[0]],
         pseudo_labels,
@@ -93,5 +93,7 @@ def _unlabeled(given: str | None, names: list[str], config: str) -> tuple[list[s
         listed, folder = (MetadataCatalog.get(given).get(x) for x in ("json_file", "image_root"))
         return ["--dataset", given], os.path.abspath(folder), {"the unlabelled images": listed}
     folder = os.path.abspath(given)
+    if not os.path.isdir(folder):
+        raise UserError(f"--unlabeled {given} is no folder and no data set: {nearest_set(given)}")
     found = hashlib.sha256("\0".join(find_images(folder)).encode()).hexdigest()
     return ["--images", folder], folder, {"the unlabelled images": found}

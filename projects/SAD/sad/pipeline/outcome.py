@@ -1,0 +1,33 @@
+"""What the metrics of a finished run say."""
+
+import math
+import os
+from statistics import median
+
+from ..evaluation.metrics_file import read_metrics
+
+
+def last_ap(run: str, of_set: str) -> float | None:
+    """In percent.
+
+    Args:
+        run: the folder of the run.
+        of_set: counts where several sets were evaluated.
+    Returns:
+        None where the run does not end in an evaluation, or on none of such a name.
+    """
+    lines = _metrics(run)
+    last = lines[-1] if lines else {}
+    found = last.get(f"{of_set}/bbox/AP", last.get("bbox/AP"))
+    return 0.0 if found is not None and math.isnan(found) else found  # nothing was found
+
+
+def seconds_per_iteration(run: str) -> float | None:
+    """The median; None of a run of a few iterations that was interrupted at its end."""
+    times = [line["time"] for line in _metrics(run) if "time" in line]
+    return median(times) if times else None
+
+
+def _metrics(run: str) -> list[dict]:
+    path = os.path.join(run, "metrics.json")
+    return read_metrics(path) if os.path.exists(path) else []

@@ -1,0 +1,95 @@
+"""An experiment by configs that are there already."""
+
+import shutil
+
+import pytest
+
+from sad.config.load import get_sad_cfg
+from sad.pipeline.given_configs import CURVE, experiment_of_configs
+from sad.pipeline.paths import Paths
+from sad.pipeline.request import Request
+from sad.utils.errors import UserError
+
+
+def experiment(toy, folder, configs=None, **changes):
+    wishes = {"unlabeled": toy.path("unlabeled"), "seed": 3, **changes}
+    request = Request(output=str(folder), configs=str(configs or toy.root), **wishes)
+    return experiment_of_configs(request, Paths(str(folder)), "sad distill")
+
+
+def value(opts: list, key: str):
+    return opts[len(opts) - 1 - opts[::-1].index(key) + 1]
+
+
+def test_the_configs_are_as_they_are_but_for_where_they_write_and_lead(toy, tmp_path):
+    found = experiment(toy, tmp_path)
+    assert [step.name for step in found.steps()] == ["teacher", "student", "label", "SAD", "report"]
+    for name in ("teacher", "student", "SAD"):
+        cfg = get_sad_cfg(found.configs[name], found.opts[name])
+        theirs = get_sad_cfg(toy.path(f"{name}.yaml"))
+        assert cfg.OUTPUT_DIR == str(tmp_path / "runs" / name) and cfg.SEED == 3
+        assert cfg.TEST.EVAL_PERIOD == theirs.SOLVER.MAX_ITER // CURVE
+        assert cfg.SOLVER == theirs.SOLVER and cfg.MODEL == theirs.MODEL
+    assert cfg.SAD.TEACHER.WEIGHTS == found.weights("teacher")
+    assert cfg.SAD.TEACHER.CONFIG_FILE == toy.path("teacher.yaml")
+    registered = cfg.DATASETS.REGISTER.toy_pseudo_labels
+    assert registered.JSON == str(tmp_path / "pseudo_labels.json") == found.pseudo_labels
+    assert registered.IMAGES == toy.path("unlabeled")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unlabelled_images_by_the_name_of_a_data_set(toy, tmp_path):
+    found = experiment(toy, tmp_path, unlabeled="toy_unlabeled", baseline=False)
+    assert found.unlabeled == ["--dataset", "toy_unlabeled"]
+    assert found.images == {"the unlabelled images": toy.path("annotations/image_info.json")}
+    assert [step.name for step in found.steps()] == ["teacher", "label", "SAD", "report"]
+
+
+def test_a_folder_is_known_by_the_names_in_it(toy, tmp_path):
+    shutil.copytree(toy.root / "unlabeled", tmp_path / "more")
+    before = experiment(toy, tmp_path / "out", unlabeled=str(tmp_path / "more")).images
+    shutil.copy(tmp_path / "more" / "000001.png", tmp_path / "more" / "seventh.png")
+    after = experiment(toy, tmp_path / "out", unlabeled=str(tmp_path / "more")).images
+    assert before.keys() == after.keys() and before != after
+
+
+@pytest.fixture
+def configs(toy, tmp_path):
+    """A folder that tests may change."""
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    for name in ("teacher", "student", "SAD"):
+        (folder / f"{name}.yaml").write_text(f"_BASE_: {toy.root}/{name}.yaml\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("teacher", None, "teacher.yaml does not exist"),
+        ("SAD", "SAD: [", "SAD.yaml"),
+        ("student", "SOLVER: {MAX_ITER: 0}", "SOLVER.MAX_ITER is 0"),
+        ("student", "DATASETS: {TEST: []}", "student.yaml tests on nothing"),
+        ("teacher", "DATASETS: {TRAIN: [toy_labelled]}", "did you mean toy_labeled"),
+        ("teacher", "MODEL: {RETINANET: {NUM_CLASSES: 7}}", "NUM_CLASSES is 7, it must be 2"),
+        ("SAD", "DATASETS: {UNLABELED: []}", "learns from no unlabelled images"),
+    ],
+)
+def test_configs_that_are_wrong(name, text, said, toy, configs, tmp_path):
+    path = configs / f"{name}.yaml"
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(f"_BASE_: {toy.root}/{name}.yaml\n{text}")
+    with pytest.raises(UserError, match=said):
+        experiment(toy, tmp_path / "out", configs)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [(None, "give --unlabeled"), ("toy_unlabelled", "did you mean toy_unlabeled")],
+)
+def test_unlabelled_images_that_are_wrong(given, said, toy, tmp_path):
+    with pytest.raises(UserError, match=said):
+        experiment(toy, tmp_path, unlabeled=given)
