@@ -4,12 +4,13 @@ import logging
 import os
 from dataclasses import dataclass
 
+import torch
 import yaml
 from detectron2.config import CfgNode
 
 from ..config.load import config_path, get_sad_cfg
 from ..export.timm_weights import PACKAGES, convert_timm_file, installed_weights
-from ..modeling.timm_backbone import INSTALL, create, pixel_statistics
+from ..modeling.timm_backbone import INSTALL, TimmBackbone, create, pixel_statistics
 from ..utils.errors import UserError, did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,8 @@ def _read(path: str) -> dict:
 
 
 def _of_timm(name: str, of_timm: str) -> Network:
-    create(of_timm)  # says what is wrong with the name
+    with torch.device("meta"):
+        TimmBackbone(of_timm)  # says what is wrong with the name, or with the network
     network = Network(name, _read("configs/networks/timm.yaml"))
     model = network.keys["MODEL"]
     model["TIMM"]["NAME"] = of_timm
