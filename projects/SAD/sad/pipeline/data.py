@@ -103,11 +103,6 @@ def read_data(
     for name, labels in sets.items():
         if not labels.images:
             raise UserError(f"{labels.source} ({name}) holds no labelled image")
-        if not _has_boxes(labels):
-            raise UserError(
-                f"{labels.source} ({name}) holds no boxes: label objects in some of its "
-                f"{len(labels.images)} images"
-            )
     if folder:
         root = os.path.abspath(folder)
         if not os.path.isdir(root):
@@ -142,6 +137,12 @@ def split_off(data: Data, seed: int) -> None:
     Raises:
         UserError: there are hardly any labelled images or boxes, and none to test on.
     """
+    for name, labels in data.sets.items():
+        if not _has_boxes(labels):
+            raise UserError(
+                f"{labels.source} ({name}) holds no boxes: label objects in some of its "
+                f"{len(labels.images)} images"
+            )
     train = data.sets["train"]
     wanted = _to_split_off(len(train.images), set(data.sets) - {"train"})
     if wanted:
