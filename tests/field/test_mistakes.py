@@ -19,6 +19,10 @@ from PIL import Image
 
 from processes import locked
 from sad.modeling.build import build_detector
+from sad.pipeline.paths import Paths
+from sad.pipeline.plan import make_plan
+from sad.pipeline.request import Request
+from sad.utils.files import LOCK
 from toy import REPOSITORY, TRAIN_NET, run_script
 
 # --- the mistakes -------------------------------------------------------------------------------
@@ -41,6 +45,7 @@ CALIBRATE = (
 LABELS = "--labeled {toy}/annotations/labeled.json --images {toy}/labeled "
 DISTILL = "distill --output {out} " + LABELS
 TESTED = DISTILL + "--test {toy}/annotations/labeled.json "
+ONCE = "--teacher tiny "  # what {wrong}/planned was planned with
 SLICE = (
     "convert_weights slice --full-config {toy}/teacher.yaml --config-file {toy}/student.yaml "
     "--weights {toy}/teacher.pth --output "
@@ -620,6 +625,80 @@ MISTAKES = {
     "configs with unlabelled images that do not exist": (
         "distill --output {out} --configs {toy} --unlabeled absent", "absent"),
 
+    "images beside --data": (
+        "distill --output {out} --data {toy} --images {toy}/labeled",
+        "--data has no say beside --images"),
+    "a student beside --configs": (
+        "distill --output {out} --configs {toy} --unlabeled {toy}/unlabeled --student small",
+        "--configs has no say beside --student"),
+    "flips beside --configs": (
+        "distill --output {out} --configs {toy} --unlabeled {toy}/unlabeled --no-flips",
+        "--configs has no say beside --flips"),
+    "an output among the unlabelled images": (
+        TESTED.replace("{out}", "{toy}/unlabeled/out") + "--unlabeled {toy}/unlabeled",
+        "lies in --unlabeled", "name a folder elsewhere"),
+    "an output among all images": (
+        "distill --output {toy} --data {toy}", "lies in --data", "name a folder elsewhere"),
+    "an output below a file": (
+        TESTED.replace("{out}", "{wrong}/cut.json/out"), "--output", "cannot be written to"),
+    "an output that holds configs of something else": (
+        TESTED.replace("{out}", "{wrong}/theirs"), "theirs holds configs of something else"),
+    "an output that holds another program's plan": (
+        TESTED.replace("{out}", "{wrong}/plan"), "plan.json is none that this command has written"),
+    "an output whose record is cut short": (
+        TESTED.replace("{out}", "{wrong}/cut_record") + ONCE, "cut_record/state.json is none"),
+    "another student in the same output": (
+        TESTED.replace("{out}", "{wrong}/planned") + ONCE + "--student small", "--student changed",
+        "to be done again: student, calibration, SAD and student_long", "--redo"),
+    "another seed in the same output": (
+        TESTED.replace("{out}", "{wrong}/planned") + ONCE + "--seed 1", "--seed changed",
+        "everything", "--redo"),
+    "other labels in the same output": (
+        TESTED.replace("{out}", "{wrong}/planned").replace(
+            "labeled.json", "pseudo_labels.json", 1).replace("/labeled ", "/unlabeled ") + ONCE,
+        "the labels of train, the labels of test changed", "--redo"),
+    "a config that was broken since": (
+        TESTED.replace("{out}", "{wrong}/broken_config") + ONCE, "student.yaml"),
+    "labels without a box": (
+        TESTED.replace("{toy}/annotations/labeled.json", "{wrong}/no_labels.json", 1),
+        "no_labels.json"),
+    "labels that are crowds alone": (
+        TESTED.replace("{toy}/annotations/labeled.json", "{wrong}/crowds.json", 1), "crowds.json",
+        "holds no boxes"),
+    "test labels without a box": (
+        DISTILL + "--test {wrong}/crowds.json", "crowds.json", "holds no boxes"),
+    "labelled images as the unlabelled ones": (
+        TESTED + "--unlabeled {wrong}/copies", "no unlabelled image is left", "labelled ones"),
+    "unlabelled images that cannot be read": (
+        TESTED + "--unlabeled {wrong}/floats", "no unlabelled image is left", "cannot be read"),
+    "a json as the unlabelled images": (
+        TESTED + "--unlabeled {toy}/annotations/image_info.json", "image_info.json is no folder"),
+    "two names of one set": (
+        "distill --output {out} --data {wrong}/twice", "names of one set", "leave one of them"),
+    "a test set without a train set": (
+        "distill --output {out} --data {wrong}/untrained", "holds test, but no train"),
+    "all sets as --labeled": (
+        "distill --output {out} --labeled {wrong}/sets", "holds test and train sets", "--data"),
+    "YOLO's labels without images": (
+        "distill --output {out} --labeled {wrong}/imageless", "has a txt of its name"),
+    "a Faster R-CNN as a student": (
+        TESTED + "--teacher tiny --student {wrong}/faster_rcnn.yaml", "faster_rcnn.yaml"),
+    "a teacher that is a Faster R-CNN": (
+        TESTED + "--teacher {wrong}/faster_rcnn.yaml --teacher-weights {toy}/teacher.pth",
+        "faster_rcnn.yaml describes a", "one of RetinaNet, FCOS"),
+    "a folder as a teacher's weights": (
+        TESTED + "--teacher {toy}/teacher.yaml --teacher-weights {wrong}/run", "run"),
+    "a network of timm's without a name": (TESTED + "--student timm:", "timm"),
+    "configs without a test set": (
+        "distill --output {out} --configs {wrong}/untested --unlabeled {toy}/unlabeled",
+        "teacher.yaml tests on nothing"),
+    "unlabelled images for configs that take none": (
+        "distill --output {out} --configs {wrong}/supervised --unlabeled {toy}/unlabeled",
+        "learns from no unlabelled images"),
+    "a typo in the set of unlabelled images": (
+        "distill --output {out} --configs {toy} --unlabeled toy_unlabelled",
+        "toy_unlabelled is no folder and no data set", "did you mean toy_unlabeled?"),
+
     # inspect_data.py
     "nothing to look into": ("inspect_data --output {out}", "--labeled"),
     "labels to look into that do not exist": (
@@ -740,9 +819,16 @@ def wrong(toy, tmp_path_factory):
         "entities/a.xml": '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>',
         "two_layouts/a.xml": "<annotation/>",
         "two_layouts/a.txt": "0 0.5 0.5 0.1 0.1",
+        **{f"twice/{x}/labels/a.txt": "0 0.5 0.5 0.1 0.1" for x in ("val", "valid")},
+        "untrained/test/labels/a.txt": "0 0.5 0.5 0.1 0.1",
+        **{f"sets/{x}/labels/a.txt": "0 0.5 0.5 0.1 0.1" for x in ("train", "test")},
+        "imageless/labels/a.txt": "0 0.5 0.5 0.1 0.1",
+        "imageless/data.yaml": "names: [cat]",
+        "theirs/configs/base.yaml": "MINE: 1",
+        "plan/plan.json": '{"days": 3}',
         "empty.yaml": "",
     }.items():
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     for name in ("svg", "entities", "two_layouts"):
         Image.new("RGB", (8, 8)).save(folder / name / "a.png")
@@ -780,10 +866,30 @@ def wrong(toy, tmp_path_factory):
     torch.save(teacher, folder / "nameless.pth")
     (folder / "cut.pth").write_bytes((folder / "student.pth").read_bytes()[:1000])
     torch.save({"layer1.0.conv1.weight": torch.zeros(3, 3)}, folder / "resnet.pth")
+    shutil.copytree(toy.root / "labeled", folder / "copies")
+    write_configs(folder / "untested", toy, "DATASETS: {TEST: []}")
+    write_configs(folder / "supervised", toy, "DATASETS: {UNLABELED: []}")
+    for name in ("planned", "cut_record", "broken_config"):
+        write_plan(folder / name, toy)
+    (folder / "cut_record" / "state.json").write_text('{"teacher": ')
+    (folder / "broken_config" / "configs" / "student.yaml").write_text("SOLVER: [")
     for name in ("busy", "busy_labelling"):
         (folder / name).mkdir()
     with locked(folder / "busy"), locked(folder / "busy_labelling"):
         yield folder
+
+
+def write_configs(folder: Path, toy, last_line: str) -> None:
+    folder.mkdir()
+    for name in ("teacher", "student", "SAD"):
+        (folder / f"{name}.yaml").write_text(f"_BASE_: {toy.root}/{name}.yaml\n{last_line}\n")
+
+
+def write_plan(folder: Path, toy) -> None:
+    """What the first call of `sad distill` leaves, before its first step."""
+    labels = toy.path("annotations/labeled.json")
+    request = Request(str(folder), labels, toy.path("labeled"), test=labels, teacher="tiny")
+    make_plan(request, Paths(str(folder)))
 
 
 def test_the_table_covers_every_command():
@@ -843,7 +949,8 @@ def filled_in(mistake: str, toy, wrong: Path, tmp_path: Path) -> list[str]:
 
 
 def files(*folders: Path) -> dict:
-    paths = [path for folder in folders for path in folder.rglob("*")]
+    found = (path for folder in folders for path in folder.rglob("*"))
+    paths = [path for path in found if path.name != LOCK]  # whoever looks at a folder holds it
     return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
 
 

@@ -9,6 +9,7 @@ from sad.pipeline.choice import choose, contents, find_networks
 from sad.pipeline.data import read_data
 from sad.pipeline.request import Request
 from sad.utils.errors import UserError
+from toy import REPOSITORY
 from users_data import CLASSES, make_images, write_coco
 
 
@@ -55,7 +56,7 @@ def test_a_teacher_that_is_there(data, toy, tmp_path):
     wishes = request(teacher=config, teacher_weights=str(weights))
     networks, teacher = find_networks(wishes)
     assert [network.name for network in networks] == ["tiny"]
-    assert teacher.class_names == CLASSES and teacher.weights == str(weights)
+    assert teacher.model.class_names == CLASSES and teacher.weights == str(weights)
     found = values(choose(wishes, data, networks, teacher).settings)
     theirs = get_sad_cfg(config)
     assert found["MODEL.ANCHOR_GENERATOR.SIZES"] == theirs.MODEL.ANCHOR_GENERATOR.SIZES
@@ -73,3 +74,31 @@ def test_a_teacher_that_names_no_classes(toy, tmp_path):
     wishes = request(teacher=toy.path("teacher.yaml"), teacher_weights=str(tmp_path / "t.pth"))
     with pytest.raises(UserError, match="SAD.TEACHER.CLASS_NAMES"):
         find_networks(wishes)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("MODEL: {RESNETS: {RES2_OUT_CHANNELS: -8}}", "mine.yaml: no network can be built"),
+        (
+            "MODEL: {PIXEL_MEAN: [100.0], PIXEL_STD: [50.0]}\nINPUT: {FORMAT: L}",
+            "reads BGR images and the student L",
+        ),
+    ],
+)
+def test_students_that_do_not_work(text, said, data, tmp_path):
+    base = f"_BASE_: {REPOSITORY}/configs/networks/small.yaml\n"
+    (tmp_path / "mine.yaml").write_text(base + text)
+    wishes = request(student=str(tmp_path / "mine.yaml"))
+    with pytest.raises(UserError, match=said):
+        choose(wishes, data, *find_networks(wishes))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student"), [("tiny", "timm:resnet10t"), ("R50", "small"), ("lite0", "R18")]
+)
+def test_all_networks_make_pairs(teacher, student, data):
+    wishes = request(teacher=teacher, student=student)
+    found = values(choose(wishes, data, *find_networks(wishes)).settings)
+    levels = len(found["MODEL.RETINANET.IN_FEATURES"])
+    assert levels == len(found["MODEL.ANCHOR_GENERATOR.SIZES"]) == (5 if teacher == "R50" else 3)

@@ -6,12 +6,14 @@ import os
 import tempfile
 from dataclasses import dataclass
 
+import torch
 from detectron2.config import CfgNode
 
 from ..config.load import config_path
 from ..data.datasets import register_coco_set
 from ..layouts.labels import Labels
-from ..modeling.build import load_detector
+from ..modeling.build import build_detector, load_detector
+from ..modeling.teacher import check_pair
 from ..utils.errors import UserError
 from ..utils.files import sha256
 from .data import Data
@@ -19,8 +21,8 @@ from .facts import Facts, Machine
 from .flips import may_flip
 from .networks import Network, default_teacher, find_network
 from .request import Request
-from .settings import accumulation, base_settings, followed_settings
-from .yaml_text import Setting
+from .settings import accumulation, as_cfg, base_settings, followed_settings
+from .yaml_text import Setting, as_settings
 
 
 @dataclass
@@ -29,7 +31,7 @@ class GivenTeacher:
 
     config: str
     weights: str
-    class_names: list[str]
+    model: torch.nn.Module  # without memory
     cfg: CfgNode
 
 
@@ -50,7 +52,7 @@ def find_networks(request: Request) -> tuple[list[Network], GivenTeacher | None]
             f"SAD.TEACHER.CLASS_NAMES in {request.teacher}, in the order of the network's outputs"
         )
     weights = os.path.abspath(request.teacher_weights)
-    return [student], GivenTeacher(config, weights, model.class_names, cfg)
+    return [student], GivenTeacher(config, weights, model, cfg)
 
 
 def contents(networks: list[Network], teacher: GivenTeacher | None) -> dict:
@@ -86,7 +88,7 @@ def choose(
     """What fits the labelled images that are trained on.
 
     Raises:
-        UserError: a network cannot be built.
+        UserError: a network cannot be built, or teacher and student are no pair.
     """
     facts = _facts(data.sets["train"], len(data.unlabeled))
     machine = Machine.this(request.num_gpus)
@@ -97,9 +99,19 @@ def choose(
         settings = followed_settings(teacher.cfg, facts, machine, flips=flips)
     else:
         settings = base_settings(facts, machine, networks, flips=flips)
+    models = [_build(network, settings) for network in networks]
+    check_pair(models[-1], teacher.model if teacher else models[0])
     settings.append(accumulation(settings, networks[0], machine))
     settings.append(Setting("SEED", request.seed))
     return Choice(networks, teacher, facts, machine, settings)
+
+
+def _build(network: Network, settings: list[Setting]) -> torch.nn.Module:
+    on_meta = Setting("MODEL.DEVICE", "meta")
+    try:
+        return build_detector(as_cfg([*as_settings(network.keys), *settings, on_meta]))
+    except UserError as error:
+        raise UserError(f"network {network.name}: {error}") from error
 
 
 def _facts(train: Labels, num_unlabeled: int) -> Facts:

@@ -74,7 +74,7 @@ def make_plan(request: Request, paths: Paths) -> Plan:
         val=request.val,
         test=request.test,
         layout=request.layout,
-        classes=teacher and teacher.class_names,
+        classes=teacher and teacher.model.class_names,
     )
     wishes = request.settings() | contents(networks, teacher)
     plan = Plan(wishes, data.label_digests(), data.image_digests())
