@@ -78,7 +78,8 @@ def run(args) -> None:
     if dry_run:
         print(describe_plan(Request(**arguments)))
         return
-    result = distill(**arguments, command=shlex.join(["sad", *sys.argv[1:]]))
+    given = sys.argv[2:] if sys.argv[1:2] == ["distill"] else sys.argv[1:]  # of `sad`, of a script
+    result = distill(**arguments, command=shlex.join(["sad", "distill", *given]))
     for name, ap in result.ap.items():
         print(f"{name:24} AP {ap:.1f}")
     print(f"\nLook at {result.report}")

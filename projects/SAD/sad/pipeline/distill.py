@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..config.load import get_sad_cfg
 from ..report.gain import UNKNOWN
 from .estimate import seconds_per_iteration, total_seconds
-from .experiment import NAMES, Experiment
+from .experiment import Experiment
 from .given_configs import experiment_of_configs
 from .paths import Paths
 from .plan import Plan, make_plan
@@ -94,14 +94,15 @@ def distill(
         set_aside(stale_steps(steps, record), record, paths)
     check_unchanged(steps, record)
     run_steps(steps, record, Teller(paths.folder))
-    ap = {NAMES[name]: experiment.ap(name) for name in NAMES if experiment.ap(name) is not None}
+    with open(paths.of("report.json"), encoding="utf-8") as file:
+        report = json.load(file)
     return Result(
         paths.run("SAD"),
         paths.weights("SAD"),
-        os.path.join(paths.folder, "report.html"),
-        _verdict(paths),
-        ap,
-        list(experiment.notes),
+        paths.of("report.html"),
+        report["gain"]["verdict"] if report["gain"] else UNKNOWN,
+        {run["name"]: run["AP"] for run in report["runs"] if run["AP"] is not None},
+        report["notes"],
     )
 
 
@@ -131,12 +132,6 @@ def describe_plan(request: Request) -> str:
         each = ", ".join(f"{name} {time:.2f} s" for name, time in seconds.items())
         texts.append(f"An iteration takes: {each}. Everything takes about {hours:.1f} hours.")
     return "\n".join(texts).replace(folder, os.path.abspath(request.output))
-
-
-def _verdict(paths: Paths) -> str:
-    with open(os.path.join(paths.folder, "report.json"), encoding="utf-8") as file:
-        gain = json.load(file)["gain"]
-    return gain["verdict"] if gain else UNKNOWN
 
 
 class Teller:
