@@ -90,6 +90,31 @@ def test_the_last_box_of_a_class_stays_to_be_learned(tmp_path):
         assert rare in names(data.sets["train"])
 
 
+def test_images_without_objects_are_shared_out_too(tmp_path):
+    truth = make_images(tmp_path / "images", 60, seed=1)
+    for name in list(truth)[:48]:
+        truth[name] = []  # as far as anybody has labelled them
+    labels = write_coco(tmp_path / "labels.json", truth)
+    for seed in range(5):
+        data = read_data(labeled=str(labels), images=str(tmp_path / "images"))
+        split_off(data, seed)
+        val = data.sets["val"]
+        assert len(val.images) == 9  # 15 % of 12 and of 48
+        assert len({x["image_id"] for x in val.annotations}) == 2
+
+
+@pytest.mark.parametrize("boxes", [0, 1])
+def test_hardly_any_boxes(boxes, tmp_path):
+    truth = make_images(tmp_path / "images", 24, seed=1)
+    for name in list(truth)[boxes:]:
+        truth[name] = []
+    labels = write_coco(tmp_path / "labels.json", truth)
+    data = read_data(labeled=str(labels), images=str(tmp_path / "images"))
+    said = "too few boxes to split some off for val: give --val" if boxes else "holds no boxes"
+    with pytest.raises(UserError, match=said):
+        split_off(data, 0)
+
+
 def test_hardly_any_labels(tmp_path):
     data = read_data(**user(tmp_path, 12))
     with pytest.raises(UserError, match="none to test on: give --test"):

@@ -27,6 +27,18 @@ def test_wishes_that_go_together(given, tmp_path):
         ({"labeled": "a", "output": ""}, "--output is empty"),
         ({"data": "a", "labeled": "b"}, "--data has no say beside --labeled"),
         ({"data": "a", "test": "b"}, "--data has no say beside --test"),
+        ({"data": "a", "images": "b"}, "--data has no say beside --images"),
+        ({"data": "a", "configs": "b"}, "--data has no say beside --configs"),
+        ({"configs": "a", "flips": False}, "--configs has no say beside --flips"),
+        ({"configs": "a", "flips": True}, "--configs has no say beside --flips"),
+        ({"configs": "a", "student": "small"}, "--configs has no say beside --student"),
+        ({"configs": "a", "layout": "voc"}, "--configs has no say beside --layout"),
+        ({"configs": "a", "iterations": 4}, "--configs has no say beside --iterations"),
+        ({"configs": "a", "minutes": 4.0}, "--minutes has no say beside --configs"),
+        ({"configs": "a", "teacher_weights": "t"}, "--configs has no say beside --teacher-weights"),
+        ({"configs": "a", "val": "v"}, "--configs has no say beside --val"),
+        ({"labeled": "a", "minutes": 0}, "--minutes is 0"),
+        ({"labeled": "a", "minutes": float("nan")}, "--minutes is nan"),
         ({"labeled": "a", "minutes": 3.0, "iterations": 5}, "--minutes has no say beside"),
         ({"configs": "a", "labeled": "b"}, "--configs has no say beside --labeled"),
         ({"configs": "a", "teacher": "b"}, "--configs has no say beside --teacher"),
@@ -55,3 +67,15 @@ def test_settings_are_what_results_depend_on():
     other = Request(output="b", labeled="y.json")
     assert one.settings() == other.settings() == {"--student": "tiny", "--seed": 0}
     assert Request(output="a", data="x", flips=False).settings()["--flips"] is False
+
+
+@pytest.mark.parametrize("flag", ["data", "images", "unlabeled"])
+@pytest.mark.parametrize("output", ["photos", "photos/deep/out", "link/out"])
+def test_an_output_among_the_users_own_files(flag, output, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "link").symlink_to("photos")
+    given = {} if flag == "data" else {"labeled": "a.json"}
+    with pytest.raises(UserError, match=f"lies in --{flag} photos"):
+        Request(output=output, **{flag: "photos"}, **given).check()
+    Request(output="photos_out", **{flag: "photos"}, **given).check()

@@ -192,28 +192,39 @@ def image_path(labels: Labels, image: dict) -> str:
 def _parts(labels: Labels, groups: list[list[int]], number: int, seed: int) -> list[list[int]]:
     """Positions of the images that stay, and of `number` parts that are split off.
 
-    Groups of near-identical images are drawn whole; one with the last box of a class stays.
+    Each part gets its share of the images with objects, and of those without. Groups of
+    near-identical images are drawn whole; one with the last box of a class stays.
     """
     alone = set(range(len(labels.images))) - {p for group in groups for p in group}
     everything = [*groups, *([position] for position in sorted(alone))]
-    position_of = {image["id"]: position for position, image in enumerate(labels.images)}
-    classes = [Counter() for _ in labels.images]
-    for annotation in labels.annotations:
-        classes[position_of[annotation["image_id"]]][annotation["category_id"]] += 1
-    left = sum(classes, Counter())
-    share = max(1, round(SHARE * len(labels.images)))
-    parts = [[] for _ in range(1 + number)]
-    for index in np.random.default_rng(seed).permutation(len(everything)):
-        group = everything[index]
-        counts = sum((classes[position] for position in group), Counter())
-        smallest = min(parts[1:], key=len)
-        fits = len(smallest) + len(group) <= share
-        if fits and all(left[key] > count for key, count in counts.items()):
-            smallest += group
-            left -= counts
-        else:
-            parts[0] += group
+    of_image = _boxes_by_class(labels)
+    boxes = [sum((of_image[position] for position in group), Counter()) for group in everything]
+    left = sum(boxes, Counter())
+    parts, rng = [[] for _ in range(1 + number)], np.random.default_rng(seed)
+    for shows in (True, False):
+        stratum = [n for n, counts in enumerate(boxes) if bool(counts) is shows]
+        share = round(SHARE * sum(len(everything[n]) for n in stratum))
+        room = [max(share, int(shows))] * number
+        for n in (stratum[i] for i in rng.permutation(len(stratum))):
+            part = room.index(max(room))
+            last = any(left[name] <= count for name, count in boxes[n].items())
+            if last or len(everything[n]) > room[part]:
+                parts[0] += everything[n]
+                continue
+            parts[1 + part] += everything[n]
+            room[part] -= len(everything[n])
+            left -= boxes[n]
     return [sorted(part) for part in parts]
+
+
+def _boxes_by_class(labels: Labels) -> list[Counter]:
+    """Of each image {category id: boxes that are learned}."""
+    position_of = {image["id"]: position for position, image in enumerate(labels.images)}
+    found = [Counter() for _ in labels.images]
+    for annotation in labels.annotations:
+        if not annotation["iscrowd"]:
+            found[position_of[annotation["image_id"]]][annotation["category_id"]] += 1
+    return found
 
 
 def _subset(labels: Labels, positions: list[int]) -> Labels:
