@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from sad.data.datasets import load_coco_set
-from sad.pipeline.data import read_data, split_off, unlabeled_root, write_data
+from sad.pipeline.data import read_data, unlabeled_root, write_data
+from sad.pipeline.split import split_off
 from sad.pipeline.unlabeled import sift_unlabeled
 from sad.utils.errors import UserError
 from users_data import CLASSES, make_images, write_coco, write_yolo
@@ -28,101 +29,6 @@ def user(folder, count=30, unlabeled=4):
 
 def names(labels) -> set[str]:
     return {image["file_name"] for image in labels.images}
-
-
-@pytest.mark.parametrize(
-    ("count", "sizes"),
-    [(30, {"train": 26, "val": 4, "test": 4}), (200, {"train": 140, "val": 30, "test": 30})],
-)
-def test_sets_that_are_split_off(count, sizes, tmp_path):
-    data = read_data(**user(tmp_path, count))
-    split_off(data, seed=0)
-    assert {name: len(labels.images) for name, labels in data.sets.items()} == sizes
-    train, val, test = (names(data.sets[name]) for name in ("train", "val", "test"))
-    assert not train & val and len(train | val | test) == count
-    assert (val == test) is (count < 200) and data.notes
-    again = read_data(**user_again(tmp_path))
-    split_off(again, seed=0)
-    assert names(again.sets["val"]) == val
-    other = read_data(**user_again(tmp_path))
-    split_off(other, seed=1)
-    assert names(other.sets["val"]) != val
-    for labels in data.sets.values():
-        ids = {image["id"] for image in labels.images}
-        assert {x["image_id"] for x in labels.annotations} <= ids
-
-
-def user_again(folder):
-    return {
-        "labeled": str(folder / "labels.json"),
-        "images": str(folder / "images"),
-        "unlabeled": str(folder / "more"),
-    }
-
-
-def test_copies_stay_on_one_side(tmp_path):
-    truth = make_images(tmp_path / "images", 30, seed=1)
-    for name in list(truth)[:15]:
-        copy = f"copy_{name.removesuffix('.png')}.jpg"
-        Image.open(tmp_path / "images" / name).save(tmp_path / "images" / copy, quality=90)
-        truth[copy] = truth[name]
-    labels = write_coco(tmp_path / "labels.json", truth)
-    for seed in range(3):
-        data = read_data(labeled=str(labels), images=str(tmp_path / "images"))
-        split_off(data, seed)
-        for of_set in (data.sets["train"], data.sets["val"]):
-            found = names(of_set)
-            for name in list(truth)[:15]:
-                copy = f"copy_{name.removesuffix('.png')}.jpg"
-                assert (name in found) is (copy in found)
-
-
-def test_the_last_box_of_a_class_stays_to_be_learned(tmp_path):
-    truth = make_images(tmp_path / "images", 30, seed=1)
-    rare = list(truth)[7]
-    for name, boxes in truth.items():
-        label = "light" if name == rare else "dark"
-        truth[name] = [(label, *corners) for _, *corners in boxes]
-    labels = write_coco(tmp_path / "labels.json", truth)
-    for seed in range(8):
-        data = read_data(labeled=str(labels), images=str(tmp_path / "images"))
-        split_off(data, seed)
-        assert rare in names(data.sets["train"])
-
-
-def test_images_without_objects_are_shared_out_too(tmp_path):
-    truth = make_images(tmp_path / "images", 60, seed=1)
-    for name in list(truth)[:48]:
-        truth[name] = []  # as far as anybody has labelled them
-    labels = write_coco(tmp_path / "labels.json", truth)
-    for seed in range(5):
-        data = read_data(labeled=str(labels), images=str(tmp_path / "images"))
-        split_off(data, seed)
-        val = data.sets["val"]
-        assert len(val.images) == 9  # 15 % of 12 and of 48
-        assert len({x["image_id"] for x in val.annotations}) == 2
-
-
-@pytest.mark.parametrize("boxes", [0, 1])
-def test_hardly_any_boxes(boxes, tmp_path):
-    truth = make_images(tmp_path / "images", 24, seed=1)
-    for name in list(truth)[boxes:]:
-        truth[name] = []
-    labels = write_coco(tmp_path / "labels.json", truth)
-    data = read_data(labeled=str(labels), images=str(tmp_path / "images"))
-    said = "too few boxes to split some off for val: give --val" if boxes else "holds no boxes"
-    with pytest.raises(UserError, match=said):
-        split_off(data, 0)
-
-
-def test_hardly_any_labels(tmp_path):
-    data = read_data(**user(tmp_path, 12))
-    with pytest.raises(UserError, match="none to test on: give --test"):
-        split_off(data, 0)
-    test = write_coco(tmp_path / "test" / "labels.json", make_images(tmp_path / "test", 3, 9))
-    data = read_data(**user_again(tmp_path), test=str(test))
-    split_off(data, 0)
-    assert data.sets["val"] is data.sets["test"] and len(data.sets["train"].images) == 12
 
 
 def test_val_and_test_follow_the_classes_of_train(tmp_path):

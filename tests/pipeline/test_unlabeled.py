@@ -6,7 +6,8 @@ import shutil
 import pytest
 from PIL import Image
 
-from sad.pipeline.data import read_data, split_off
+from sad.pipeline.data import read_data
+from sad.pipeline.split import split_off
 from sad.pipeline.unlabeled import sift_unlabeled
 from sad.utils.errors import UserError
 from users_data import make_images, write_coco

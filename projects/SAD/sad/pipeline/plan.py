@@ -19,12 +19,13 @@ from .configs import (
     write_given_teacher,
     write_network,
 )
-from .data import Data, read_data, split_off, unlabeled_root, write_data
+from .data import Data, read_data, unlabeled_root, write_data
 from .estimate import seconds_per_iteration, total_seconds
 from .networks import write_weights
 from .paths import Paths, read_own
 from .request import Request
 from .settings import STUDENT, teacher_iterations
+from .split import split_off
 from .unlabeled import sift_unlabeled
 
 logger = logging.getLogger(__name__)
