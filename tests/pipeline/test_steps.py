@@ -171,7 +171,7 @@ def test_the_record_is_whole_at_any_moment(bakery, monkeypatch):
     assert (bakery.folder / "state.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "7"])
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "7", '{"dough": {"water": "1"}}', '{"a": 1}'])
 def test_a_record_that_is_none(text, bakery):
     (bakery.folder / "state.json").write_text(text)
     with pytest.raises(UserError, match="state.json is none that this command has written"):

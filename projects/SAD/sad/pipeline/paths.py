@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -66,11 +66,9 @@ class Paths:
             os.rename(path, target)
 
 
-def read_own(path: str, keys: set[str] | None = None) -> dict:
+def read_own(path: str, is_ours: Callable[[dict], bool]) -> dict:
     """What this command has written to a json, {} where there is none yet.
 
-    Args:
-        keys: that it has; None where these differ.
     Raises:
         UserError: somebody else has written to it.
     """
@@ -79,7 +77,7 @@ def read_own(path: str, keys: set[str] | None = None) -> dict:
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
-        if isinstance(found, dict) and keys in (None, found.keys()):
+        if isinstance(found, dict) and is_ours(found):
             return found
     except ValueError:
         pass

@@ -102,7 +102,8 @@ def make_plan(request: Request, paths: Paths) -> Plan:
 
 
 def _read(paths: Paths) -> Plan | None:
-    found = read_own(paths.of(FILE), {x.name for x in fields(Plan)})
+    names = {x.name for x in fields(Plan)}
+    found = read_own(paths.of(FILE), lambda found: found.keys() == names)
     return Plan(**found) if found else None
 
 

@@ -43,12 +43,16 @@ def _digest(value: str) -> str:
     return sha256(value)
 
 
+def _is_record(found: dict) -> bool:
+    return all(isinstance(x, dict) and x.keys() == {"made_from", "done"} for x in found.values())
+
+
 class Record:
     """state.json of the folder: {step: what it was made from, and whether it was done}."""
 
     def __init__(self, folder: str):
         self.path = os.path.join(folder, "state.json")
-        self.steps = read_own(self.path)
+        self.steps = read_own(self.path, _is_record)
 
     def begun(self, step: Step) -> bool:
         return step.name in self.steps
