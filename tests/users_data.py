@@ -92,3 +92,19 @@ def boxes_of(labels) -> dict[str, list[tuple]]:
         box = tuple(round(v, 3) for v in (x, y, x + w, y + h))
         found[names[annotation["image_id"]].rpartition("/")[2]].append((label, *box))
     return {name: sorted(boxes) for name, boxes in found.items()}
+
+
+def user_with_both(folder: Path, count: int = 30, unlabeled: int = 4) -> dict[str, str]:
+    """Write labelled and unlabelled images; returns the arguments of `read_data`."""
+    truth = make_images(folder / "images", count, seed=1)
+    make_images(folder / "more", unlabeled, seed=2)
+    labels = write_coco(folder / "labels.json", truth)
+    return {
+        "labeled": str(labels),
+        "images": str(folder / "images"),
+        "unlabeled": str(folder / "more"),
+    }
+
+
+def names_of(labels) -> set[str]:
+    return {image["file_name"] for image in labels.images}

@@ -12,27 +12,11 @@ from sad.pipeline.data import read_data, unlabeled_root, write_data
 from sad.pipeline.split import split_off
 from sad.pipeline.unlabeled import sift_unlabeled
 from sad.utils.errors import UserError
-from users_data import CLASSES, make_images, write_coco, write_yolo
-
-
-def user(folder, count=30, unlabeled=4):
-    """A labelled and an unlabelled folder; returns the arguments of `read_data`."""
-    truth = make_images(folder / "images", count, seed=1)
-    make_images(folder / "more", unlabeled, seed=2)
-    labels = write_coco(folder / "labels.json", truth)
-    return {
-        "labeled": str(labels),
-        "images": str(folder / "images"),
-        "unlabeled": str(folder / "more"),
-    }
-
-
-def names(labels) -> set[str]:
-    return {image["file_name"] for image in labels.images}
+from users_data import CLASSES, make_images, user_with_both, write_yolo
 
 
 def test_val_and_test_follow_the_classes_of_train(tmp_path):
-    arguments = user(tmp_path)
+    arguments = user_with_both(tmp_path)
     content = json.loads((tmp_path / "labels.json").read_text())
     content["categories"] = [{"id": 1, "name": "light"}, {"id": 2, "name": "dark"}]
     (tmp_path / "val.json").write_text(json.dumps(content))
@@ -48,7 +32,7 @@ def test_val_and_test_follow_the_classes_of_train(tmp_path):
 
 
 def test_known_images_are_left_out_of_the_unlabelled(tmp_path):
-    arguments = user(tmp_path, unlabeled=5)
+    arguments = user_with_both(tmp_path, unlabeled=5)
     data = read_data(**arguments)
     split_off(data, 0)
     of_test = data.sets["test"].images[0]["file_name"]
@@ -78,7 +62,7 @@ def digests(arguments) -> dict[str, str]:
 
 
 def test_digests_follow_contents(tmp_path):
-    arguments = user(tmp_path)
+    arguments = user_with_both(tmp_path)
     before = digests(arguments)
     os.utime(tmp_path / "labels.json", (1, 1))
     assert digests(arguments) == before
@@ -93,7 +77,7 @@ def test_digests_follow_contents(tmp_path):
 
 
 def test_what_is_written_is_what_training_reads(tmp_path):
-    data = read_data(**user(tmp_path))
+    data = read_data(**user_with_both(tmp_path))
     (tmp_path / "more" / "broken.png").write_bytes(b"no image")
     data.unlabeled.append(str(tmp_path / "more" / "broken.png"))
     split_off(data, 0)
@@ -120,7 +104,7 @@ def test_what_is_written_is_what_training_reads(tmp_path):
     ],
 )
 def test_mistakes(change, said, tmp_path, monkeypatch):
-    arguments = user(tmp_path) | change
+    arguments = user_with_both(tmp_path) | change
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=said):
         read_data(**arguments)

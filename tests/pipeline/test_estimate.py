@@ -7,15 +7,18 @@ import pytest
 from sad.config.load import get_sad_cfg
 from sad.pipeline.estimate import BESIDES, seconds_per_iteration, total_seconds
 
+BOTH = ("student", "student_long")
+
 
 def test_total():
     seconds = {"teacher": 2.0, "student": 0.5, "SAD": 1.5}
     iterations = {"teacher": 100, "student": 200, "SAD": 200}
     alone = 200 * 0.5 + 200 * 1.5  # as many iterations, and as long
-    assert total_seconds(seconds, iterations, True) == BESIDES * (200 + 300 + alone)
-    assert total_seconds(seconds, iterations, False) == BESIDES * (200 + 300)
+    assert total_seconds(seconds, iterations, BOTH) == BESIDES * (200 + 300 + alone)
+    assert total_seconds(seconds, iterations, ()) == BESIDES * (200 + 300)
+    assert total_seconds(seconds, iterations, BOTH[:1]) == BESIDES * (200 + 300 + 100)
     given = {"student": 0.5, "SAD": 1.5}  # a teacher that is there already
-    assert total_seconds(given, {"student": 200, "SAD": 200}, False) == BESIDES * 300
+    assert total_seconds(given, {"student": 200, "SAD": 200}, ()) == BESIDES * 300
 
 
 @pytest.mark.slow

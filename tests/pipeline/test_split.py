@@ -6,23 +6,7 @@ from PIL import Image
 from sad.pipeline.data import read_data
 from sad.pipeline.split import split_off
 from sad.utils.errors import UserError
-from users_data import make_images, write_coco
-
-
-def user(folder, count=30, unlabeled=4):
-    """A labelled and an unlabelled folder; returns the arguments of `read_data`."""
-    truth = make_images(folder / "images", count, seed=1)
-    make_images(folder / "more", unlabeled, seed=2)
-    labels = write_coco(folder / "labels.json", truth)
-    return {
-        "labeled": str(labels),
-        "images": str(folder / "images"),
-        "unlabeled": str(folder / "more"),
-    }
-
-
-def names(labels) -> set[str]:
-    return {image["file_name"] for image in labels.images}
+from users_data import make_images, names_of, user_with_both, write_coco
 
 
 @pytest.mark.parametrize(
@@ -30,18 +14,18 @@ def names(labels) -> set[str]:
     [(30, {"train": 26, "val": 4, "test": 4}), (200, {"train": 140, "val": 30, "test": 30})],
 )
 def test_sets_that_are_split_off(count, sizes, tmp_path):
-    data = read_data(**user(tmp_path, count))
+    data = read_data(**user_with_both(tmp_path, count))
     split_off(data, seed=0)
     assert {name: len(labels.images) for name, labels in data.sets.items()} == sizes
-    train, val, test = (names(data.sets[name]) for name in ("train", "val", "test"))
+    train, val, test = (names_of(data.sets[name]) for name in ("train", "val", "test"))
     assert not train & val and len(train | val | test) == count
     assert (val == test) is (count < 200) and data.notes
     again = read_data(**user_again(tmp_path))
     split_off(again, seed=0)
-    assert names(again.sets["val"]) == val
+    assert names_of(again.sets["val"]) == val
     other = read_data(**user_again(tmp_path))
     split_off(other, seed=1)
-    assert names(other.sets["val"]) != val
+    assert names_of(other.sets["val"]) != val
     for labels in data.sets.values():
         ids = {image["id"] for image in labels.images}
         assert {x["image_id"] for x in labels.annotations} <= ids
@@ -66,7 +50,7 @@ def test_copies_stay_on_one_side(tmp_path):
         data = read_data(labeled=str(labels), images=str(tmp_path / "images"))
         split_off(data, seed)
         for of_set in (data.sets["train"], data.sets["val"]):
-            found = names(of_set)
+            found = names_of(of_set)
             for name in list(truth)[:15]:
                 copy = f"copy_{name.removesuffix('.png')}.jpg"
                 assert (name in found) is (copy in found)
@@ -82,7 +66,7 @@ def test_the_last_box_of_a_class_stays_to_be_learned(tmp_path):
     for seed in range(8):
         data = read_data(labeled=str(labels), images=str(tmp_path / "images"))
         split_off(data, seed)
-        assert rare in names(data.sets["train"])
+        assert rare in names_of(data.sets["train"])
 
 
 def test_images_without_objects_are_shared_out_too(tmp_path):
@@ -111,7 +95,7 @@ def test_hardly_any_boxes(boxes, tmp_path):
 
 
 def test_hardly_any_labels(tmp_path):
-    data = read_data(**user(tmp_path, 12))
+    data = read_data(**user_with_both(tmp_path, 12))
     with pytest.raises(UserError, match="none to test on: give --test"):
         split_off(data, 0)
     test = write_coco(tmp_path / "test" / "labels.json", make_images(tmp_path / "test", 3, 9))

@@ -22,19 +22,11 @@ from ..pipeline.distill import describe_plan, distill
 from ..pipeline.networks import names
 from ..pipeline.request import Request
 from ..utils.arguments import between
+from .inspect import add_data_arguments
 
 
 def add_arguments(parser) -> None:
-    data = parser.add_argument_group("data")
-    data.add_argument("--labeled", metavar="LABELS", help="labels: a json, a data.yaml or a folder")
-    data.add_argument("--images", metavar="FOLDER", help="their images, if LABELS do not say where")
-    data.add_argument("--unlabeled", metavar="FOLDER", help="images without labels")
-    data.add_argument("--val", metavar="LABELS", help="to choose by; else a part of --labeled")
-    data.add_argument("--test", metavar="LABELS", help="to report on; else a part of --labeled")
-    data.add_argument("--data", metavar="FOLDER", help="holds train, valid, test and unlabeled")
-    data.add_argument(
-        "--layout", choices=("coco", "yolo", "voc"), help="where it is not recognised"
-    )
+    add_data_arguments(parser.add_argument_group("data"))
     networks = parser.add_argument_group("networks and settings")
     known = f"{', '.join(names())}, timm:NAME, or a yaml"
     networks.add_argument(

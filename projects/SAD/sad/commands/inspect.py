@@ -15,6 +15,7 @@ from ..config.load import config_path, get_sad_cfg
 from ..data.datasets import register_coco_set
 from ..inspection.labeled_set import DataSet
 from ..inspection.run import PAGE, inspect_data
+from ..layouts.recognise import LAYOUTS
 from ..pipeline.data import read_data
 from ..pipeline.facts import Facts, Machine
 from ..pipeline.networks import find_network
@@ -26,23 +27,31 @@ from .report import command_line
 
 
 def add_arguments(parser) -> None:
-    given = parser.add_mutually_exclusive_group(required=True)
-    given.add_argument("--labeled", metavar="LABELS", help="labels to train on")
-    given.add_argument("--data", metavar="FOLDER", help="holds train, valid, test and unlabeled")
-    parser.add_argument("--images", metavar="FOLDER", help="where the labels do not say it")
-    parser.add_argument("--val", metavar="LABELS", help="labels to choose by")
-    parser.add_argument("--test", metavar="LABELS", help="labels to report on")
-    parser.add_argument("--unlabeled", metavar="FOLDER", help="images without labels")
-    parser.add_argument(
-        "--layout", choices=["coco", "yolo", "voc"], help="of the labels; else it is recognised"
-    )
+    add_data_arguments(parser)
     parser.add_argument(
         "--config-file", metavar="FILE", help="yaml of a detector: its training size and anchors"
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to write to")
 
 
+def add_data_arguments(parser) -> None:
+    """Where labels and images lie, as this command and `sad distill` are told."""
+    parser.add_argument(
+        "--labeled", metavar="LABELS", help="labels: a json, a data.yaml or a folder"
+    )
+    parser.add_argument(
+        "--images", metavar="FOLDER", help="their images, if LABELS do not say where"
+    )
+    parser.add_argument("--unlabeled", metavar="FOLDER", help="images without labels")
+    parser.add_argument("--val", metavar="LABELS", help="to choose by; else a part of --labeled")
+    parser.add_argument("--test", metavar="LABELS", help="to report on; else a part of --labeled")
+    parser.add_argument("--data", metavar="FOLDER", help="holds train, valid, test and unlabeled")
+    parser.add_argument("--layout", choices=LAYOUTS, help="where it is not recognised")
+
+
 def run(args) -> None:
+    if bool(args.labeled) == bool(args.data):
+        raise UserError("give either --labeled LABELS, or --data FOLDER where one folder holds all")
     for flag in ("images", "val", "test"):
         if args.data and getattr(args, flag):
             raise UserError(f"--{flag} has no say beside --data: leave one of them out")

@@ -16,13 +16,8 @@ logger = logging.getLogger(__name__)
 # What training does not depend on: where files lie, and what a run does besides.
 NOT_SETTINGS = (
     *("OUTPUT_DIR", "SAD.TEACHER.WEIGHTS", "SAD.TEACHER.CONFIG_FILE", "DATASETS.REGISTER"),
-    *(
-        "MODEL.DEVICE",
-        "DATALOADER.NUM_WORKERS",
-        "SOLVER.CHECKPOINT",
-        "TEST.EVAL_PERIOD",
-        "DATASETS.VAL",
-    ),
+    *("MODEL.DEVICE", "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINT"),
+    *("TEST.EVAL_PERIOD", "DATASETS.VAL"),
 )
 
 

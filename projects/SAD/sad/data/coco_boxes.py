@@ -35,13 +35,13 @@ class Shapes:
         self.boxes += 1
         self.farthest = max(self.farthest, x + w, y + h)
         self.least_side = min(self.least_side, width, height)
-        if not _fits(x, y, x + w, y + h, width, height):
+        if not fits(x, y, x + w, y + h, width, height):
             self.outside += 1
-            self.corners += x < w and y < h and _fits(x, y, w, h, width, height)
-            self.turned += _fits(x, y, x + w, y + h, height, width) or (
-                _fits(x, y, x + h, y + w, width, height)
+            self.corners += x < w and y < h and fits(x, y, w, h, width, height)
+            self.turned += fits(x, y, x + w, y + h, height, width) or (
+                fits(x, y, x + h, y + w, width, height)
             )
-            self.centres += _fits(x - w / 2, y - h / 2, x + w / 2, y + h / 2, width, height)
+            self.centres += fits(x - w / 2, y - h / 2, x + w / 2, y + h / 2, width, height)
         if w < 0 or h < 0:
             return "of a negative width or height"
         self.tiny += w * h < 1
@@ -99,6 +99,7 @@ class Shapes:
         return "perhaps they belong to images of another size"
 
 
-def _fits(x0, y0, x1, y1, width: int, height: int) -> bool:
+def fits(x0, y0, x1, y1, width: float, height: float) -> bool:
+    """Whether a box lies in an image, but for TOLERANCE pixels."""
     least, right, bottom = -TOLERANCE, width + TOLERANCE, height + TOLERANCE
     return x0 >= least and y0 >= least and x1 <= right and y1 <= bottom

@@ -7,7 +7,7 @@ from multiprocessing.pool import ThreadPool
 from typing import NamedTuple
 
 from ..data.categories import order_of
-from ..data.coco_boxes import Limits, Shapes
+from ..data.coco_boxes import Limits, Shapes, fits
 from ..data.coco_items import UNPRINTABLE, is_area, short
 from ..utils.errors import UserError
 from . import frames
@@ -146,7 +146,7 @@ class Collector:
             elif declared == size:
                 continue
             elif frames.is_resized(declared, size) and all(
-                frames.fits(box, declared) for box in corners
+                fits(*box, *declared) for box in corners
             ):
                 self.mend("boxes of images that were resized, resized with them", name)
                 place = [frames.scale(box, declared, size) for box in corners]

@@ -8,7 +8,8 @@ import os
 from detectron2.utils.file_io import PathManager
 from PIL import ExifTags, Image
 
-TOLERANCE = 2  # pixels by which boxes of good files leave their image
+from ..data.coco_boxes import fits
+
 ALIKE = 0.02  # by how much the sides' ratios of a resized image differ, from rounding
 
 Corners = tuple[float, float, float, float]  # x0, y0, x1, y1
@@ -23,16 +24,6 @@ TURNS = {  # EXIF's orientation: where a point of the stored pixels is shown
     7: lambda x, y, W, H: (H - y, W - x),
     8: lambda x, y, W, H: (y, W - x),
 }
-
-
-def fits(box: Corners, size: tuple[float, float]) -> bool:
-    x0, y0, x1, y1 = box
-    width, height = size
-    return (
-        min(x0, x1, y0, y1) >= -TOLERANCE
-        and max(x0, x1) <= width + TOLERANCE
-        and max(y0, y1) <= height + TOLERANCE
-    )
 
 
 def is_resized(declared: tuple[float, float], size: tuple[int, int]) -> bool:
@@ -80,6 +71,6 @@ def were_drawn_unturned(images: dict, root: str) -> bool:
         if declared != size[::-1] or size[0] == size[1]:
             continue
         if orientation(os.path.join(root, name)) >= 5:
-            leave_shown += sum(not fits(box, size) for box in boxes)
-            leave_stored += sum(not fits(box, declared) for box in boxes)
+            leave_shown += sum(not fits(*box, *size) for box in boxes)
+            leave_stored += sum(not fits(*box, *declared) for box in boxes)
     return leave_shown > leave_stored

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Sequence
 
 from ..evaluation.metrics_file import read_metrics
 from .runner import run, sad_command
@@ -40,14 +41,18 @@ def seconds_per_iteration(configs: dict[str, str], opts: dict[str, list]) -> dic
     return found
 
 
-def total_seconds(seconds: dict[str, float], iterations: dict[str, int], baseline: bool) -> float:
-    """Of everything, evaluation included; the baselines are the student alone, once for as many
-    iterations and once for as long as SAD.
+def total_seconds(
+    seconds: dict[str, float], iterations: dict[str, int], baselines: Sequence[str]
+) -> float:
+    """Of everything, evaluation included.
 
     Args:
         seconds: see `seconds_per_iteration`.
         iterations: {"teacher", "student", "SAD": how many}.
+        baselines: of "student" and "student_long", which takes as long as SAD, those that are run.
     """
     each = {name: seconds[name] * iterations[name] for name in seconds}
-    baselines = each.pop("student") + each["SAD"]
-    return BESIDES * (sum(each.values()) + baseline * baselines)
+    each["student_long"] = each["SAD"]
+    for name in {"student", "student_long"} - set(baselines):
+        del each[name]
+    return BESIDES * sum(each.values())

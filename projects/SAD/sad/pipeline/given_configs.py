@@ -61,7 +61,7 @@ def experiment_of_configs(request: Request, paths: Paths, command: str) -> Exper
         ["--labeled-dataset", sets.TRAIN[0]],
         pseudo_labels,
         images=images,
-        baselines=("student",) if request.baseline else (),
+        baselines=request.baselines,
         num_gpus=request.num_gpus,
         opts=opts,
         command=command,

@@ -129,7 +129,7 @@ def _iterations(request: Request, data: Data, choice: Choice) -> tuple[int, str]
         names = ("student", "SAD") if choice.teacher else ("teacher", "student", "SAD")
         seconds = seconds_per_iteration({name: paths.config(name) for name in names}, {})
     one = {"teacher": 1, "student": STUDENT, "SAD": STUDENT}
-    iterations = round(60 * request.minutes / total_seconds(seconds, one, request.baseline))
+    iterations = round(60 * request.minutes / total_seconds(seconds, one, request.baselines))
     return max(1, iterations), f"so that everything takes about {request.minutes:g} minutes"
 
 

@@ -33,6 +33,13 @@ class Request:
     seed: int = 0
     redo: bool = False
 
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """The students that are trained alone; of given configs one."""
+        if not self.baseline:
+            return ()
+        return ("student",) if self.configs else ("student", "student_long")
+
     def settings(self) -> dict:
         """{flag: value} of what the result depends on; of files and folders their contents do."""
         paths = ("labeled", "images", "val", "test", "data", "unlabeled", "teacher_weights")
