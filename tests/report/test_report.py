@@ -6,6 +6,7 @@ import shutil
 import pytest
 from PIL import Image
 
+from sad.data.datasets import register_coco_set
 from sad.modeling.build import load_detector
 from sad.utils.errors import UserError
 from toy import REPOSITORY, run_script
@@ -79,6 +80,7 @@ def test_report_with_a_gain(runs, tmp_path, monkeypatch):
 
 
 def test_mistakes_exit_with_2(runs, tmp_path, monkeypatch, capsys):
+    register_coco_set("absent_set", str(tmp_path / "tune.json"), str(tmp_path))
     run = f"one={runs / 'student'}"
     for arguments, sentence in (
         ([f"one={tmp_path / 'absent'}"], "absent/config.yaml does not exist"),
@@ -87,7 +89,7 @@ def test_mistakes_exit_with_2(runs, tmp_path, monkeypatch, capsys):
         ([run, "--distilled", "one", "--baseline", "two"], "--baseline 'two' is none of the runs"),
         ([run, "--weights", "model_best.pth"], "needs --test-set"),
         ([run, "--test-set", "toy_unlabele"], "no registered data set"),
-        ([run, "--test-set", "digits_tune"], "tune.json does not exist"),
+        ([run, "--test-set", "absent_set"], "tune.json does not exist"),
     ):
         with pytest.raises(SystemExit) as exit:
             report(monkeypatch, "--run", *arguments, "--output", tmp_path / "report")
