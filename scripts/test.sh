@@ -14,4 +14,5 @@ bash scripts/setup.sh
 .venv/bin/python -m ruff check .
 .venv/bin/python -m ruff format --check .
 
-exec .venv/bin/python -m pytest -p no:cacheprovider --durations=10 "${select[@]}" "${arguments[@]}"
+exec .venv/bin/python -m pytest -p no:cacheprovider --durations=10 --numprocesses auto --maxprocesses 4 \
+  --dist worksteal "${select[@]}" "${arguments[@]}"

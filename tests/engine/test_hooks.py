@@ -28,7 +28,7 @@ from processes import run_ranks
 from sad.checkpoint.checkpointer import SADCheckpointer
 from sad.data import checks as set_checks
 from sad.engine.trainer import SADTrainer
-from sad.utils.errors import RESUME_EXIT_CODE, UserError
+from sad.utils.errors import RESUME_EXIT_CODE, STOPPED, UserError
 from toy import TRAIN_NET, run_train_net
 
 # Checkpoints, evaluations and written metrics fall on other iterations each.
@@ -231,7 +231,7 @@ def test_preempted_by_a_scheduler_or_a_terminal(toy, tmp_path, num_gpus, number)
     _, stderr = process.communicate(timeout=100)
     assert process.returncode == RESUME_EXIT_CODE, stderr
     assert "Traceback" not in stderr and "SIGTERM or Ctrl-C" in (output / "log.txt").read_text()
-    assert stderr.splitlines()[-1].endswith("with --resume goes on from here")
+    assert stderr.splitlines()[-1] == STOPPED
     last = output / (output / "last_checkpoint").read_text()
     state = torch.load(last, weights_only=True)["trainer"]
     assert len(state["_trainer"]["ranks"]) == num_gpus

@@ -16,7 +16,7 @@ import launch_rank
 from processes import SLURM, TORCHRUN, free_port, run_job, slurm_tasks
 from sad.engine import launch
 from sad.engine.launch import start
-from sad.utils.errors import UserError
+from sad.utils.errors import STOPPED, UserError
 from toy import TRAIN_NET
 
 SCRIPT = Path(launch_rank.__file__)
@@ -231,8 +231,8 @@ def test_launched_ranks_that_do_not_meet(job, port_in_use, machine):
 @pytest.mark.parametrize(
     ("fate", "signals", "code", "saved", "said"),
     [
-        ("saves", [signal.SIGTERM], 75, 2, "with --resume goes on"),
-        ("saves", [signal.SIGINT], 75, 2, "with --resume goes on"),
+        ("saves", [signal.SIGTERM], 75, 2, STOPPED),
+        ("saves", [signal.SIGINT], 75, 2, STOPPED),
         ("saves", [signal.SIGINT] * 2, -signal.SIGINT, 0, "Ctrl-C again ends it at once"),
         ("asleep", [signal.SIGINT], 130, 0, "interrupted: the same command goes on"),
         ("begins", [signal.SIGINT], 130, 0, "interrupted: the same command goes on"),
