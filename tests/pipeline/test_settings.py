@@ -58,6 +58,13 @@ def test_anchors_fit_whatever_the_boxes(box):
     assert min(map(min, sizes)) < 1.6 * seen and max(map(max, sizes)) > seen / 1.6
 
 
+@pytest.mark.parametrize(("box", "times"), [(40, 2), (200, 4)])
+def test_anchors_lie_as_densely_as_the_boxes_allow(box, times):
+    """A box of 100 pixels overlaps more with an anchor on a map of stride 16 than on one of 32."""
+    found = values(base_settings(facts(box=box), CPU, [TINY, TINY], flips=(True, "")))
+    assert found["MODEL.ANCHOR_GENERATOR.SIZES"][0][0] == pytest.approx(8 * times)
+
+
 def test_long_boxes_get_other_aspect_ratios():
     boxes = facts().boxes.clone()
     boxes[:, 3] = boxes[:, 1] + 12.0  # 100 x 12

@@ -18,6 +18,7 @@ BATCH = 8  # images; the networks' learning rates are for so many
 EPOCHS = 24  # of the labelled images for the teacher
 LEAST, MOST = 600, 90_000  # iterations of the teacher
 STUDENT = 2  # iterations of a student for one of the teacher: it has more images to learn from
+TIMES_STRIDE = [2, 2.8, 4]  # of anchors; RetinaNet's own are 4, for boxes of 32 pixels and more
 SMALL_BOX = 8  # pixels; of the boxes nine in ten shall be at least so large
 LIMITS = {"cpu": (320, 640), "gpu": (1333, 1333)}  # longer side: without need, and at most
 BYTES_PER_ACTIVATION = 4 * 4  # float32: output, norm, ReLU, gradient
@@ -140,20 +141,14 @@ def as_cfg(settings: list[Setting]):
 
 
 def _anchors(facts: Facts, network: Network, others: list[Setting]) -> list[Setting]:
-    """Of twice the stride and a little more, or others where these fit badly."""
-    count = len(next(x.value for x in others if x.key == "MODEL.RETINANET.IN_FEATURES"))
-    sizes = [
-        [round(2 * 8 * 2**level * 2 ** (k / 3), 1) for k in range(3)] for level in range(count)
-    ]
-    usual = [
-        Setting("MODEL.ANCHOR_GENERATOR.SIZES", sizes),
-        Setting("MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS", [[0.5, 1.0, 2.0]]),
-        Setting("MODEL.DEVICE", "meta"),
-    ]
-    cfg = as_cfg([*as_settings(network.keys), *others, *usual])
-    model = build_detector(cfg)
-    seen = as_trained(cfg, facts.boxes, facts.sizes)
-    before = (best_iou(cfg, model, seen) >= IOU).double().mean().item()
+    """Of so many times the strides as overlaps the boxes most; where these miss many, others."""
+    found = []
+    for times in TIMES_STRIDE:
+        cfg = as_cfg([*as_settings(network.keys), *others, *_regular(times, others)])
+        model = build_detector(cfg)
+        overlap = best_iou(cfg, model, as_trained(cfg, facts.boxes, facts.sizes)).double()
+        found.append((overlap.mean().item(), (overlap >= IOU).double().mean().item(), times, cfg))
+    _, before, times, cfg = max(found, key=lambda one: one[0])
     better, after = find_better(cfg, model, facts.boxes, facts.sizes)
     chosen, generator = [], better.MODEL.ANCHOR_GENERATOR
     if better.INPUT.MAX_SIZE_TRAIN != cfg.INPUT.MAX_SIZE_TRAIN:
@@ -162,13 +157,26 @@ def _anchors(facts: Facts, network: Network, others: list[Setting]) -> list[Sett
             Setting(f"INPUT.{key}", better.INPUT[key], grown)
             for key in ("MIN_SIZE_TRAIN", "MAX_SIZE_TRAIN", "MIN_SIZE_TEST", "MAX_SIZE_TEST")
         ]
-    why = f"for {after:.1%} of the boxes an anchor of IoU {IOU} or more"
-    if after > before:
-        why += f"; the usual sizes, twice the strides, have one for {before:.1%}"
+    usual = f"{times} times the strides"
+    why = f"for {after:.1%} of the boxes an anchor of IoU {IOU} or more, "
+    why += f"of {usual} for {before:.1%}" if better is not cfg else usual
     return [
         *chosen,
         Setting("MODEL.ANCHOR_GENERATOR.SIZES", [list(x) for x in generator.SIZES], why),
         Setting("MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS", [list(x) for x in generator.ASPECT_RATIOS]),
+    ]
+
+
+def _regular(times: float, others: list[Setting]) -> list[Setting]:
+    """Three sizes an octave, the first of each map of so many times its stride."""
+    last = next(x.value for x in others if x.key == "MODEL.FPN.LAST_LEVEL")
+    sizes = [
+        [round(times * 2 ** (level + k / 3), 1) for k in range(3)] for level in range(3, last + 1)
+    ]
+    return [
+        Setting("MODEL.ANCHOR_GENERATOR.SIZES", sizes),
+        Setting("MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS", [[0.5, 1.0, 2.0]]),
+        Setting("MODEL.DEVICE", "meta"),
     ]
 
 
