@@ -9,8 +9,13 @@ from sad.utils.errors import UserError
 
 
 def folder(path, aps):
+    """
+    Args:
+        aps: of the ARMS in their order, or by their names.
+    """
     path.mkdir()
-    runs = [{"name": arm, "AP": ap, "minutes": 10} for arm, ap in zip(ARMS, aps, strict=False)]
+    named = aps if isinstance(aps, dict) else dict(zip(ARMS, aps, strict=False))
+    runs = [{"name": arm, "AP": ap, "minutes": 10} for arm, ap in named.items()]
     (path / "report.json").write_text(json.dumps({"test_images": 7, "runs": runs}))
     return str(path)
 
@@ -35,8 +40,17 @@ def test_gains_over_the_better_student_of_each_seed(tmp_path):
     assert "`make it`" in text
 
 
+def test_a_row_without_baselines(tmp_path):
+    small = folder(tmp_path / "small", {"teacher": 20, "SAD student": 15})
+    rows = read_reports({"small": [small]})
+    assert rows["small"]["judged"] is None
+    assert "| small | 20.0 |  |  | 15.0 |  |  | 20 |" in markdown(rows, "make it")
+    with pytest.raises(UserError, match="student alone"):
+        read_reports({"bins": [small, folder(tmp_path / "other", (34, 10, 12, 20))]})
+
+
 def test_folders_that_will_not_do(tmp_path):
     with pytest.raises(UserError, match="report.json does not exist"):
         read_reports({"bins": [str(tmp_path)]})
-    with pytest.raises(UserError, match="no 'student alone'"):
+    with pytest.raises(UserError, match="no 'SAD student'"):
         read_reports({"bins": [folder(tmp_path / "0", (34,))]})

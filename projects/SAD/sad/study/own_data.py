@@ -18,18 +18,20 @@ def read_reports(groups: dict[str, Sequence[str]]) -> dict:
         groups: {row of the table: folders of `sad distill`, one for each seed}.
     Returns:
         {row: {"test_images", "AP": {arm: one for each seed}, "minutes": {arm: median}, "judged":
-        the gain of the distilled student over the better one alone, see `judge_family`}}
+        the gain of the distilled student over the better one alone, see `judge_family`; None where
+        no student was trained alone}}
     Raises:
-        UserError: a folder holds no report, or its arms are others.
+        UserError: a folder holds no report of a distilled student, or its arms are others than the
+            row's.
     """
     found = {row: _row([_report(folder) for folder in folders]) for row, folders in groups.items()}
     judged = judge_family({name: _judge(row) for name, row in found.items()})
     return {name: {**row, "judged": judged[name]} for name, row in found.items()}
 
 
-def _judge(row: dict) -> dict:
+def _judge(row: dict) -> dict | None:
     """The claim that the distilled student is better than both that were trained alone."""
-    alone = zip(*(row["AP"][arm] for arm in BASELINES), strict=True)
+    alone = zip(*(row["AP"][arm] for arm in BASELINES if arm in row["AP"]), strict=True)
     arms = {"SAD": row["AP"][DISTILLED], "alone": map(max, alone)}
     results = {arm: {n: {"AP": ap} for n, ap in enumerate(aps)} for arm, aps in arms.items()}
     return judge({"more": "SAD", "less": "alone"}, results)
@@ -42,19 +44,25 @@ def _report(folder: str) -> dict:
     with open(path, encoding="utf-8") as file:
         report = json.load(file)
     runs = {run["name"]: run for run in report["runs"]}
-    if missing := [arm for arm in ARMS if arm not in runs]:
-        raise UserError(f"{path} has no {missing[0]!r}: it was made without a baseline")
-    return {"test_images": report["test_images"], "runs": runs}
+    if DISTILLED not in runs:
+        raise UserError(f"{path} has no {DISTILLED!r}: it is not one of `sad distill`")
+    return {"path": path, "test_images": report["test_images"], "runs": runs}
 
 
 def _row(reports: list[dict]) -> dict:
-    ap = {arm: [report["runs"][arm]["AP"] for report in reports] for arm in ARMS}
+    arms = [arm for arm in ARMS if arm in reports[0]["runs"]]
+    for report in reports:
+        if other := set(arms) ^ (report["runs"].keys() & set(ARMS)):
+            raise UserError(
+                f"{report['path']} and {reports[0]['path']} are of one row, and only one of them "
+                f"has {', '.join(sorted(other))}: run both with or both without --no-baseline"
+            )
     return {
         "test_images": reports[0]["test_images"],
-        "AP": ap,
+        "AP": {arm: [report["runs"][arm]["AP"] for report in reports] for arm in arms},
         "minutes": {
             arm: statistics.median(report["runs"][arm]["minutes"] for report in reports)
-            for arm in ARMS
+            for arm in arms
         },
     }
 
@@ -64,13 +72,13 @@ def markdown(rows: dict, command: str) -> str:
     head = ["data and teacher", *ARMS, "gain of SAD", "p, after Holm", "minutes in all"]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for name, row in rows.items():
-        cells = [_cell(row["AP"][arm]) for arm in ARMS]
-        judged = row["judged"]
+        cells = [_cell(row["AP"].get(arm, [])) for arm in ARMS]
+        judged = row["judged"] or {"differences": {}, "p": None}
         cells.append(_cell(list(judged["differences"].values()), "+"))
         cells.append("" if judged["p"] is None else f"{judged['p']:.3f}, {judged['holm']:.3f}")
         cells.append(f"{sum(row['minutes'].values()):.0f}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    judged = sum(row["judged"]["p"] is not None for row in rows.values())
+    judged = sum(bool(row["judged"]) and row["judged"]["p"] is not None for row in rows.values())
     return "\n".join(
         [
             "# What the one command brings",
@@ -79,7 +87,7 @@ def markdown(rows: dict, command: str) -> str:
             "",
             "AP on the test images: mean ± standard deviation over the seeds, or the only one. The",
             "gain is over the better of the two students alone, for each seed by itself; p is",
-            f"Student's t, {judged} gains judged.",
+            f"Student's t, {judged} gains judged. Empty cells were not run.",
             "",
             f"Made by `{command}`.",
             "",
@@ -88,6 +96,8 @@ def markdown(rows: dict, command: str) -> str:
 
 
 def _cell(values: list[float], sign: str = "") -> str:
+    if not values:
+        return ""
     mean, deviation = spread(values)
     text = f"{mean:{sign}.1f}"
     return text if len(values) == 1 else f"{text} ± {deviation:.1f}"
