@@ -107,7 +107,7 @@ def write_distilled(
         Setting(
             "SAD.DISTILL.CLASS.LOSS", "kl", "better than the paper's adl where both were measured"
         ),
-        Setting("SAD.DISTILL.CLASS.WEIGHT", 8.0),
+        Setting("SAD.DISTILL.CLASS.WEIGHT", 1.0),
     ]
     if images:
         settings += registered("pseudo_labels", paths.data("pseudo_labels.json"), images)

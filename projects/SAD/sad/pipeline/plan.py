@@ -154,7 +154,7 @@ def _write(paths: Paths, data: Data, choice: Choice, iterations: int, why: str) 
     else:
         write_network(paths, "teacher", networks[0], batch, iterations, why)
     why = f"{STUDENT} times the teacher's: it has more images to learn from"
-    write_network(paths, "student", networks[-1], batch, STUDENT * iterations, why)
+    write_network(paths, "student", networks[-1], batch, round(STUDENT * iterations), why)
     root = unlabeled_root(data) if data.unlabeled else None
     write_distilled(paths, paths.config("teacher"), weights, root, detector)
 

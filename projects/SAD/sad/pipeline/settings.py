@@ -15,12 +15,13 @@ from .networks import Network
 from .yaml_text import Setting, as_settings
 
 BATCH = 8  # images; the networks' learning rates are for so many
-EPOCHS = 24  # of the labelled images for the teacher
+EPOCHS = 30  # of the labelled images for the teacher
 LEAST, MOST = 600, 90_000  # iterations of the teacher
-STUDENT = 2  # iterations of a student for one of the teacher: it has more images to learn from
+STUDENT = 1.5  # iterations of a student for one of the teacher: it has more images to learn from
 TIMES_STRIDE = [2, 2.8, 4]  # of anchors; RetinaNet's own are 4, for boxes of 32 pixels and more
 SMALL_BOX = 8  # pixels; of the boxes nine in ten shall be at least so large
 LIMITS = {"cpu": (320, 640), "gpu": (1333, 1333)}  # longer side: without need, and at most
+CROP = 0.6  # of an image's sides is seen at least
 BYTES_PER_ACTIVATION = 4 * 4  # float32: output, norm, ReLU, gradient
 
 
@@ -112,6 +113,13 @@ def _usual(facts: Facts, machine: Machine, flips: tuple[bool, str]) -> list[Sett
         ),
         Setting("MODEL.RETINANET.SMOOTH_L1_LOSS_BETA", 0.0),
         Setting("INPUT.RANDOM_FLIP", "horizontal" if flips[0] else "none", flips[1]),
+        Setting(
+            "INPUT.CROP.ENABLED",
+            True,
+            "few images are learned by heart less soon where parts are seen",
+        ),
+        Setting("INPUT.CROP.TYPE", "relative_range"),
+        Setting("INPUT.CROP.SIZE", [CROP, CROP], "height and width, at least this share"),
         Setting(
             "DATALOADER.FILTER_EMPTY_ANNOTATIONS",
             not facts.num_negative,
