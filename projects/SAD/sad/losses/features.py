@@ -1,5 +1,6 @@
-"""Losses of feature maps."""
+"""Losses of feature maps, and the masks that say where the maps are compared."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -17,3 +18,61 @@ def mean_squared_difference(student: list[Tensor], teacher: list[Tensor]) -> Ten
         for x, z in zip(student, teacher, strict=True)
     ]
     return sum(levels) / len(levels)
+
+
+def masked_squared_difference(
+    student: list[Tensor], teacher: list[Tensor], masks: list[Tensor], *, pooled: bool = False
+) -> Tensor:
+    """The mean over the levels of sum_xy M mean_c (x - z)^2 / (2 max(1, sum_xy M)).
+
+    Args:
+        student, teacher: (N, C, h, w) of each level, of equal shapes.
+        masks: (N, h, w) of each level, M.
+        pooled: one such fraction with the sums over all levels, in place of the mean.
+    """
+    sums = torch.stack(
+        [
+            (mask * (at_least_float32(x) - at_least_float32(z)).square().mean(dim=1)).sum()
+            for x, z, mask in zip(student, teacher, masks, strict=True)
+        ]
+    )
+    areas = torch.stack([mask.sum() for mask in masks])
+    if pooled:
+        sums, areas = sums.sum(), areas.sum()
+    return (sums / (2 * areas.clamp_min(1))).mean()
+
+
+def gaussian_mask(
+    boxes: Tensor, size: tuple[int, int], stride: int, spread: float = 2.0
+) -> Tensor:
+    """exp(-(x - x0)^2 / (s (w/2)^2) - (y - y0)^2 / (s (h/2)^2)) within each box, zero outside.
+
+    With s = 2 the middle of an edge has e^(-1/2), a corner e^(-1). It is taken at the middles of
+    the cells; where boxes overlap, the largest counts. In a direction in which a box is smaller
+    than a cell it takes the one cell of its middle, with 1.
+
+    Args:
+        boxes: (B, 4) in pixels of the image.
+        size: (h, w) of the map.
+        stride: pixels of the image from one cell to the next.
+        spread: s; infinity makes it a mask of ones.
+    Returns:
+        (h, w)
+    """
+    if not len(boxes):
+        return boxes.new_zeros(size)
+    boxes = at_least_float32(boxes)
+    rows, columns = (
+        _profile(boxes[:, axis], boxes[:, axis + 2], cells, stride, spread)
+        for axis, cells in zip((1, 0), size, strict=True)
+    )
+    return (rows[:, :, None] * columns[:, None, :]).amax(dim=0)
+
+
+def _profile(low: Tensor, high: Tensor, cells: int, stride: int, spread: float) -> Tensor:
+    """A mask along one direction: (B,) sides of boxes -> (B, cells)."""
+    middle, half = ((low + high) / 2)[:, None], ((high - low) / 2)[:, None]
+    distance = (torch.arange(cells, device=low.device) + 0.5) * stride - middle
+    bell = torch.exp(-((distance / half).square() / spread)) * (distance.abs() <= half)
+    nearest = (middle[:, 0] / stride).long().clamp(0, cells - 1)
+    return torch.where(2 * half < stride, F.one_hot(nearest, cells).to(bell.dtype), bell)

@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 import torch
 import torch.nn.functional as F
+from detectron2.layers import ShapeSpec
 from detectron2.modeling.meta_arch.dense_detector import permute_to_N_HWA_K
 from detectron2.structures import Boxes
 from detectron2.utils.events import get_event_storage
@@ -60,10 +61,10 @@ class DenseAdapter(ABC):
     def scores(self, logits: Tensor, centerness: Tensor | None) -> Tensor:
         """(C,) scores of class logits (C,) and, for FCOS, their anchors' centerness logits (C,)."""
 
-    def channels(self, model) -> list[int]:
-        """Of each FPN map that the head sees."""
+    def feature_shapes(self, model) -> list[ShapeSpec]:
+        """Channels and stride of each FPN map that the head sees."""
         shapes = model.backbone.output_shape()
-        return [shapes[name].channels for name in model.head_in_features]
+        return [shapes[name] for name in model.head_in_features]
 
     def outputs(self, model, pixels: Tensor, need: Collection[str] | None = None) -> Outputs:
         """
