@@ -8,8 +8,11 @@ import torch
 from detectron2.modeling import BACKBONE_REGISTRY
 
 from ..config.defaults import defaults, detector_name, flat
+from ..config.detector_keys import keys_of, value_of
 from ..config.load import idle_keys
 from ..modeling.adapters import ADAPTERS
+from ..modeling.adapters.adapter import BOXES_ALONE
+from ..modeling.adapters.dense import DenseAdapter
 from ..terms import TERMS
 from ..utils.errors import UserError, did_you_mean
 from ..utils.rules import (
@@ -33,8 +36,8 @@ logger = logging.getLogger(__name__)
 RULES = {
     "MODEL.META_ARCHITECTURE": one_of(*ADAPTERS, "Distiller"),
     "MODEL.FCOS.CENTER_SAMPLING_RADIUS": above(0),
-    "MODEL.MASK_ON": Rule(lambda x: not x, "False, as these detectors learn boxes alone"),
-    "MODEL.KEYPOINT_ON": Rule(lambda x: not x, "False, as these detectors learn boxes alone"),
+    "MODEL.MASK_ON": BOXES_ALONE,
+    "MODEL.KEYPOINT_ON": BOXES_ALONE,
     "MODEL.PIXEL_MEAN": each(number),
     "MODEL.PIXEL_STD": each(positive),
     "MODEL.FPN.LAST_LEVEL": within(5, 7),
@@ -105,7 +108,9 @@ RULES = {
     "SAD.TEACHER.CLASS_NAMES": each(text, least=0),
     "SAD.TEACHER.PRECISION": one_of("float32", "bfloat16", "float16"),
     "SAD.TEACHER.INPUT_SCALE": above(0),
-    "SAD.STUDENT.META_ARCHITECTURE": one_of(*ADAPTERS),
+    "SAD.STUDENT.META_ARCHITECTURE": one_of(
+        *(name for name, adapter in ADAPTERS.items() if isinstance(adapter, DenseAdapter))
+    ),
     "SAD.DISTILL.TERMS": each(one_of(*TERMS), least=0),
     "SAD.TARGETS.LABELED": each(one_of("hard", "soft"), least=0),
     "SAD.TARGETS.UNLABELED": each(one_of("hard", "soft"), least=0),
@@ -133,6 +138,7 @@ def check_config(cfg) -> None:
     _check_filled_in(values)
     for key, rule in RULES.items():
         check(key, values[key], rule)
+    ADAPTERS[detector_name(cfg)].check(cfg)
     _check_network(cfg)
     _check_device(cfg.MODEL.DEVICE)
     _check_test_sets(cfg)
@@ -181,13 +187,14 @@ def _check_network(cfg) -> None:
             )
     if not ADAPTERS[detector_name(cfg)].learns_by_overlap:
         return  # it makes its anchors by itself
-    levels = len(cfg.MODEL.RETINANET.IN_FEATURES)
+    key_of_levels = keys_of(cfg).anchor_levels
+    levels = len(value_of(cfg, key_of_levels))
     for key in ("SIZES", "ASPECT_RATIOS"):
         given = len(cfg.MODEL.ANCHOR_GENERATOR[key])
         if given not in (1, levels):
             raise UserError(
                 f"MODEL.ANCHOR_GENERATOR.{key} is of length {given}, it must be 1 or {levels}, the "
-                "levels of MODEL.RETINANET.IN_FEATURES"
+                f"levels of {key_of_levels}"
             )
 
 

@@ -1,9 +1,14 @@
-"""How a distiller gets at the outputs, targets and losses of each kind of detector."""
+"""How the project gets at the parts, outputs and losses of each kind of detector."""
 
 from .fcos import FCOSAdapter
+from .rcnn import FasterRCNNAdapter
 from .retinanet import RetinaNetAdapter
 
-ADAPTERS = {"RetinaNet": RetinaNetAdapter(), "FCOS": FCOSAdapter()}
+ADAPTERS = {
+    "RetinaNet": RetinaNetAdapter(),
+    "FCOS": FCOSAdapter(),
+    "GeneralizedRCNN": FasterRCNNAdapter(),
+}
 
 
 def adapter_of(model):

@@ -1,34 +1,40 @@
 """What Detectron2's dense detectors have in common: they answer for anchors of several levels."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Collection
 
 import torch
 import torch.nn.functional as F
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.meta_arch.dense_detector import permute_to_N_HWA_K
-from detectron2.structures import Boxes
+from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import get_event_storage
 from fvcore.nn import sigmoid_focal_loss_jit
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...terms.term import Outputs, Targets
 from ...utils.compat import dense_box_regression_loss
 from ...utils.errors import UserError
+from . import dense_inference
+from .adapter import Adapter
 
 # Shapes: N images, R anchors of all levels (R_l of one), K classes.
 
 
-class DenseAdapter(ABC):
-    """What a distiller asks of a detector; it holds nothing, each function is given the model."""
+class DenseAdapter(Adapter):
+    """Also what a distiller asks of a detector."""
 
     first_normalizer: int  # where the moving mean of foreground anchors begins
-    learns_by_overlap: bool  # whether an object that overlaps with no anchor is not learned
     emits = frozenset({"features", "logits", "deltas"})  # of the fields of Outputs
 
-    @abstractmethod
-    def anchor_generator(self, cfg, model):
-        """A new one, as the model's own."""
+    def num_classes(self, model) -> int:
+        return model.num_classes
+
+    def anchored(self, model) -> nn.Module:
+        return model
+
+    def detect(self, model, batch: list[dict], precision: str = "float32") -> list[Instances]:
+        return dense_inference.detect(self, model, batch, precision)
 
     @abstractmethod
     def _all(self, model, features: list[Tensor]) -> dict[str, list[Tensor]]:

@@ -1,0 +1,74 @@
+"""What the keys of a Faster R-CNN may say: values, and the kinds of parts that are known here."""
+
+from detectron2.modeling.roi_heads.box_head import ROI_BOX_HEAD_REGISTRY
+
+from ...utils.rules import Rule, at_least, count, each, one_of, positive, text, within
+from .adapter import BOXES_ALONE
+
+BOX_LOSSES = one_of("smooth_l1", "giou", "diou", "ciou")
+BOX_WEIGHTS = Rule(
+    lambda x: len(x) == 4 and all(map(positive.holds, x)), "four numbers, each above 0"
+)
+# What the registry holds when this is read: an own head is registered before.
+BOX_HEADS = Rule(
+    lambda x: x in ROI_BOX_HEAD_REGISTRY,
+    "a registered box head, such as FastRCNNConvFCHead",
+    ("FastRCNNConvFCHead",),
+)
+
+RULES = {
+    "MODEL.MASK_ON": BOXES_ALONE,
+    "MODEL.KEYPOINT_ON": BOXES_ALONE,
+    "MODEL.PROPOSAL_GENERATOR.NAME": Rule(
+        lambda x: x == "RPN",
+        "RPN: a Faster R-CNN makes its own proposals, of boxes that are not rotated",
+    ),
+    "MODEL.PROPOSAL_GENERATOR.MIN_SIZE": at_least(0),
+    "MODEL.LOAD_PROPOSALS": Rule(lambda x: not x, "False: a Faster R-CNN makes its own proposals"),
+    "MODEL.RPN.IN_FEATURES": each(text),
+    "MODEL.RPN.BATCH_SIZE_PER_IMAGE": at_least(1),
+    "MODEL.RPN.POSITIVE_FRACTION": within(0, 1),
+    "MODEL.RPN.BBOX_REG_LOSS_TYPE": BOX_LOSSES,
+    "MODEL.RPN.BBOX_REG_LOSS_WEIGHT": at_least(0),
+    "MODEL.RPN.BBOX_REG_WEIGHTS": BOX_WEIGHTS,
+    "MODEL.RPN.SMOOTH_L1_BETA": at_least(0),
+    "MODEL.RPN.LOSS_WEIGHT": at_least(0),
+    "MODEL.RPN.PRE_NMS_TOPK_TRAIN": at_least(1),
+    "MODEL.RPN.PRE_NMS_TOPK_TEST": at_least(1),
+    "MODEL.RPN.POST_NMS_TOPK_TRAIN": at_least(1),
+    "MODEL.RPN.POST_NMS_TOPK_TEST": at_least(1),
+    "MODEL.RPN.NMS_THRESH": within(0, 1),
+    "MODEL.ROI_HEADS.NAME": Rule(
+        lambda x: x == "StandardROIHeads",
+        "StandardROIHeads: cascades, heads on res5 (C4) and rotated boxes are not known here",
+    ),
+    "MODEL.ROI_HEADS.NUM_CLASSES": at_least(1),
+    "MODEL.ROI_HEADS.IN_FEATURES": each(text),
+    "MODEL.ROI_HEADS.IOU_THRESHOLDS": Rule(
+        lambda x: len(x) == 1 and 0 < x[0] <= 1, "one value, above 0 and at most 1"
+    ),
+    "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": at_least(1),
+    "MODEL.ROI_HEADS.POSITIVE_FRACTION": within(0, 1),
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": within(0, 1),
+    "MODEL.ROI_HEADS.NMS_THRESH_TEST": within(0, 1),
+    "MODEL.ROI_BOX_HEAD.NAME": BOX_HEADS,
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": BOX_LOSSES,
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_WEIGHT": at_least(0),
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS": BOX_WEIGHTS,
+    "MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA": at_least(0),
+    "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION": at_least(1),
+    "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO": at_least(0),
+    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": one_of("ROIAlignV2", "ROIAlign", "ROIPool"),
+    "MODEL.ROI_BOX_HEAD.NUM_FC": at_least(0),
+    "MODEL.ROI_BOX_HEAD.FC_DIM": count,
+    "MODEL.ROI_BOX_HEAD.NUM_CONV": at_least(0),
+    "MODEL.ROI_BOX_HEAD.CONV_DIM": count,
+    "MODEL.ROI_BOX_HEAD.USE_FED_LOSS": Rule(
+        lambda x: not x, "False: the federated loss is LVIS's, whose class counts it needs"
+    ),
+    "SOLVER.LOSS_NORMALIZERS": Rule(
+        lambda x: x == "local",
+        "local: a Faster R-CNN divides its losses in each forward itself, by the anchors and "
+        "proposals that it samples",
+    ),
+}
