@@ -137,7 +137,8 @@ def test_anchors_boxes_and_logits_are_the_teachers_one_to_one(toy):
     teacher, _ = build_teacher(toy.cfg("SAD.yaml", *UP))
     distiller.attach_teacher(teacher)
     batch = next(iter(build_mixed_loader(toy.cfg("SAD.yaml", *UP, "SAD.LOADER.MIX", "union"))))
-    (prepared,) = distiller.prepare([batch])
+    with EventStorage():
+        (prepared,) = distiller.prepare([batch])
     with torch.no_grad():
         features = student.backbone(prepared.images.tensor)
         features = [features[name] for name in student.head_in_features]

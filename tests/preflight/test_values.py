@@ -135,10 +135,12 @@ def test_keys_that_the_loss_does_not_read_are_refused(key, loss):
 def test_keys_of_terms_that_are_not_named_are_refused(term):
     """Unless none is: that switches off what the yaml may set."""
     key = f"SAD.DISTILL.{term.upper()}.WEIGHT"
-    opts = [*SAD_YAML, key, 0.75, "SAD.DISTILL.TERMS"]
+    detector = "GeneralizedRCNN" if term.startswith("roi_") else "RetinaNet"
+    emits = ADAPTERS[detector].emits
+    opts = [*(*SAD_YAML, *(RCNN if "roi_logits" in emits else ())), key, 0.75, "SAD.DISTILL.TERMS"]
     check_config(get_sad_cfg("", [*opts, (term,)]))
     check_config(get_sad_cfg("", [*opts, "()"]))
-    others = tuple(name for name in TERMS if name != term)
+    others = tuple(name for name in TERMS if name != term and TERMS[name].need <= emits)
     with pytest.raises(UserError, match=rf"{key} is 0\.75, .*SAD\.DISTILL\.TERMS"):
         check_config(get_sad_cfg("", [*opts, others]))
 

@@ -27,7 +27,7 @@ def test_mean_over_levels_of_the_mean_squared_difference_of_soft_images(toy):
     model.student.backbone.register_forward_hook(lambda *args: features.append(args[-1]))
     with EventStorage():
         loss = model(batch)["loss_distill_feature"]
-    (prepared,) = model.prepare([batch])
+        (prepared,) = model.prepare([batch])
     assert prepared.teacher.logits is None  # the head is not computed
     expected = 0
     for name, layer, theirs in zip(

@@ -42,9 +42,7 @@ def masked_squared_difference(
     return (sums / (2 * areas.clamp_min(1))).mean()
 
 
-def gaussian_mask(
-    boxes: Tensor, size: tuple[int, int], stride: int, spread: float = 2.0
-) -> Tensor:
+def gaussian_mask(boxes: Tensor, size: tuple[int, int], stride: int, spread: float = 2.0) -> Tensor:
     """exp(-(x - x0)^2 / (s (w/2)^2) - (y - y0)^2 / (s (h/2)^2)) within each box, zero outside.
 
     With s = 2 the middle of an edge has e^(-1/2), a corner e^(-1). It is taken at the middles of

@@ -12,7 +12,6 @@ from ..config.detector_keys import keys_of, value_of
 from ..config.load import idle_keys
 from ..modeling.adapters import ADAPTERS
 from ..modeling.adapters.adapter import BOXES_ALONE
-from ..modeling.adapters.dense import DenseAdapter
 from ..terms import TERMS
 from ..utils.errors import UserError, did_you_mean
 from ..utils.rules import (
@@ -29,6 +28,7 @@ from ..utils.rules import (
     text,
     within,
 )
+from .targets import check_targets
 
 logger = logging.getLogger(__name__)
 
@@ -108,10 +108,9 @@ RULES = {
     "SAD.TEACHER.CLASS_NAMES": each(text, least=0),
     "SAD.TEACHER.PRECISION": one_of("float32", "bfloat16", "float16"),
     "SAD.TEACHER.INPUT_SCALE": above(0),
-    "SAD.STUDENT.META_ARCHITECTURE": one_of(
-        *(name for name, adapter in ADAPTERS.items() if isinstance(adapter, DenseAdapter))
-    ),
+    "SAD.STUDENT.META_ARCHITECTURE": one_of(*ADAPTERS),
     "SAD.DISTILL.TERMS": each(one_of(*TERMS), least=0),
+    "SAD.DISTILL.PROPOSALS": one_of("student", "teacher", "union"),
     "SAD.TARGETS.LABELED": each(one_of("hard", "soft"), least=0),
     "SAD.TARGETS.UNLABELED": each(one_of("hard", "soft"), least=0),
     "SAD.LOADER.MIX": one_of("alternate", "union", "ratio"),
@@ -234,44 +233,7 @@ def _check_student(cfg) -> None:
             )
         _warn_of_no_teacher(cfg)
         return
-    _check_targets(cfg)
-
-
-def _check_targets(cfg) -> None:
-    """That every image that is used has something to learn from, and the teacher to teach."""
-    distill, sad = cfg.SAD.DISTILL, cfg.SAD
-    terms = f"SAD.DISTILL.TERMS {list(distill.TERMS)}"
-    used = {"SAD.TARGETS.LABELED": sad.TARGETS.LABELED}
-    if cfg.DATASETS.UNLABELED:
-        used["SAD.TARGETS.UNLABELED"] = sad.TARGETS.UNLABELED
-    for key, targets in used.items():
-        if not targets or not (distill.TERMS or "hard" in targets):
-            raise UserError(
-                f"{key} is {targets}, of which nothing is learnt with {terms}: add 'hard', or "
-                "leave the images out of DATASETS"
-            )
-    if not distill.TERMS:
-        return
-    if not any("soft" in targets for targets in used.values()):
-        raise UserError(
-            f"{terms} learns from soft targets, but {' and '.join(used)} ask for none: add 'soft', "
-            "or switch distillation off with SAD.DISTILL.TERMS '()'"
-        )
-    if len(set(distill.TERMS)) < len(distill.TERMS):
-        raise UserError(f"{terms} names a term twice")
-    for name in distill.TERMS:
-        section = f"SAD.DISTILL.{name.upper()}"
-        if distill[name.upper()].WEIGHT == 0:
-            raise UserError(
-                f"{section}.WEIGHT is 0, so the teacher works for nothing: leave {name} out of "
-                "SAD.DISTILL.TERMS"
-            )
-        why = TERMS[name].why_hard_targets(distill[name.upper()])
-        if why and any("hard" not in targets for targets in used.values()):
-            raise UserError(
-                f"{section}.{why}, but SAD.TARGETS has images with soft targets alone: give "
-                "another value, or those images hard targets"
-            )
+    check_targets(cfg)
 
 
 def _warn_of_no_teacher(cfg) -> None:

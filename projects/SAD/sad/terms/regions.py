@@ -26,7 +26,9 @@ class Regions:
             torch.cat(
                 [(x.gt_boxes if x.has("gt_boxes") else x.proposal_boxes).tensor for x in of_images]
             ),
-            torch.cat([x.gt_classes.new_tensor([x.image_size]).expand(len(x), 2) for x in of_images]),
+            torch.cat(
+                [x.gt_classes.new_tensor([x.image_size]).expand(len(x), 2) for x in of_images]
+            ),
         )
 
     def __len__(self) -> int:

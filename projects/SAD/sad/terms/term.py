@@ -14,6 +14,7 @@ from detectron2.config import CfgNode as CN
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
+from ..losses.distillation import at_least_float32
 from ..utils.rules import at_least, one_of, within
 
 
@@ -47,6 +48,10 @@ class Outputs:
             return [of_images(level) for level in found]
 
         return Outputs(**{kind: chosen(kind) for kind in kinds})
+
+    def in_float32(self, kinds: Collection[str]) -> "Outputs":
+        """These kinds alone, in float32 at least."""
+        return Outputs(**{k: [at_least_float32(x) for x in getattr(self, k)] for k in kinds})
 
 
 @dataclass

@@ -63,6 +63,9 @@ RULES = {
     "MODEL.ROI_BOX_HEAD.FC_DIM": count,
     "MODEL.ROI_BOX_HEAD.NUM_CONV": at_least(0),
     "MODEL.ROI_BOX_HEAD.CONV_DIM": count,
+    "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES": Rule(
+        lambda x: not x, "False: it is of mask and keypoint heads, and these detectors have none"
+    ),
     "MODEL.ROI_BOX_HEAD.USE_FED_LOSS": Rule(
         lambda x: not x, "False: the federated loss is LVIS's, whose class counts it needs"
     ),
