@@ -1,4 +1,4 @@
-"""The toy problem for Faster R-CNN: yamls of teacher, student and TAR beside those of tests/toy.py."""
+"""The toy problem for Faster R-CNN: yamls of teacher, student and TAR beside tests/toy.py's."""
 
 import torch
 from detectron2.modeling import build_model

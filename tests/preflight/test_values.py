@@ -14,6 +14,10 @@ from toy import REPOSITORY
 CONFIGS = sorted((REPOSITORY / "configs").glob("*/*.yaml"))
 CONFIGS = [path for path in CONFIGS if path.parent.name != "networks"]  # parts of configs
 SAD_YAML = ("MODEL.META_ARCHITECTURE", "Distiller")
+RCNN = (
+    *("SAD.STUDENT.META_ARCHITECTURE", "GeneralizedRCNN"),
+    *("MODEL.ROI_HEADS.NAME", "StandardROIHeads", "MODEL.ROI_BOX_HEAD.NAME", "FastRCNNConvFCHead"),
+)
 
 
 @pytest.mark.parametrize(
@@ -135,12 +139,11 @@ def test_keys_that_the_loss_does_not_read_are_refused(key, loss):
 def test_keys_of_terms_that_are_not_named_are_refused(term):
     """Unless none is: that switches off what the yaml may set."""
     key = f"SAD.DISTILL.{term.upper()}.WEIGHT"
-    detector = "GeneralizedRCNN" if term.startswith("roi_") else "RetinaNet"
-    emits = ADAPTERS[detector].emits
-    opts = [*(*SAD_YAML, *(RCNN if "roi_logits" in emits else ())), key, 0.75, "SAD.DISTILL.TERMS"]
+    of_regions = term.startswith("roi_")
+    opts = [*SAD_YAML, *(RCNN if of_regions else ()), key, 0.75, "SAD.DISTILL.TERMS"]
     check_config(get_sad_cfg("", [*opts, (term,)]))
     check_config(get_sad_cfg("", [*opts, "()"]))
-    others = tuple(name for name in TERMS if name != term and TERMS[name].need <= emits)
+    others = tuple(name for name in TERMS if name != term and name.startswith("roi_") == of_regions)
     with pytest.raises(UserError, match=rf"{key} is 0\.75, .*SAD\.DISTILL\.TERMS"):
         check_config(get_sad_cfg("", [*opts, others]))
 
