@@ -73,7 +73,8 @@ def add_sad_config(cfg: CN) -> None:
     cfg.MODEL.CHANNELS_LAST = True
 
     # The coarsest map of the FPNs that build_small_resnet_fpn_backbone and build_timm_fpn_backbone
-    # make: 5, 6 (pooled from P5) or 7 (P6 and P7 by convolutions, as RetinaNet has them).
+    # make: 5, 6 (pooled from P5, as Faster R-CNN has it) or 7 (P6 and P7 by convolutions, as
+    # RetinaNet has them). The finest are those of Detectron2's MODEL.FPN.IN_FEATURES.
     cfg.MODEL.FPN.LAST_LEVEL = 5
 
     # Widths and depths that Detectron2's builders refuse; read by build_small_resnet_fpn_backbone.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .adapters import adapter_of
 
-# From here on RetinaNet calls an anchor foreground, and the second stage of Faster R-CNN a proposal.
+# From here on RetinaNet calls an anchor foreground, and Faster R-CNN's second stage a proposal.
 # An RPN asks for 0.7, but each object's best anchor is foreground whatever its IoU: what counts is
 # whether that one is near enough.
 IOU = 0.5

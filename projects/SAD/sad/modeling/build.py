@@ -13,7 +13,7 @@ from ..config.load import get_sad_cfg
 from ..data.classes import check_same_classes, given_names
 from ..data.datasets import ClassOrder
 from ..utils.errors import UserError
-from .adapters import ADAPTERS
+from .adapters import ADAPTERS, adapter_of_config
 
 
 def build_detector(cfg):
@@ -82,11 +82,7 @@ def load_detector(config_file: str, weights: str, device: str, opts=(), class_na
             the names are not as many as the classes or not those of the weights.
     """
     cfg = get_sad_cfg(config_file, opts)
-    detector = detector_name(cfg)
-    if detector not in ADAPTERS:
-        raise UserError(
-            f"{config_file} describes a {detector}, it must be one of {', '.join(ADAPTERS)}"
-        )
+    adapter, detector = adapter_of_config(cfg, config_file), detector_name(cfg)
     if not weights:
         raise UserError(f"no weights are given for the {detector} of {config_file}")
     cfg.MODEL.META_ARCHITECTURE = detector
@@ -94,14 +90,13 @@ def load_detector(config_file: str, weights: str, device: str, opts=(), class_na
     cfg.MODEL.WEIGHTS = weights
     cfg.freeze()
     try:
-        ADAPTERS[detector].check(cfg)
         model = build_detector(cfg)
         names = load_weights(model, weights, strict=True)
         given = given_names(class_names or (() if names else cfg.SAD.TEACHER.CLASS_NAMES))
         if names and given:
             check_same_classes(given, ClassOrder(names, "the weights"), "the class names given")
         model.class_names = names or given or None
-        num_classes = ADAPTERS[detector].num_classes(model)
+        num_classes = adapter.num_classes(model)
         if model.class_names and len(model.class_names) != num_classes:
             raise UserError(
                 f"{len(model.class_names)} class names for {num_classes} classes "

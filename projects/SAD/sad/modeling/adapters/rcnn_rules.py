@@ -40,7 +40,8 @@ RULES = {
     "MODEL.RPN.NMS_THRESH": within(0, 1),
     "MODEL.ROI_HEADS.NAME": Rule(
         lambda x: x == "StandardROIHeads",
-        "StandardROIHeads: cascades, heads on res5 (C4) and rotated boxes are not known here",
+        "StandardROIHeads with MODEL.META_ARCHITECTURE GeneralizedRCNN: cascades, heads on res5 "
+        "(C4) and rotated boxes are not known here",
     ),
     "MODEL.ROI_HEADS.NUM_CLASSES": at_least(1),
     "MODEL.ROI_HEADS.IN_FEATURES": each(text),
