@@ -2,6 +2,7 @@
 
 import torch
 from detectron2.modeling import build_model
+from detectron2.structures import Boxes, Instances
 
 import toy as toy_problem
 
@@ -75,3 +76,13 @@ def opinionated(model):
     torch.nn.init.normal_(predictor.cls_score.weight, std=0.5)
     torch.nn.init.normal_(predictor.bbox_pred.weight, std=0.2)
     return model
+
+
+def regions_of_image(size, boxes, classes, truth=None) -> Instances:
+    """Sampled ones, with their classes and, where there are any, the boxes of their objects."""
+    found = Instances(size)
+    found.proposal_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
+    found.gt_classes = torch.tensor(classes, dtype=torch.long)
+    if truth is not None:
+        found.gt_boxes = Boxes(torch.tensor(truth, dtype=torch.float32).reshape(-1, 4))
+    return found

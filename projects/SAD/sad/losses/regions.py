@@ -119,7 +119,7 @@ def deltas_of_class(deltas: Tensor, classes: Tensor) -> Tensor:
     if deltas.shape[1] == 4:
         return deltas
     rows = torch.arange(len(deltas), device=deltas.device)
-    return deltas.view(len(deltas), -1, 4)[rows, classes]
+    return deltas.view(len(deltas), deltas.shape[1] // 4, 4)[rows, classes]
 
 
 def encoded_alike(deltas: Tensor, boxes: Tensor, transform, wanted) -> Tensor:
