@@ -153,9 +153,8 @@ class Term(nn.Module, ABC):
     def weight(self, iteration: int) -> float:
         """The factor at an iteration, from 0 on."""
         rise = min(1.0, (iteration + 1) / max(1, self.options.WARMUP_ITERS))
-        done, steps = iteration / max(1, self.max_iter), self.options.DECAY_STEPS
-        if steps:
-            done = iteration * steps // max(1, self.max_iter) / steps
+        last, steps = max(1, self.max_iter), self.options.DECAY_STEPS
+        done = iteration * steps // last / steps if steps else iteration / last
         if self.options.DECAY == "cosine":
             done = (1 - math.cos(math.pi * done)) / 2
         fall = 1 - (1 - self.options.DECAY_TO) * done
