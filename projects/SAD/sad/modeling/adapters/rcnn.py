@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...utils.precision import autocast
 from .adapter import Adapter
-from .rcnn_rules import RULES
+from .rcnn_rules import RULES, check_together
 
 
 class FasterRCNNAdapter(Adapter):
@@ -19,6 +19,10 @@ class FasterRCNNAdapter(Adapter):
 
     RULES = RULES
     learns_by_overlap = True
+
+    def check(self, cfg) -> None:
+        super().check(cfg)
+        check_together(cfg)
 
     def num_classes(self, model) -> int:
         return model.roi_heads.num_classes
