@@ -23,7 +23,7 @@ RCNN = (
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("MODEL.META_ARCHITECTURE", "GeneralizedRCNN"),
+        ("MODEL.META_ARCHITECTURE", "PanopticFPN"),
         ("SAD.DISTILL.CLASS.LOSS", "mse"),
         ("SAD.DISTILL.CLASS.FORM", "hinge"),
         ("SAD.DISTILL.CLASS.NORMALIZER", "anchors"),

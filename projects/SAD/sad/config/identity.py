@@ -8,7 +8,8 @@ from detectron2.utils import comm
 
 from ..utils.errors import UserError
 from ..utils.files import sha256
-from .defaults import detector_name, distills, flat, stops_early
+from .defaults import distills, flat, stops_early
+from .detector_keys import TWO_STAGES, keys_of
 from .load import get_sad_cfg
 
 logger = logging.getLogger(__name__)
@@ -66,8 +67,7 @@ OF_DENSE = ("MODEL.RETINANET", "MODEL.FCOS")
 
 
 def _settings(cfg) -> dict:
-    two_stages = detector_name(cfg) == "GeneralizedRCNN"
-    others = (*OF_OTHER_MODELS, *(OF_DENSE if two_stages else OF_TWO_STAGES))
+    others = (*OF_OTHER_MODELS, *(OF_DENSE if keys_of(cfg) == TWO_STAGES else OF_TWO_STAGES))
     return {k: value for k, value in settings(cfg).items() if not k.startswith(others)}
 
 

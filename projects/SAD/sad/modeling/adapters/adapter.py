@@ -59,7 +59,7 @@ class Adapter(ABC):
     def check(self, cfg) -> None:
         """
         Raises:
-            UserError: naming a key of RULES, its value and what is allowed.
+            UserError: naming a key, its value and what is allowed.
         """
         values = dict(flat(cfg))
         for key, rule in self.RULES.items():

@@ -14,7 +14,7 @@ from ...terms.term import Outputs, Targets
 from ...utils.errors import UserError
 from ...utils.precision import autocast
 from .adapter import Adapter
-from .rcnn_rules import RULES
+from .rcnn_rules import RULES, check_together
 
 
 class FasterRCNNAdapter(Adapter):
@@ -24,6 +24,10 @@ class FasterRCNNAdapter(Adapter):
     learns_by_overlap = True
     emits = frozenset({"features", "roi_logits", "roi_deltas"})
     needs_hard_targets = True  # they choose the regions that a teacher is asked about
+
+    def check(self, cfg) -> None:
+        super().check(cfg)
+        check_together(cfg)
 
     def num_classes(self, model) -> int:
         return model.roi_heads.num_classes

@@ -2,6 +2,7 @@
 
 from detectron2.modeling.roi_heads.box_head import ROI_BOX_HEAD_REGISTRY
 
+from ...utils.errors import UserError
 from ...utils.rules import Rule, at_least, count, each, one_of, positive, text, within
 from .adapter import BOXES_ALONE
 
@@ -26,6 +27,11 @@ RULES = {
     "MODEL.PROPOSAL_GENERATOR.MIN_SIZE": at_least(0),
     "MODEL.LOAD_PROPOSALS": Rule(lambda x: not x, "False: a Faster R-CNN makes its own proposals"),
     "MODEL.RPN.IN_FEATURES": each(text),
+    "MODEL.RPN.IOU_THRESHOLDS": Rule(
+        lambda x: 0 < len(x) < 3 and all(0 < y <= 1 for y in x) and list(x) == sorted(x),
+        "one or two rising values, above 0 and at most 1",
+    ),
+    "MODEL.RPN.IOU_LABELS": each(Rule(lambda x: x in (-1, 0, 1), "-1, 0 or 1")),
     "MODEL.RPN.BATCH_SIZE_PER_IMAGE": at_least(1),
     "MODEL.RPN.POSITIVE_FRACTION": within(0, 1),
     "MODEL.RPN.BBOX_REG_LOSS_TYPE": BOX_LOSSES,
@@ -48,6 +54,7 @@ RULES = {
     "MODEL.ROI_HEADS.IOU_THRESHOLDS": Rule(
         lambda x: len(x) == 1 and 0 < x[0] <= 1, "one value, above 0 and at most 1"
     ),
+    "MODEL.ROI_HEADS.IOU_LABELS": Rule(lambda x: list(x) == [0, 1], "[0, 1]"),
     "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE": at_least(1),
     "MODEL.ROI_HEADS.POSITIVE_FRACTION": within(0, 1),
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST": within(0, 1),
@@ -76,3 +83,21 @@ RULES = {
         "proposals that it samples",
     ),
 }
+
+
+def check_together(cfg) -> None:
+    """What Detectron2 asserts without a word.
+
+    Raises:
+        UserError: naming the keys that do not go together.
+    """
+    rpn, head = cfg.MODEL.RPN, cfg.MODEL.ROI_BOX_HEAD
+    if len(rpn.IOU_LABELS) != len(rpn.IOU_THRESHOLDS) + 1:
+        raise UserError(
+            f"MODEL.RPN.IOU_LABELS is {rpn.IOU_LABELS}, they must be one more than "
+            f"MODEL.RPN.IOU_THRESHOLDS {rpn.IOU_THRESHOLDS}"
+        )
+    if not head.NUM_FC + head.NUM_CONV:
+        raise UserError(
+            "MODEL.ROI_BOX_HEAD.NUM_FC and NUM_CONV are 0, a box head needs at least one layer"
+        )
