@@ -14,7 +14,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 import toy as toy_problem
-import toy_rcnn
 
 # A shell keeps Ctrl-C from the jobs that it starts in the background, and we do as it says.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,13 +23,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def toy(tmp_path_factory):
     """The toy problem on disk. Read-only: a test that breaks a file breaks a copy."""
     return toy_problem.build(tmp_path_factory.mktemp("toy"))
-
-
-@pytest.fixture(scope="session")
-def rcnn(toy):
-    """The toy problem with the yamls of a Faster R-CNN, see tests/toy_rcnn.py."""
-    toy_rcnn.write(toy)
-    return toy
 
 
 @pytest.fixture

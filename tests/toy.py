@@ -110,6 +110,25 @@ SAD:
     WEIGHTS: {root}/teacher.pth
 """
 
+TAR = """
+_BASE_: rcnn_student.yaml
+MODEL: {{META_ARCHITECTURE: Distiller}}
+DATASETS:
+  REGISTER:
+    toy_pseudo_labels:
+      JSON: {root}/annotations/pseudo_labels.json
+      IMAGES: {root}/unlabeled
+  UNLABELED: [toy_pseudo_labels]
+SAD:
+  STUDENT: {{META_ARCHITECTURE: GeneralizedRCNN}}
+  TEACHER:
+    CONFIG_FILE: {root}/rcnn_teacher.yaml
+    WEIGHTS: {root}/rcnn_teacher.pth
+  DISTILL:
+    TERMS: [feature, roi_class, roi_box]
+    FEATURE: {{MASK: gaussian, LAYER: conv3x3, WEIGHT: 3.0}}
+"""
+
 
 @dataclass(frozen=True)
 class Toy:
@@ -156,6 +175,7 @@ def build(root: Path) -> Toy:
     (root / "teacher.yaml").write_text(WIDTHS.format(width=16, fpn=16))
     (root / "student.yaml").write_text(WIDTHS.format(width=8, fpn=8))
     (root / "SAD.yaml").write_text(SAD.format(root=root))
+    (root / "TAR.yaml").write_text(TAR.format(root=root))
     for name, width in (("teacher", 32), ("student", 16)):
         text = FASTER_RCNN.format(name=name, width=width)
         (root / f"rcnn_{name}.yaml").write_text(text)

@@ -41,10 +41,10 @@ def state(path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def run(rcnn, tmp_path_factory):
+def run(toy, tmp_path_factory):
     """20 iterations of TAR with a checkpoint after the 10th: (output, trainer, Recorder)."""
     output = tmp_path_factory.mktemp("run")
-    return output, *train(rcnn, output, "TAR.yaml", *SMALL, *DECAY, *TWENTY)
+    return output, *train(toy, output, "TAR.yaml", *SMALL, *DECAY, *TWENTY)
 
 
 def test_what_is_logged(run):
@@ -57,10 +57,10 @@ def test_what_is_logged(run):
     assert history(trainer, "roi_class/num_learned") == foreground
 
 
-def test_checkpoint_is_a_plain_faster_rcnn(rcnn, run):
+def test_checkpoint_is_a_plain_faster_rcnn(toy, run):
     output, trainer, _ = run
     saved = state(output / "model_final.pth")
-    stock = build_model(rcnn.cfg("rcnn_student.yaml"))
+    stock = build_model(toy.cfg("rcnn_student.yaml"))
     assert list(saved["model"]) == list(stock.state_dict())
     stock.load_state_dict(saved["model"], strict=True)
     layers = trainer.model.terms.state_dict()
@@ -68,30 +68,30 @@ def test_checkpoint_is_a_plain_faster_rcnn(rcnn, run):
     assert not layers.keys() & saved["model"].keys()
 
 
-def test_evaluation_by_either_yaml(rcnn, run, tmp_path, monkeypatch):
+def test_evaluation_by_either_yaml(toy, run, tmp_path, monkeypatch):
     output, _, _ = run
     found = {}
     for name in ("rcnn_student.yaml", "TAR.yaml"):
-        cfg = rcnn.cfg(name, "OUTPUT_DIR", str(tmp_path / name))
+        cfg = toy.cfg(name, "OUTPUT_DIR", str(tmp_path / name))
         model = build_model(cfg)
         SADCheckpointer(model, strict=True).load(str(output / "model_final.pth"))
         found[name] = dict(SADTrainer.test(cfg, model)["bbox"])
     one, other = found.values()
     assert one == pytest.approx(other, nan_ok=True, abs=0)
     arguments = ("--eval-only", "OUTPUT_DIR", tmp_path / "evaluated", "MODEL.WEIGHTS")
-    run_train_net(monkeypatch, "--config-file", rcnn.path("TAR.yaml"), *arguments,
+    run_train_net(monkeypatch, "--config-file", toy.path("TAR.yaml"), *arguments,
                   output / "model_final.pth")  # fmt: skip
     assert (tmp_path / "evaluated" / "inference" / "toy_labeled").is_dir()
 
 
-def test_resumed_run_is_the_unbroken_run(rcnn, run, tmp_path):
+def test_resumed_run_is_the_unbroken_run(toy, run, tmp_path):
     output, unbroken, recorded = run
     folder = tmp_path / "resumed"
     folder.mkdir()
     shutil.copy(output / "model_0000009.pth", folder)
     (folder / "last_checkpoint").write_text("model_0000009.pth")
     opts = (*SMALL, *DECAY, *TWENTY, "DATASETS.TEST", ())
-    trainer, recorder = train(rcnn, folder, "TAR.yaml", *opts, resume=True)
+    trainer, recorder = train(toy, folder, "TAR.yaml", *opts, resume=True)
     assert recorder.samples == recorded.samples[10:]
     for key in LOSSES:
         assert history(trainer, key) == history(unbroken, key), key
@@ -101,10 +101,10 @@ def test_resumed_run_is_the_unbroken_run(rcnn, run, tmp_path):
     assert all(torch.equal(one[key], other[key]) for key in other)
 
 
-def test_killed_run_goes_on_bit_for_bit(rcnn, tmp_path):
+def test_killed_run_goes_on_bit_for_bit(toy, tmp_path):
     def cfg(name):
         opts = ("SOLVER.CHECKPOINT_PERIOD", 5, "SEED", 3, "OUTPUT_DIR", str(tmp_path / name))
-        return rcnn.cfg("TAR.yaml", *SMALL, *DECAY, "SOLVER.MAX_ITER", 30, *opts)
+        return toy.cfg("TAR.yaml", *SMALL, *DECAY, "SOLVER.MAX_ITER", 30, *opts)
 
     go_on(cfg("unbroken"))
     killed = kill(start(cfg("killed")), tmp_path / "killed", stepping, 60)
@@ -116,7 +116,7 @@ def test_killed_run_goes_on_bit_for_bit(rcnn, tmp_path):
 
 
 @pytest.mark.parametrize("term", ["feature", "roi_class", "roi_box"])
-def test_it_learns(rcnn, tmp_path, term):
+def test_it_learns(toy, tmp_path, term):
     """Of each term by itself, whose gradient is clipped with the detector's."""
     section = f"SAD.DISTILL.{term.upper()}"
     opts = ("SAD.DISTILL.TERMS", (term,), f"{section}.WEIGHT", 20.0, "SOLVER.BASE_LR", 0.05)
@@ -124,13 +124,13 @@ def test_it_learns(rcnn, tmp_path, term):
         opts += ("SAD.DISTILL.FEATURE.MASK", "none", "SAD.DISTILL.FEATURE.LAYER", "auto")
         opts += ("SAD.DISTILL.FEATURE.WEIGHT", 1.0)
     if term == "roi_box":
-        opts += (f"{section}.GATE", "always")
-    trainer, _ = train(rcnn, tmp_path, "TAR.yaml", *opts, *SMALL[2:], "SOLVER.MAX_ITER", 60)
+        opts += (f"{section}.GATE", "always", f"{section}.DIVISOR", "fg")
+    trainer, _ = train(toy, tmp_path, "TAR.yaml", *opts, *SMALL[2:], "SOLVER.MAX_ITER", 60)
     values = history(trainer, f"loss_distill_{term}")
     assert sum(values[-10:]) < 0.8 * sum(values[:10])
 
 
-def test_accumulated_gradient_is_the_mean_of_the_micro_batches(rcnn, tmp_path):
+def test_accumulated_gradient_is_the_mean_of_the_micro_batches(toy, tmp_path):
     one = ("SOLVER.MAX_ITER", 1, "SOLVER.LR_DROPS", (), "SOLVER.CLIP_FULL_MODEL_NORM", 0.0)
     opts = (*one, "SOLVER.IMS_PER_BATCH", 4, "DATASETS.TEST", (), "SOLVER.BASE_LR", 0.0)
     opts += ("SOLVER.ACCUMULATION_STEPS", 2, "SAD.LOADER.MIX", "union", *SMALL[:2])
@@ -138,7 +138,7 @@ def test_accumulated_gradient_is_the_mean_of_the_micro_batches(rcnn, tmp_path):
     opts += ("MODEL.RPN.BATCH_SIZE_PER_IMAGE", 10**6, "MODEL.RPN.POSITIVE_FRACTION", 1.0)
     opts += ("MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", 10**6)
     opts += ("MODEL.ROI_HEADS.POSITIVE_FRACTION", 1.0)
-    trainer, recorder = train(rcnn, tmp_path / "run", "TAR.yaml", *opts)
+    trainer, recorder = train(toy, tmp_path / "run", "TAR.yaml", *opts)
     batch = next(iter(build_mixed_loader(trainer.cfg)))
     assert [len(samples) for samples in recorder.samples] == [2, 2]
     torch.manual_seed(0)
@@ -157,10 +157,10 @@ def test_accumulated_gradient_is_the_mean_of_the_micro_batches(rcnn, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_mixed_precision_trains(rcnn, tmp_path, precision):
+def test_mixed_precision_trains(toy, tmp_path, precision):
     amp = ("SOLVER.AMP.ENABLED", True, "SOLVER.AMP.PRECISION", precision)
     opts = (*amp, "SAD.TEACHER.PRECISION", precision, "SOLVER.MAX_ITER", 12)
-    trainer, _ = train(rcnn, tmp_path, "TAR.yaml", *SMALL, *opts)
+    trainer, _ = train(toy, tmp_path, "TAR.yaml", *SMALL, *opts)
     weights = trainer.model.state_dict().values()
     assert all(x.dtype == torch.float32 for x in weights if x.is_floating_point())
     assert all(x.isfinite().all() for x in weights)
@@ -170,12 +170,12 @@ def test_mixed_precision_trains(rcnn, tmp_path, precision):
 TARGETS = [(("hard", "soft"), ("hard", "soft")), (("hard", "soft"), ("hard",))]
 
 
-def train_and_compare(rcnn, folder, norm):
+def train_and_compare(toy, folder, norm):
     for number, (labeled, unlabeled) in enumerate(TARGETS):
         opts = ("SAD.TARGETS.LABELED", labeled, "SAD.TARGETS.UNLABELED", unlabeled)
         opts += ("SOLVER.MAX_ITER", 12, "SOLVER.IMS_PER_BATCH", 2, "SAD.LOADER.MIX", "union")
         opts += ("MODEL.RESNETS.NORM", norm, "SOLVER.BASE_LR", 1e-3)
-        trainer, _ = train(rcnn, folder / str(number), "TAR.yaml", *SMALL, *opts)
+        trainer, _ = train(toy, folder / str(number), "TAR.yaml", *SMALL, *opts)
         final = dict(trainer.model.module.named_parameters())
         for other in comm.all_gather(final):
             assert all(torch.equal(final[name], other[name]) for name in final)
@@ -183,9 +183,9 @@ def train_and_compare(rcnn, folder, norm):
 
 
 @pytest.mark.parametrize("norm", ["BN", "FrozenBN"])
-def test_two_ranks(rcnn, tmp_path, norm):
-    run_ranks(train_and_compare, rcnn, tmp_path, norm)
+def test_two_ranks(toy, tmp_path, norm):
+    run_ranks(train_and_compare, toy, tmp_path, norm)
     for number in range(len(TARGETS)):
-        stock = build_model(rcnn.cfg("rcnn_student.yaml", "MODEL.RESNETS.NORM", norm))
+        stock = build_model(toy.cfg("rcnn_student.yaml", "MODEL.RESNETS.NORM", norm))
         saved = state(tmp_path / str(number) / "model_final.pth")["model"]
         stock.load_state_dict(saved, strict=True)

@@ -2,9 +2,9 @@
 
 import torch
 
+from regions_made import regions_of_image
 from sad.terms.regions import Regions
 from sad.terms.term import Targets
-from toy_rcnn import regions_of_image
 
 
 def test_images_with_objects_without_and_without_regions():

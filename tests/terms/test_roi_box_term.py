@@ -6,10 +6,10 @@ import torch
 from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.utils.events import EventStorage
 
+from regions_made import regions_of_image
 from sad.config.load import get_sad_cfg
 from sad.terms.roi_box_term import ROIBoxTerm
 from sad.terms.term import Outputs, Targets, Term
-from toy_rcnn import regions_of_image
 
 K = 3
 OURS, THEIRS = (10.0, 10.0, 5.0, 5.0), (4.0, 5.0, 2.0, 3.0)

@@ -4,11 +4,11 @@ import pytest
 import torch
 from detectron2.utils.events import EventStorage
 
+from regions_made import regions_of_image
 from sad.config.load import get_sad_cfg
 from sad.losses.regions import CLASS_LOSSES
 from sad.terms.roi_class_term import ROIClassTerm
 from sad.terms.term import Outputs, Targets, Term
-from toy_rcnn import regions_of_image
 
 CLASSES = [[0, 1, 2], [2, 0]]  # of two images; 2 is background
 BOX = [0, 0, 8, 8]

@@ -10,7 +10,7 @@ from detectron2.modeling import GeneralizedRCNN, build_model
 from detectron2.solver import build_optimizer
 from detectron2.utils.events import EventStorage
 
-import toy_rcnn
+import regions_made
 from sad.data.loader import build_mixed_loader
 from sad.losses.regions import CLASS_LOSSES
 from sad.modeling.distiller import Distiller
@@ -23,18 +23,18 @@ ROI_TERMS = ("SAD.DISTILL.TERMS", "('roi_class','roi_box')")
 NO_LAYER = ("SAD.DISTILL.FEATURE.LAYER", "auto")
 
 
-def build(rcnn, name="TAR.yaml", *opts, teacher=True, checked=True) -> torch.nn.Module:
-    cfg = rcnn.cfg(name, *opts, checked=checked)
+def build(toy, name="TAR.yaml", *opts, teacher=True, checked=True) -> torch.nn.Module:
+    cfg = toy.cfg(name, *opts, checked=checked)
     torch.manual_seed(0)
-    model = toy_rcnn.opinionated(build_model(cfg)).train()
+    model = regions_made.opinionated(build_model(cfg)).train()
     if teacher and isinstance(model, Distiller) and model.terms:
         model.attach_teacher(build_teacher(cfg)[0])
     return model
 
 
 @pytest.fixture(scope="module")
-def batches(rcnn):
-    loader = iter(build_mixed_loader(rcnn.cfg("TAR.yaml", *BATCH)))
+def batches(toy):
+    loader = iter(build_mixed_loader(toy.cfg("TAR.yaml", *BATCH)))
     return [next(loader) for _ in range(3)]
 
 
@@ -84,17 +84,17 @@ WITHOUT = {
 
 @pytest.mark.parametrize("how", WITHOUT)
 @pytest.mark.parametrize("norm", ["BN", "FrozenBN"])
-def test_stock_detectron2_step_for_step(rcnn, batches, how, norm):
+def test_stock_detectron2_step_for_step(toy, batches, how, norm):
     norm = ("MODEL.RESNETS.NORM", norm, "SOLVER.BASE_LR", 1e-4)
-    stock = build(rcnn, "rcnn_student.yaml", *norm)
+    stock = build(toy, "rcnn_student.yaml", *norm)
     # A weight of 0 is refused of a yaml.
-    ours = build(rcnn, "TAR.yaml", *norm, *WITHOUT[how], checked=how != "weights of 0")
+    ours = build(toy, "TAR.yaml", *norm, *WITHOUT[how], checked=how != "weights of 0")
     assert type(stock) is GeneralizedRCNN and type(ours) is Distiller
     ours.load_state_dict(stock.state_dict())
     if ours.teacher:
         ours.teacher.backbone.register_forward_pre_hook(fail)
     optimizers = [
-        build_optimizer(rcnn.cfg("rcnn_student.yaml", *norm), getattr(model, "student", model))
+        build_optimizer(toy.cfg("rcnn_student.yaml", *norm), getattr(model, "student", model))
         for model in (stock, ours)
     ]
     before = copy.deepcopy(stock.state_dict())
@@ -126,10 +126,10 @@ def test_stock_detectron2_step_for_step(rcnn, batches, how, norm):
     )  # it learned
 
 
-def test_checkpoint_and_evaluation_are_the_students(rcnn, batches, tmp_path):
-    ours = build(rcnn)
+def test_checkpoint_and_evaluation_are_the_students(toy, batches, tmp_path):
+    ours = build(toy)
     state = ours.state_dict()
-    stock = build(rcnn, "rcnn_student.yaml")
+    stock = build(toy, "rcnn_student.yaml")
     assert list(state) == list(stock.state_dict())
     stock.load_state_dict(state, strict=True)
     ours.teacher.register_forward_pre_hook(fail)
@@ -141,7 +141,7 @@ def test_checkpoint_and_evaluation_are_the_students(rcnn, batches, tmp_path):
     weights = str(tmp_path / "student.pth")
     torch.save({"model": state}, weights)
     absent = ("SAD.TEACHER.WEIGHTS", "absent.pth", "MODEL.WEIGHTS", weights)
-    predictor = DefaultPredictor(rcnn.cfg("TAR.yaml", *absent))
+    predictor = DefaultPredictor(toy.cfg("TAR.yaml", *absent))
     assert len(predictor(np.full((64, 64, 3), 128, np.uint8))["instances"]) > 0
 
 
@@ -158,12 +158,12 @@ def test_checkpoint_and_evaluation_are_the_students(rcnn, batches, tmp_path):
         ("union", "('feature',)", 1, 0),
     ],
 )
-def test_what_is_computed(rcnn, batches, share, terms, rpn, head):
+def test_what_is_computed(toy, batches, share, terms, rpn, head):
     opts = ("SAD.DISTILL.PROPOSALS", share, "SAD.DISTILL.TERMS", terms)
     keep = () if "feature" in terms else ("SAD.DISTILL.FEATURE.MASK", "none")
     if keep:
         keep += ("SAD.DISTILL.FEATURE.WEIGHT", 1.0, *NO_LAYER)
-    model = build(rcnn, "TAR.yaml", *opts, *keep)
+    model = build(toy, "TAR.yaml", *opts, *keep)
     calls = []
     for whose, detector in (("student", model.student), ("teacher", model.teacher)):
         for part in ("backbone", "proposal_generator", "roi_heads.box_head"):
@@ -184,9 +184,9 @@ def test_what_is_computed(rcnn, batches, share, terms, rpn, head):
     assert not model.student.roi_heads.box_predictor._forward_hooks
 
 
-def test_teacher_is_asked_about_the_students_regions(rcnn, batches):
+def test_teacher_is_asked_about_the_students_regions(toy, batches):
     """With its own pixels, features and precision; of the images with soft targets alone."""
-    model = build(rcnn, "TAR.yaml", *ROI_TERMS, "SAD.DISTILL.FEATURE.MASK", "none", *NO_LAYER,
+    model = build(toy, "TAR.yaml", *ROI_TERMS, "SAD.DISTILL.FEATURE.MASK", "none", *NO_LAYER,
                   "SAD.DISTILL.FEATURE.WEIGHT", 1.0)  # fmt: skip
     model.teacher.pixel_mean += 5
     asked, sampled = [], []
@@ -224,8 +224,8 @@ def test_teacher_is_asked_about_the_students_regions(rcnn, batches):
 
 
 @pytest.mark.parametrize("share", ["student", "teacher", "union"])
-def test_whose_proposals_are_sampled(rcnn, batches, share):
-    model = build(rcnn, "TAR.yaml", "SAD.DISTILL.PROPOSALS", share)
+def test_whose_proposals_are_sampled(toy, batches, share):
+    model = build(toy, "TAR.yaml", "SAD.DISTILL.PROPOSALS", share)
     own, others, given = [], [], []
     model.student.proposal_generator.register_forward_hook(
         lambda *x: own.extend(p.proposal_boxes.tensor.clone() for p in x[2][0])
@@ -253,9 +253,9 @@ def test_whose_proposals_are_sampled(rcnn, batches, share):
 
 @pytest.mark.parametrize("loss", ["bce", "kl", "l2"])
 @pytest.mark.parametrize("gate", ["proposal", "student", "always"])
-def test_teacher_that_is_the_student_teaches_nothing(rcnn, batches, loss, gate):
+def test_teacher_that_is_the_student_teaches_nothing(toy, batches, loss, gate):
     opts = ("SAD.DISTILL.ROI_CLASS.LOSS", loss, "SAD.DISTILL.ROI_BOX.GATE", gate)
-    model = build(rcnn, "TAR.yaml", *FROZEN, *NO_LAYER, *opts, teacher=False)
+    model = build(toy, "TAR.yaml", *FROZEN, *NO_LAYER, *opts, teacher=False)
     twin_of(model)
     losses = losses_of(model, flagged(batches[0], "1111"))
     for name in ("feature", "roi_box") if loss == "bce" else ("feature", "roi_box", "roi_class"):
@@ -270,8 +270,9 @@ def without_objects(batch) -> list[dict]:
 
 
 @pytest.mark.parametrize("proposals", ["fg", "teacher_right", "all"])
-def test_images_without_objects(rcnn, batches, proposals):
-    model = build(rcnn, "TAR.yaml", "SAD.DISTILL.ROI_CLASS.PROPOSALS", proposals)
+def test_images_without_objects(toy, batches, proposals):
+    model = build(toy, "TAR.yaml", "SAD.DISTILL.ROI_CLASS.PROPOSALS", proposals)
+    model.teacher.roi_heads.box_predictor.cls_score.bias[-1] = 8.0  # sure of the background
     half = without_objects(batches[0][:2]) + batches[0][2:]
     for batch in (flagged(half, "1111"), flagged(without_objects(batches[0]), "1111")):
         model.zero_grad()
@@ -292,14 +293,14 @@ HEADS = {
 
 @pytest.mark.parametrize("ours", HEADS)
 @pytest.mark.parametrize("theirs", [None, *HEADS])
-def test_heads_of_other_kinds(rcnn, batches, ours, theirs):
+def test_heads_of_other_kinds(toy, batches, ours, theirs):
     """Deltas of another kind are compared; classes and kinds of scores must be alike."""
     model = build(
-        rcnn, "TAR.yaml", *HEADS[ours], "SAD.DISTILL.ROI_BOX.GATE", "always", teacher=False
+        toy, "TAR.yaml", *HEADS[ours], "SAD.DISTILL.ROI_BOX.GATE", "always", teacher=False
     )
     opts = HEADS[theirs] if theirs else ()
     torch.manual_seed(1)
-    teacher = toy_rcnn.opinionated(build_model(rcnn.cfg("rcnn_teacher.yaml", *opts)))
+    teacher = regions_made.opinionated(build_model(toy.cfg("rcnn_teacher.yaml", *opts)))
     teacher = teacher.requires_grad_(False).eval()
     alike = {"sigmoids", "one class"}.isdisjoint({ours, theirs}) or ours == theirs
     if not alike:
@@ -318,11 +319,11 @@ def test_heads_of_other_kinds(rcnn, batches, ours, theirs):
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_in_autocast_the_losses_are_near_and_float32(rcnn, batches, precision):
+def test_in_autocast_the_losses_are_near_and_float32(toy, batches, precision):
     """And regions are pooled in float32, in which a box is not rounded to some pixels."""
     batch = flagged(batches[0], "1111")
-    exact = losses_of(build(rcnn, "TAR.yaml", *FROZEN), batch)
-    model = build(rcnn, "TAR.yaml", *FROZEN, "SAD.TEACHER.PRECISION", precision)
+    exact = losses_of(build(toy, "TAR.yaml", *FROZEN), batch)
+    model = build(toy, "TAR.yaml", *FROZEN, "SAD.TEACHER.PRECISION", precision)
     pooled = []
     for detector in (model.student, model.teacher):
         detector.roi_heads.box_pooler.register_forward_hook(lambda *x: pooled.append(x[1][0][0]))
@@ -336,10 +337,10 @@ def test_in_autocast_the_losses_are_near_and_float32(rcnn, batches, precision):
         assert losses[key] != exact[key]
 
 
-def test_teacher_neither_learns_nor_moves(rcnn, batches):
-    model = build(rcnn)
+def test_teacher_neither_learns_nor_moves(toy, batches):
+    model = build(toy)
     before = copy.deepcopy(model.teacher.state_dict())
-    optimizer = build_optimizer(rcnn.cfg("TAR.yaml"), model)
+    optimizer = build_optimizer(toy.cfg("TAR.yaml"), model)
     layers = copy.deepcopy(model.terms.state_dict())
     for number, batch in enumerate(batches):
         optimizer.zero_grad()
@@ -354,10 +355,10 @@ def test_teacher_neither_learns_nor_moves(rcnn, batches):
 # --- what makes no pair ---------------------------------------------------------------------------
 
 
-def test_anchors_of_a_teacher_may_differ(rcnn):
-    student = build(rcnn, "rcnn_student.yaml")
+def test_anchors_of_a_teacher_may_differ(toy):
+    student = build(toy, "rcnn_student.yaml")
     opts = ("MODEL.ANCHOR_GENERATOR.SIZES", [[10], [20], [30], [60]])
-    check_pair(student, build(rcnn, "rcnn_teacher.yaml", *opts), 1.0, {"features", "roi_logits"})
+    check_pair(student, build(toy, "rcnn_teacher.yaml", *opts), 1.0, {"features", "roi_logits"})
 
 
 @pytest.mark.parametrize(
@@ -372,9 +373,9 @@ def test_anchors_of_a_teacher_may_differ(rcnn):
         (1.0, set(), HEADS["one class"], "number of classes: the teacher has 1, the student 2"),
     ],
 )
-def test_pairs(rcnn, scale, need, opts, named):
-    student = build(rcnn, "rcnn_student.yaml")
-    teacher = build(rcnn, "rcnn_teacher.yaml", *opts)
+def test_pairs(toy, scale, need, opts, named):
+    student = build(toy, "rcnn_student.yaml")
+    teacher = build(toy, "rcnn_teacher.yaml", *opts)
     if named is None:
         check_pair(student, teacher, scale, need)
         return
@@ -382,8 +383,8 @@ def test_pairs(rcnn, scale, need, opts, named):
         check_pair(student, teacher, scale, need)
 
 
-def test_images_with_soft_targets_alone_have_no_regions(rcnn, batches):
-    model = build(rcnn)
+def test_images_with_soft_targets_alone_have_no_regions(toy, batches):
+    model = build(toy)
     batch = [{**batches[0][0], "hard_targets": False}, *batches[0][1:]]
     with pytest.raises(ValueError, match="hard targets"):
         losses_of(model, batch)
