@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sad.losses.features import (
+    convolved_at,
     gaussian_mask,
     masked_squared_difference,
     mean_squared_difference,
@@ -81,10 +82,9 @@ def test_box_under_a_cell_takes_one_cell_with_one():
 @pytest.mark.parametrize("pooled", [False, True])
 def test_masked_difference(pooled):
     rng = np.random.default_rng(0)
-    shapes = [(2, 3, 4, 6), (2, 5, 2, 3), (2, 3, 1, 1)]
+    shapes = [(24, 3), (6, 5), (0, 3)]  # no object in the last: divided by 2, not by 0
     student, teacher = ([rng.normal(size=shape) for shape in shapes] for _ in range(2))
-    masks = [rng.uniform(size=(2, *shape[2:])) for shape in shapes]
-    masks[2][:] = 0  # no object there: divided by 2, not by 0
+    masks = [rng.uniform(size=places) for places, _ in shapes]
     above = [
         (m * ((x - z) ** 2).mean(1)).sum() for x, z, m in zip(student, teacher, masks, strict=True)
     ]
@@ -95,3 +95,23 @@ def test_masked_difference(pooled):
         expected = sum(a / (2 * max(1, b)) for a, b in zip(above, below, strict=True)) / 3
     tensors = ([torch.tensor(x) for x in levels] for levels in (student, teacher, masks))
     assert masked_squared_difference(*tensors, pooled=pooled).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_convolution_at_some_places(size, share, order):
+    torch.manual_seed(0)
+    convolution = torch.nn.Conv2d(3, 5, size, padding=size // 2).double()
+    maps = torch.randn(2, 3, 6, 7, dtype=torch.float64).to(memory_format=order).requires_grad_()
+    places = torch.rand(2, 6, 7) < share
+    found, gradients = [], []
+    inputs = [maps, *convolution.parameters()]
+    for result in (
+        convolved_at(maps, convolution, places),
+        convolution(maps).permute(0, 2, 3, 1)[places],
+    ):
+        found.append(result)
+        gradients.append(torch.autograd.grad(result.sin().sum(), inputs))
+    torch.testing.assert_close(*found)
+    torch.testing.assert_close(*gradients)

@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .distillation import at_least_float32
 
@@ -23,11 +23,11 @@ def mean_squared_difference(student: list[Tensor], teacher: list[Tensor]) -> Ten
 def masked_squared_difference(
     student: list[Tensor], teacher: list[Tensor], masks: list[Tensor], *, pooled: bool = False
 ) -> Tensor:
-    """The mean over the levels of sum_xy M mean_c (x - z)^2 / (2 max(1, sum_xy M)).
+    """The mean over the levels of sum M mean_c (x - z)^2 / (2 max(1, sum M)).
 
     Args:
-        student, teacher: (N, C, h, w) of each level, of equal shapes.
-        masks: (N, h, w) of each level, M.
+        student, teacher: (P, C) of each level, of the P places of all images where M is not 0.
+        masks: (P,) of each level, M.
         pooled: one such fraction with the sums over all levels, in place of the mean.
     """
     sums = torch.stack(
@@ -40,6 +40,27 @@ def masked_squared_difference(
     if pooled:
         sums, areas = sums.sum(), areas.sum()
     return (sums / (2 * areas.clamp_min(1))).mean()
+
+
+def convolved_at(maps: Tensor, convolution: nn.Conv2d, places: Tensor) -> Tensor:
+    """What a convolution, padded so that it keeps the size, makes of some places alone.
+
+    Args:
+        maps: (N, C, h, w)
+        places: (N, h, w) bool, P of them.
+    Returns:
+        (P, C')
+    """
+    (size, _), (n, channels, _, _) = convolution.kernel_size, maps.shape
+    padded = F.pad(maps, 4 * [size // 2])
+    height, width = padded.shape[-2:]
+    image, row, column = places.nonzero(as_tuple=True)
+    first = (image * height + row) * width + column
+    steps = torch.arange(size, device=maps.device)
+    around = first[:, None] + (steps[:, None] * width + steps).flatten()  # (P, size^2)
+    rows = padded.permute(0, 2, 3, 1).reshape(n * height * width, channels)[around]
+    kernel = convolution.weight.permute(0, 2, 3, 1).flatten(1)
+    return F.linear(rows.flatten(1), kernel, convolution.bias)
 
 
 def gaussian_mask(boxes: Tensor, size: tuple[int, int], stride: int, spread: float = 2.0) -> Tensor:

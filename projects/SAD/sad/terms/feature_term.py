@@ -9,7 +9,12 @@ from detectron2.config import CfgNode as CN
 from detectron2.modeling.poolers import assign_boxes_to_levels
 from torch import Tensor, nn
 
-from ..losses.features import gaussian_mask, masked_squared_difference, mean_squared_difference
+from ..losses.features import (
+    convolved_at,
+    gaussian_mask,
+    masked_squared_difference,
+    mean_squared_difference,
+)
 from ..utils.errors import UserError
 from ..utils.rules import above, one_of
 from .term import Outputs, Targets, Term
@@ -72,15 +77,15 @@ class FeatureTerm(Term):
         ).to(student.device)
 
     def forward(self, student: Outputs, teacher: Outputs, targets: Targets) -> Tensor:
-        ours = [layer(level) for layer, level in zip(self.layers, student.features, strict=True)]
+        pairs = list(zip(student.features, teacher.features, strict=True))
         if self.options.MASK == "none":
+            ours = [layer(x) for layer, (x, _) in zip(self.layers, pairs, strict=True)]
             difference = mean_squared_difference(ours, teacher.features)
         else:
+            masks = self._masks(targets, [x.shape[-2:] for x, _ in pairs])
+            levels = [_at(*level) for level in zip(self.layers, pairs, masks, strict=True)]
             difference = masked_squared_difference(
-                ours,
-                teacher.features,
-                self._masks(targets, [level.shape[-2:] for level in ours]),
-                pooled=self.options.NORMALIZER == "pooled",
+                *zip(*levels, strict=True), pooled=self.options.NORMALIZER == "pooled"
             )
         return len(targets.labels) * difference
 
@@ -113,6 +118,24 @@ def _layer(kind: str, ours: int, theirs: int) -> nn.Module:
     size = 1 if kind == "conv1x1" else 3
     convolution = nn.Conv2d(ours, theirs, size, padding=size // 2)
     return nn.Sequential(convolution, nn.ReLU()) if kind.endswith("_relu") else convolution
+
+
+def _at(
+    layer: nn.Module, pair: tuple[Tensor, Tensor], mask: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of a level the student's and the teacher's maps, (P, C) each, and the mask, (P,), at the P
+    places where it is not 0. They are few, and the layer is computed there alone.
+    """
+    ours, theirs = pair
+    places = mask > 0
+    convolution, *after = layer if isinstance(layer, nn.Sequential) else [layer]
+    if isinstance(convolution, nn.Identity):
+        ours = ours.movedim(1, -1)[places]
+    else:
+        ours = convolved_at(ours, convolution, places)
+    for each in after:
+        ours = each(ours)
+    return ours, theirs.movedim(1, -1)[places], mask[places]
 
 
 def _fpn_levels(boxes, strides: list[int]) -> Tensor:
