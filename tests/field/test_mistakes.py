@@ -657,7 +657,7 @@ MISTAKES = {
     "a network that timm does not know": (
         TESTED + "--teacher timm:resnet81", "resnet81", "does not know"),
     "a network of timm's without maps": (
-        TESTED + "--student timm:vit_tiny_patch16_224", "vit_tiny", "8, 16 and 32"),
+        TESTED + "--student timm:vit_tiny_patch16_224", "vit_tiny", "8, 16, 32 are needed"),
     "a yaml as a network that does not exist": (
         TESTED + "--student absent.yaml", "absent.yaml does not exist"),
     "weights of a teacher without its yaml": (

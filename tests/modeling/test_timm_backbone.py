@@ -6,6 +6,7 @@ import pytest
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_model
+from detectron2.utils.events import EventStorage
 from timm.layers import FrozenBatchNormAct2d, SyncBatchNormAct
 from torch import nn
 
@@ -144,6 +145,14 @@ def test_a_detector_learns_with_it():
     names = dict(build_model(cfg).named_parameters())
     assert "backbone.bottom_up.net.conv_stem.weight" in names
     assert all(p.requires_grad for p in names.values())
+
+
+def test_a_faster_rcnn_learns_with_it(toy, batches):
+    opts = ("MODEL.BACKBONE.NAME", "build_timm_fpn_backbone", "MODEL.TIMM.NAME", "resnet10t")
+    model = build_model(toy.cfg("rcnn_student.yaml", *opts)).train()
+    with EventStorage():
+        sum(model(batches[0]).values()).backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ import pickle
 import pytest
 import torch
 from detectron2 import model_zoo
+from detectron2.data.detection_utils import read_image
 from detectron2.modeling import GeneralizedRCNN, build_model
 from detectron2.utils.events import EventStorage
 from PIL import Image, ImageOps
 
 from recorded import train
+from sad import Predictor
 from sad.config.load import get_sad_cfg
 from sad.modeling.adapters import adapter_of
 from sad.modeling.adapters.rcnn import FasterRCNNAdapter
@@ -182,6 +184,17 @@ def test_trained_checked_labelled_calibrated_and_evaluated(toy, tmp_path, monkey
         for folder in (run, tmp_path / "eval")
     ]
     assert found[0] == found[1] and len(json.loads(found[0])) > 20
+
+
+def test_the_predictor_finds_what_the_model_finds(toy, teacher):
+    predict = Predictor(toy.path("rcnn_teacher.yaml"), toy.path("rcnn_teacher.pth"))
+    found = predict(toy.path("labeled/000003.png"))  # 64 x 64, as the test wants it
+    pixels = torch.from_numpy(
+        read_image(toy.path("labeled/000003.png"), "BGR").transpose(2, 0, 1).copy()
+    )
+    batch = [{"image": pixels, "height": 64, "width": 64}]
+    assert predict.class_names == ["light", "dark"] and len(found) > 2
+    assert_same([found], detectron2s(teacher, batch))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

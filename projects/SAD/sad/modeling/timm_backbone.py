@@ -60,10 +60,10 @@ class TimmBackbone(Backbone):
         self.strides = self.net.feature_info.reduction()
         wanted = {level: STRIDES[level] for level in levels}
         if not set(wanted.values()) <= set(self.strides):
+            needed = ", ".join(map(str, wanted.values()))
             raise UserError(
-                f"MODEL.TIMM.NAME {name} has maps of strides {self.strides}, and those of "
-                f"{list(wanted.values())} are needed: name a network with such maps, as "
-                "tf_efficientnet_lite0 has them"
+                f"MODEL.TIMM.NAME {name} has maps of strides {self.strides}, and {needed} are "
+                "needed: name a network with such maps, as tf_efficientnet_lite0 has them"
             )
         self._out_features = list(wanted)
         self._out_feature_strides = wanted
