@@ -29,6 +29,7 @@ from toy import REPOSITORY, TRAIN_NET, run_script
 
 TRAIN = "train_net --config-file {toy}/SAD.yaml OUTPUT_DIR {out} "
 RCNN = "train_net --config-file {toy}/rcnn_student.yaml OUTPUT_DIR {out} "
+TAR = "train_net --config-file {toy}/TAR.yaml OUTPUT_DIR {out} "
 LABEL = (
     "label_unlabeled --config-file {toy}/teacher.yaml --images {toy}/unlabeled "
     "--json {toy}/annotations/image_info.json --output {out}/targets.json "
@@ -105,6 +106,80 @@ MISTAKES = {
         "--dist-url is tcp://node1:295000", "tcp://HOST:PORT"),
     "--timeout nan": (
         TRAIN.replace("OUT", "--timeout nan OUT"), "--timeout", "from 0.01"),
+
+    # TAR
+    "TAR: a term of dense detectors": (
+        TAR + "SAD.DISTILL.TERMS \"('feature','class')\"", "SAD.DISTILL.TERMS has class",
+        "its terms are feature, roi_class, roi_box"),
+    "TAR: its terms forgotten": (
+        RCNN + "MODEL.META_ARCHITECTURE Distiller SAD.STUDENT.META_ARCHITECTURE GeneralizedRCNN",
+        "SAD.DISTILL.TERMS has class", "does not emit"),
+    "a term of regions for a RetinaNet": (
+        TRAIN + "SAD.DISTILL.TERMS \"('roi_box',)\"", "SAD.DISTILL.TERMS has roi_box",
+        "its terms are class, box, feature"),
+    "shared proposals of a RetinaNet": (
+        TRAIN + "SAD.DISTILL.PROPOSALS union", "SAD.DISTILL.PROPOSALS is union", "RetinaNet"),
+    "TAR: proposals of nobody": (
+        TAR + "SAD.DISTILL.PROPOSALS both", "SAD.DISTILL.PROPOSALS is 'both'",
+        "one of student, teacher, union"),
+    "TAR: a loss of dense detectors": (
+        TAR + "SAD.DISTILL.ROI_CLASS.LOSS adl", "SAD.DISTILL.ROI_CLASS.LOSS is 'adl'",
+        "one of bce, kl, l2"),
+    "TAR: a gate with a typo": (
+        TAR + "SAD.DISTILL.ROI_BOX.GATE proposals", "SAD.DISTILL.ROI_BOX.GATE is 'proposals'",
+        "did you mean proposal?"),
+    "TAR: regions with a typo": (
+        TAR + "SAD.DISTILL.ROI_CLASS.PROPOSALS foreground", "SAD.DISTILL.ROI_CLASS.PROPOSALS is",
+        "fg_teacher_right"),
+    "TAR: temperature without a say": (
+        TAR + "SAD.DISTILL.ROI_CLASS.TEMPERATURE 2.0", "SAD.DISTILL.ROI_CLASS.TEMPERATURE is 2.0",
+        "no say beside SAD.DISTILL.ROI_CLASS.LOSS bce"),
+    "TAR: temperature 0": (
+        TAR + "SAD.DISTILL.ROI_CLASS.LOSS kl SAD.DISTILL.ROI_CLASS.TEMPERATURE 0.0",
+        "SAD.DISTILL.ROI_CLASS.TEMPERATURE is 0.0", "above 0"),
+    "TAR: width of a Gaussian that is a box": (
+        TAR + "SAD.DISTILL.FEATURE.MASK box SAD.DISTILL.FEATURE.SIGMA2 1.0",
+        "SAD.DISTILL.FEATURE.SIGMA2 is 1.0", "MASK box"),
+    "TAR: mask with a typo": (
+        TAR + "SAD.DISTILL.FEATURE.MASK gauss", "SAD.DISTILL.FEATURE.MASK is 'gauss'",
+        "did you mean gaussian?"),
+    "TAR: no layer between maps of other widths": (
+        TAR + "SAD.DISTILL.FEATURE.LAYER none", "SAD.DISTILL.FEATURE.LAYER is none",
+        "give auto or another layer"),
+    "TAR: way of a decay that is none": (
+        TAR + "SAD.DISTILL.ROI_BOX.DECAY cosine", "SAD.DISTILL.ROI_BOX.DECAY is cosine",
+        "DECAY_TO"),
+    "TAR: decay above 1": (
+        TAR + "SAD.DISTILL.ROI_BOX.DECAY_TO 2.0", "SAD.DISTILL.ROI_BOX.DECAY_TO is 2.0",
+        "from 0 to 1"),
+    "TAR: weight 0": (
+        TAR + "SAD.DISTILL.ROI_BOX.WEIGHT 0.0", "SAD.DISTILL.ROI_BOX.WEIGHT is 0",
+        "leave roi_box out of"),
+    "TAR: soft targets alone": (
+        TAR + "SAD.TARGETS.UNLABELED \"('soft',)\"", "SAD.TARGETS.UNLABELED is",
+        "GeneralizedRCNN is taught in the regions", "add 'hard'"),
+    "a mask without hard targets": (
+        TRAIN + "SAD.DISTILL.TERMS \"('feature',)\" SAD.DISTILL.FEATURE.MASK box "
+        "SAD.TARGETS.UNLABELED \"('soft',)\"", "SAD.DISTILL.FEATURE.MASK box", "hard targets"),
+    "TAR: global divisors": (
+        TAR + "SOLVER.LOSS_NORMALIZERS global", "SOLVER.LOSS_NORMALIZERS is 'global'",
+        "must be local"),
+    "TAR: a teacher of another size": (
+        TAR + "SAD.TEACHER.INPUT_SCALE 2.0", "SAD.TEACHER.INPUT_SCALE is 2", "must be 1"),
+    "TAR: a teacher of another kind of scores": (
+        TAR + "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE True", "teacher and student differ in their class",
+        "the teacher has a softmax, the student sigmoids"),
+    "TAR: a RetinaNet as the teacher": (
+        TAR + "SAD.TEACHER.CONFIG_FILE {toy}/teacher.yaml SAD.TEACHER.WEIGHTS {toy}/teacher.pth",
+        "the teacher is a RetinaNet and the student a GeneralizedRCNN", "no pair"),
+    "TAR: feature maps of other strides": (
+        TAR + "MODEL.ROI_HEADS.IN_FEATURES \"['p2','p3']\"", "differ in their strides",
+        "the teacher has [4, 8, 16, 32], the student [4, 8]"),
+    "TAR: boxes that other heads would train on": (
+        TAR + "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES True",
+        "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES is True", "must be False"),
+    "TAR: a cascade": (
+        TAR + "MODEL.ROI_HEADS.NAME CascadeROIHeads", "MODEL.ROI_HEADS.NAME is", "cascades"),
 
     # names of keys and types of values
     "typo in a section": (
