@@ -920,7 +920,7 @@ def _corners(box: list) -> list:
 
 IN_THE_SHELL = (
     "typo in a section",
-    "Faster R-CNN for a teacher",
+    "C4 for a teacher",
     "folder of another run",
     "annotations cut short",
     "labelling with another network's weights",
