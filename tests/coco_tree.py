@@ -1,12 +1,21 @@
 """A tiny tree in COCO's exact layout, with what COCO's files have in store for a reader."""
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import register_coco_instances
+from detectron2.data.datasets.builtin import _PREDEFINED_SPLITS_COCO
+from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES, _get_builtin_metadata
 from PIL import Image
+
+from sad.data.datasets import BUILTIN, data_path, register_coco_set
 
 # The 80 things of COCO's 91 ids.
 CATEGORIES = [
@@ -50,6 +59,29 @@ class CocoTree:
 
     def json(self, name: str) -> dict:
         return json.loads(self.annotations(name).read_text())
+
+
+@contextmanager
+def registered(root: Path) -> Iterator[CocoTree]:
+    """The tree, in place of the COCO at $DETECTRON2_DATASETS."""
+    tree = build(root)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("DETECTRON2_DATASETS", str(root))
+        _register(root)
+        yield tree
+    _register(os.environ.get("DETECTRON2_DATASETS", "datasets"))
+
+
+def _register(root) -> None:
+    """What Detectron2 and `sad` do on import, for another $DETECTRON2_DATASETS."""
+    for name, (images, annotations) in _PREDEFINED_SPLITS_COCO["coco"].items():
+        DatasetCatalog.pop(name)
+        MetadataCatalog.pop(name)
+        metadata = _get_builtin_metadata("coco")
+        files = (os.path.join(root, path) for path in (annotations, images))
+        register_coco_instances(name, metadata, *files)
+    annotations, images = BUILTIN["coco_2017_unlabeled"]
+    register_coco_set("coco_2017_unlabeled", data_path(annotations), data_path(images))
 
 
 def build(root: Path) -> CocoTree:

@@ -1,4 +1,4 @@
-"""A detection problem of 6 + 6 tiny images and RetinaNets that train a step in milliseconds."""
+"""A detection problem of 6 + 6 tiny images and detectors that train a step in milliseconds."""
 
 import json
 import logging
@@ -64,6 +64,33 @@ MODEL:
   RESNETS: {{STEM_OUT_CHANNELS: {width}, RES2_OUT_CHANNELS: {width}}}
   FPN: {{OUT_CHANNELS: {fpn}}}
 """
+FASTER_RCNN = """
+_BASE_: {name}.yaml
+MODEL:
+  META_ARCHITECTURE: GeneralizedRCNN
+  FPN: {{IN_FEATURES: [res2, res3, res4, res5]}}
+  ANCHOR_GENERATOR:
+    SIZES: [[8], [16], [24], [32]]
+    ASPECT_RATIOS: [[0.5, 1.0, 2.0]]
+  RPN:
+    IN_FEATURES: [p2, p3, p4, p5]
+    BATCH_SIZE_PER_IMAGE: 32
+    PRE_NMS_TOPK_TRAIN: 50
+    PRE_NMS_TOPK_TEST: 50
+    POST_NMS_TOPK_TRAIN: 20
+    POST_NMS_TOPK_TEST: 20
+  ROI_HEADS:
+    NAME: StandardROIHeads
+    NUM_CLASSES: 2
+    IN_FEATURES: [p2, p3, p4, p5]
+    BATCH_SIZE_PER_IMAGE: 16
+    SCORE_THRESH_TEST: 0.001
+  ROI_BOX_HEAD:
+    NAME: FastRCNNConvFCHead
+    NUM_FC: 1
+    FC_DIM: {width}
+    POOLER_RESOLUTION: 3
+"""
 SAD = """
 _BASE_: student.yaml
 MODEL:
@@ -81,6 +108,25 @@ SAD:
   TEACHER:
     CONFIG_FILE: {root}/teacher.yaml
     WEIGHTS: {root}/teacher.pth
+"""
+
+TAR = """
+_BASE_: rcnn_student.yaml
+MODEL: {{META_ARCHITECTURE: Distiller}}
+DATASETS:
+  REGISTER:
+    toy_pseudo_labels:
+      JSON: {root}/annotations/pseudo_labels.json
+      IMAGES: {root}/unlabeled
+  UNLABELED: [toy_pseudo_labels]
+SAD:
+  STUDENT: {{META_ARCHITECTURE: GeneralizedRCNN}}
+  TEACHER:
+    CONFIG_FILE: {root}/rcnn_teacher.yaml
+    WEIGHTS: {root}/rcnn_teacher.pth
+  DISTILL:
+    TERMS: [feature, roi_class, roi_box]
+    FEATURE: {{MASK: gaussian, LAYER: conv3x3, WEIGHT: 3.0}}
 """
 
 
@@ -129,17 +175,27 @@ def build(root: Path) -> Toy:
     (root / "teacher.yaml").write_text(WIDTHS.format(width=16, fpn=16))
     (root / "student.yaml").write_text(WIDTHS.format(width=8, fpn=8))
     (root / "SAD.yaml").write_text(SAD.format(root=root))
+    (root / "TAR.yaml").write_text(TAR.format(root=root))
+    for name, width in (("teacher", 32), ("student", 16)):
+        text = FASTER_RCNN.format(name=name, width=width)
+        (root / f"rcnn_{name}.yaml").write_text(text)
     toy = Toy(root)
-    save_random_teacher(toy.cfg("teacher.yaml"), root / "teacher.pth")
+    for name in ("teacher", "rcnn_teacher"):
+        save_random_teacher(toy.cfg(f"{name}.yaml"), root / f"{name}.pth")
     return toy
 
 
 def save_random_teacher(cfg, path: Path, categories=CATEGORIES) -> None:
-    """Weights whose class probabilities spread over (0, 1) instead of lying at the prior 0.01."""
+    """Weights whose class probabilities spread over (0, 1) instead of lying at one value."""
     torch.manual_seed(1)
     model = build_model(cfg)
-    torch.nn.init.normal_(model.head.cls_score.weight, std=0.3)
-    torch.nn.init.constant_(model.head.cls_score.bias, -1.0)
+    if hasattr(model, "roi_heads"):
+        scores = model.roi_heads.box_predictor.cls_score
+        torch.nn.init.normal_(scores.weight, std=0.01)
+        torch.nn.init.constant_(scores.bias[-1], -8.0)  # of the background
+    else:
+        torch.nn.init.normal_(model.head.cls_score.weight, std=0.3)
+        torch.nn.init.constant_(model.head.cls_score.bias, -1.0)
     names = [category["name"] for category in categories]
     torch.save({"model": model.state_dict(), "class_names": names}, path)
 

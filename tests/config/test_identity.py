@@ -95,11 +95,35 @@ def test_what_weights_depend_on_is_refused(toy, key, value, before):
         check_changed(toy, key, value)
 
 
-def check_changed(toy, key: str, value) -> None:
+def check_changed(toy, key: str, value, config="SAD.yaml") -> None:
     before, now = (
-        describe_run(derive_schedule(toy.cfg("SAD.yaml", *opts), 1)) for opts in ((), (key, value))
+        describe_run(derive_schedule(toy.cfg(config, *opts), 1)) for opts in ((), (key, value))
     )
     check_same_run(before, now)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("MODEL.RPN.NMS_THRESH", 0.5), ("MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", 8)),
+        *(("MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA", 0.5), ("MODEL.PROPOSAL_GENERATOR.MIN_SIZE", 2)),
+    ],
+)
+def test_what_a_faster_rcnn_depends_on_is_refused(toy, key, value):
+    with pytest.raises(UserError, match=f"differs: {re.escape(key)} "):
+        check_changed(toy, key, value, "rcnn_student.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "warned"),
+    [
+        *(("MODEL.RPN.PRE_NMS_TOPK_TEST", 9, 1), ("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.5, 1)),
+        *(("MODEL.RETINANET.NUM_CONVS", 3, 0), ("MODEL.ROI_MASK_HEAD.NUM_CONV", 3, 0)),
+    ],
+)
+def test_what_it_does_not_depend_on_may_change(toy, log, key, value, warned):
+    check_changed(toy, key, value, "rcnn_student.yaml")
+    assert len(log) == warned
 
 
 STOP = ("SOLVER.EARLY_STOP.PATIENCE", 2)

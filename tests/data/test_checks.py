@@ -21,7 +21,8 @@ def check(tmp_path):
 
     def register_and_check(content):
         sets = ("DATASETS.TRAIN", ("train_set",), "DATASETS.TEST", (NAME,))
-        cfg = get_sad_cfg("", (*sets, "MODEL.RETINANET.NUM_CLASSES", 2))
+        model = ("MODEL.META_ARCHITECTURE", "RetinaNet", "MODEL.RETINANET.NUM_CLASSES", 2)
+        cfg = get_sad_cfg("", (*sets, *model))
         for name, value in (("train_set", coco([[1, 2, 3, 4]])), (NAME, content)):
             (tmp_path / f"{name}.json").write_text(json.dumps(value))
             register_coco_set(name, str(tmp_path / f"{name}.json"), str(tmp_path))

@@ -1,4 +1,4 @@
-"""Every yaml of configs/COCO: what it says, and its whole life on a tiny COCO."""
+"""Every yaml of configs/COCO for a RetinaNet: what it says, and its whole life on a tiny COCO."""
 
 import functools
 import json
@@ -14,10 +14,7 @@ import sys
 import pytest
 import torch
 import torchvision
-from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
-from detectron2.data.datasets import register_coco_instances
-from detectron2.data.datasets.builtin import _PREDEFINED_SPLITS_COCO
-from detectron2.data.datasets.builtin_meta import _get_builtin_metadata
+from detectron2.data import get_detection_dataset_dicts
 from detectron2.modeling import build_model
 from PIL import Image
 from pycocotools.coco import COCO
@@ -25,7 +22,7 @@ from pycocotools.coco import COCO
 import coco_tree
 from sad.checkpoint.checkpointer import SADCheckpointer
 from sad.config.load import get_sad_cfg
-from sad.data.datasets import BUILTIN, data_path, register_coco_set
+from sad.data.datasets import BUILTIN
 from sad.data.loader import build_mixed_loader
 from sad.engine.schedule import derive_schedule
 from sad.export.initial_weights import convert_torchvision_file, slice_file
@@ -36,6 +33,7 @@ from toy import REPOSITORY, TRAIN_NET, run_script, run_train_net, save_random_te
 
 CONFIGS = REPOSITORY / "configs" / "COCO"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+NAMES = [name for name in NAMES if not name.startswith(("FasterRCNN", "TAR"))]
 LABEL_UNLABELED = REPOSITORY / "scripts" / "label_unlabeled.py"
 
 # Row of the paper -> its config. Tables 2 to 4 repeat their teachers and students.
@@ -160,27 +158,11 @@ def test_half_means_half_of_every_width():
 # --- the tree, through Detectron2's own registration --------------------------------------------
 
 
-def register(root) -> None:
-    """What Detectron2 and `sad` do on import, for another $DETECTRON2_DATASETS."""
-    for name, (images, annotations) in _PREDEFINED_SPLITS_COCO["coco"].items():
-        DatasetCatalog.pop(name)
-        MetadataCatalog.pop(name)
-        metadata = _get_builtin_metadata("coco")
-        files = (os.path.join(root, path) for path in (annotations, images))
-        register_coco_instances(name, metadata, *files)
-    annotations, images = BUILTIN["coco_2017_unlabeled"]
-    register_coco_set("coco_2017_unlabeled", data_path(annotations), data_path(images))
-
-
 @pytest.fixture(scope="module")
 def coco(tmp_path_factory):
     """The tiny COCO, in place of the one at $DETECTRON2_DATASETS."""
-    tree = coco_tree.build(tmp_path_factory.mktemp("datasets"))
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("DETECTRON2_DATASETS", str(tree.root))
-        register(tree.root)
+    with coco_tree.registered(tmp_path_factory.mktemp("datasets")) as tree:
         yield tree
-    register(os.environ.get("DETECTRON2_DATASETS", "datasets"))
 
 
 def test_what_the_tree_holds(coco):

@@ -163,6 +163,22 @@ def test_what_is_no_number_stops_the_run_before_the_step(toy, tmp_path, value, n
     assert recorder.learning_rates[0] == {0.01}
 
 
+def test_proposals_that_are_no_numbers_stop_the_run(toy, tmp_path):
+    """Detectron2's RPN raises in the forward, before there is a loss."""
+
+    class Poison(HookBase):
+        def before_step(self):
+            if self.trainer.iter == 4:
+                rpn = self.trainer._trainer.student.proposal_generator
+                rpn.rpn_head.anchor_deltas.bias.data[0] = torch.nan
+
+    opts = (*TEN, "SOLVER.CHECKPOINT_PERIOD", 3, "SOLVER.WARMUP_ITERS", 0, "DATASETS.TEST", ())
+    with pytest.raises(UserError, match="not finite at iteration 4, learning rate 0.02, ") as error:
+        train(toy, tmp_path / "run", "rcnn_student.yaml", *opts, hooks=[Poison()])
+    assert re.search(r"image ids \d0, \d0: .*SOLVER.BASE_LR", str(error.value))
+    assert (tmp_path / "run" / "last_checkpoint").read_text() == "model_0000002.pth"
+
+
 def test_other_images_are_refused(toy, tmp_path):
     """As another DATASETS.TEST, or files that were added, may leave other unlabelled images out."""
     opts = ("OUTPUT_DIR", str(tmp_path), "SOLVER.MAX_ITER", 2, "DATASETS.TEST", ())

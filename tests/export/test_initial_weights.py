@@ -190,6 +190,46 @@ def test_slice_of_a_whole_retinanet(toy, tmp_path):
         assert torch.equal(copy[key.split("bottom_up.")[-1]], tensor), key
 
 
+def test_slice_of_a_whole_faster_rcnn(toy, tmp_path):
+    """The box head sees the same places of the channels that are left."""
+    output, weights = tmp_path / "sliced.pth", str(tmp_path / "trained.pth")
+    full = torch.load(toy.path("rcnn_teacher.pth"))["model"]
+    for key in full:
+        if key.endswith("running_var"):
+            full[key].uniform_(0.5, 1.5)
+    torch.save({"model": full}, weights)
+    wide, narrow = toy.path("rcnn_teacher.yaml"), toy.path("rcnn_student.yaml")
+    number = slice_file(wide, weights, narrow, str(output))
+    model = build(narrow)
+    SADCheckpointer(model, strict=True).load(str(output))
+    state = model.state_dict()
+    assert number == len(state)
+    places = full["roi_heads.box_head.fc1.weight"].reshape(32, 16, 3, 3)
+    expected = places[:16, :8].flatten(1) * 2**0.5
+    torch.testing.assert_close(state["roi_heads.box_head.fc1.weight"], expected)
+    for key in ("proposal_generator.rpn_head.anchor_deltas", "roi_heads.box_predictor.bbox_pred"):
+        assert torch.equal(state[f"{key}.bias"], full[f"{key}.bias"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ROI_BOX_HEAD: {POOLER_RESOLUTION: 2}", "POOLER_RESOLUTION is 3 and would be 2"),
+        ("ANCHOR_GENERATOR: {ASPECT_RATIOS: [[1.0]]}", r"objectness_logits\S* has 3 outputs and"),
+        ("ROI_BOX_HEAD: {CLS_AGNOSTIC_BBOX_REG: True}", r"bbox_pred\S* has 8 outputs and would"),
+    ],
+)
+def test_no_narrower_faster_rcnn(toy, tmp_path, text, message):
+    narrow = tmp_path / "narrow.yaml"
+    narrow.write_text(f"_BASE_: {toy.path('rcnn_student.yaml')}\nMODEL: {{{text}}}\n")
+    with pytest.raises(UserError, match=f"cannot be cut to .*{message}"):
+        slice_file(
+            *(toy.path("rcnn_teacher.yaml"), toy.path("rcnn_teacher.pth")),
+            *(str(narrow), str(tmp_path / "out.pth")),
+        )
+    assert not (tmp_path / "out.pth").exists()
+
+
 @pytest.fixture(scope="module")
 def resnext50():
     groups = ("MODEL.RESNETS.NUM_GROUPS", 32, "MODEL.RESNETS.WIDTH_PER_GROUP", 4)
@@ -237,7 +277,8 @@ def changed(toy, tmp_path):
         ("MODEL: {SMALL_RESNET: {BLOCKS: [1, 1, 2, 1]}}", "in the backbone of the narrow model"),
         ("MODEL: {FPN: {OUT_CHANNELS: 32}}", "too small for"),
         ("MODEL: {RETINANET: {NUM_CLASSES: 1}}", "has 18 outputs and would have 9"),
-        ("MODEL: {META_ARCHITECTURE: GeneralizedRCNN}", "describes a GeneralizedRCNN"),
+        ("MODEL: {META_ARCHITECTURE: PanopticFPN}", "describes a PanopticFPN"),
+        ("MODEL: {META_ARCHITECTURE: GeneralizedRCNN}", "ROI_HEADS.NAME is 'Res5ROIHeads'"),
     ],
 )
 def test_no_narrower_version(toy, tmp_path, changed, text, message):

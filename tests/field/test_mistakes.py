@@ -28,6 +28,8 @@ from toy import REPOSITORY, TRAIN_NET, run_script
 # --- the mistakes -------------------------------------------------------------------------------
 
 TRAIN = "train_net --config-file {toy}/SAD.yaml OUTPUT_DIR {out} "
+RCNN = "train_net --config-file {toy}/rcnn_student.yaml OUTPUT_DIR {out} "
+TAR = "train_net --config-file {toy}/TAR.yaml OUTPUT_DIR {out} "
 LABEL = (
     "label_unlabeled --config-file {toy}/teacher.yaml --images {toy}/unlabeled "
     "--json {toy}/annotations/image_info.json --output {out}/targets.json "
@@ -104,6 +106,80 @@ MISTAKES = {
         "--dist-url is tcp://node1:295000", "tcp://HOST:PORT"),
     "--timeout nan": (
         TRAIN.replace("OUT", "--timeout nan OUT"), "--timeout", "from 0.01"),
+
+    # TAR
+    "TAR: a term of dense detectors": (
+        TAR + "SAD.DISTILL.TERMS \"('feature','class')\"", "SAD.DISTILL.TERMS has class",
+        "its terms are feature, roi_class, roi_box"),
+    "TAR: its terms forgotten": (
+        RCNN + "MODEL.META_ARCHITECTURE Distiller SAD.STUDENT.META_ARCHITECTURE GeneralizedRCNN",
+        "SAD.DISTILL.TERMS has class", "does not emit"),
+    "a term of regions for a RetinaNet": (
+        TRAIN + "SAD.DISTILL.TERMS \"('roi_box',)\"", "SAD.DISTILL.TERMS has roi_box",
+        "its terms are class, box, feature"),
+    "shared proposals of a RetinaNet": (
+        TRAIN + "SAD.DISTILL.PROPOSALS union", "SAD.DISTILL.PROPOSALS is union", "RetinaNet"),
+    "TAR: proposals of nobody": (
+        TAR + "SAD.DISTILL.PROPOSALS both", "SAD.DISTILL.PROPOSALS is 'both'",
+        "one of student, teacher, union"),
+    "TAR: a loss of dense detectors": (
+        TAR + "SAD.DISTILL.ROI_CLASS.LOSS adl", "SAD.DISTILL.ROI_CLASS.LOSS is 'adl'",
+        "one of bce, kl, l2"),
+    "TAR: a gate with a typo": (
+        TAR + "SAD.DISTILL.ROI_BOX.GATE proposals", "SAD.DISTILL.ROI_BOX.GATE is 'proposals'",
+        "did you mean proposal?"),
+    "TAR: regions with a typo": (
+        TAR + "SAD.DISTILL.ROI_CLASS.PROPOSALS foreground", "SAD.DISTILL.ROI_CLASS.PROPOSALS is",
+        "fg_teacher_right"),
+    "TAR: temperature without a say": (
+        TAR + "SAD.DISTILL.ROI_CLASS.TEMPERATURE 2.0", "SAD.DISTILL.ROI_CLASS.TEMPERATURE is 2.0",
+        "no say beside SAD.DISTILL.ROI_CLASS.LOSS bce"),
+    "TAR: temperature 0": (
+        TAR + "SAD.DISTILL.ROI_CLASS.LOSS kl SAD.DISTILL.ROI_CLASS.TEMPERATURE 0.0",
+        "SAD.DISTILL.ROI_CLASS.TEMPERATURE is 0.0", "above 0"),
+    "TAR: width of a Gaussian that is a box": (
+        TAR + "SAD.DISTILL.FEATURE.MASK box SAD.DISTILL.FEATURE.SIGMA2 1.0",
+        "SAD.DISTILL.FEATURE.SIGMA2 is 1.0", "MASK box"),
+    "TAR: mask with a typo": (
+        TAR + "SAD.DISTILL.FEATURE.MASK gauss", "SAD.DISTILL.FEATURE.MASK is 'gauss'",
+        "did you mean gaussian?"),
+    "TAR: no layer between maps of other widths": (
+        TAR + "SAD.DISTILL.FEATURE.LAYER none", "SAD.DISTILL.FEATURE.LAYER is none",
+        "give auto or another layer"),
+    "TAR: way of a decay that is none": (
+        TAR + "SAD.DISTILL.ROI_BOX.DECAY cosine", "SAD.DISTILL.ROI_BOX.DECAY is cosine",
+        "DECAY_TO"),
+    "TAR: decay above 1": (
+        TAR + "SAD.DISTILL.ROI_BOX.DECAY_TO 2.0", "SAD.DISTILL.ROI_BOX.DECAY_TO is 2.0",
+        "from 0 to 1"),
+    "TAR: weight 0": (
+        TAR + "SAD.DISTILL.ROI_BOX.WEIGHT 0.0", "SAD.DISTILL.ROI_BOX.WEIGHT is 0",
+        "leave roi_box out of"),
+    "TAR: soft targets alone": (
+        TAR + "SAD.TARGETS.UNLABELED \"('soft',)\"", "SAD.TARGETS.UNLABELED is",
+        "GeneralizedRCNN is taught in the regions", "add 'hard'"),
+    "a mask without hard targets": (
+        TRAIN + "SAD.DISTILL.TERMS \"('feature',)\" SAD.DISTILL.FEATURE.MASK box "
+        "SAD.TARGETS.UNLABELED \"('soft',)\"", "SAD.DISTILL.FEATURE.MASK box", "hard targets"),
+    "TAR: global divisors": (
+        TAR + "SOLVER.LOSS_NORMALIZERS global", "SOLVER.LOSS_NORMALIZERS is 'global'",
+        "must be local"),
+    "TAR: a teacher of another size": (
+        TAR + "SAD.TEACHER.INPUT_SCALE 2.0", "SAD.TEACHER.INPUT_SCALE is 2", "must be 1"),
+    "TAR: a teacher of another kind of scores": (
+        TAR + "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE True", "teacher and student differ in their class",
+        "the teacher has a softmax, the student sigmoids"),
+    "TAR: a RetinaNet as the teacher": (
+        TAR + "SAD.TEACHER.CONFIG_FILE {toy}/teacher.yaml SAD.TEACHER.WEIGHTS {toy}/teacher.pth",
+        "the teacher is a RetinaNet and the student a GeneralizedRCNN", "no pair"),
+    "TAR: feature maps of other strides": (
+        TAR + "MODEL.ROI_HEADS.IN_FEATURES \"['p2','p3']\"", "differ in their strides",
+        "the teacher has [4, 8, 16, 32], the student [4, 8]"),
+    "TAR: boxes that other heads would train on": (
+        TAR + "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES True",
+        "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES is True", "must be False"),
+    "TAR: a cascade": (
+        TAR + "MODEL.ROI_HEADS.NAME CascadeROIHeads", "MODEL.ROI_HEADS.NAME is", "cascades"),
 
     # names of keys and types of values
     "typo in a section": (
@@ -244,9 +320,59 @@ MISTAKES = {
         TRAIN + "MODEL.DEVICE gpu", "MODEL.DEVICE is 'gpu'", "cpu, cuda or"),
 
     # the network
-    "Faster R-CNN for a student": (
-        TRAIN + "MODEL.META_ARCHITECTURE GeneralizedRCNN", "MODEL.META_ARCHITECTURE is",
-        "RetinaNet, FCOS, Distiller"),
+    "detector that is not known": (
+        TRAIN + "MODEL.META_ARCHITECTURE PanopticFPN", "MODEL.META_ARCHITECTURE is",
+        "RetinaNet, FCOS, GeneralizedRCNN, Distiller"),
+    "Faster R-CNN without its heads": (
+        TRAIN + "MODEL.META_ARCHITECTURE GeneralizedRCNN", "MODEL.ROI_HEADS.NAME is",
+        "must be StandardROIHeads with MODEL.META_ARCHITECTURE GeneralizedRCNN"),
+    "cascade of box heads": (
+        RCNN + "MODEL.ROI_HEADS.NAME CascadeROIHeads", "MODEL.ROI_HEADS.NAME is 'CascadeROIHeads'",
+        "StandardROIHeads", "cascades"),
+    "box head on res5": (
+        RCNN + "MODEL.ROI_HEADS.NAME Res5ROIHeads", "MODEL.ROI_HEADS.NAME is 'Res5ROIHeads'",
+        "StandardROIHeads", "C4"),
+    "rotated boxes": (
+        RCNN + "MODEL.PROPOSAL_GENERATOR.NAME RRPN", "MODEL.PROPOSAL_GENERATOR.NAME is 'RRPN'",
+        "must be RPN", "not rotated"),
+    "rotated boxes in the second stage": (
+        RCNN + "MODEL.ROI_HEADS.NAME RROIHeads", "MODEL.ROI_HEADS.NAME is 'RROIHeads'",
+        "StandardROIHeads", "rotated"),
+    "proposals of a file": (
+        RCNN + "MODEL.PROPOSAL_GENERATOR.NAME PrecomputedProposals",
+        "MODEL.PROPOSAL_GENERATOR.NAME is", "makes its own proposals"),
+    "proposals of a file beside the RPN's": (
+        RCNN + "MODEL.LOAD_PROPOSALS True", "MODEL.LOAD_PROPOSALS is True", "must be False"),
+    "masks of a Faster R-CNN": (
+        RCNN + "MODEL.MASK_ON True", "MODEL.MASK_ON is True", "must be False"),
+    "keypoints of a Faster R-CNN": (
+        RCNN + "MODEL.KEYPOINT_ON True", "MODEL.KEYPOINT_ON is True", "must be False"),
+    "losses of a Faster R-CNN divided globally": (
+        RCNN + "SOLVER.LOSS_NORMALIZERS global", "SOLVER.LOSS_NORMALIZERS is 'global'",
+        "must be local", "divides its losses"),
+    "typo in the box head": (
+        RCNN + "MODEL.ROI_BOX_HEAD.NAME FastRCNNConvFCHed", "MODEL.ROI_BOX_HEAD.NAME is",
+        "did you mean FastRCNNConvFCHead?"),
+    "box head without layers": (
+        RCNN + "MODEL.ROI_BOX_HEAD.NUM_FC 0", "MODEL.ROI_BOX_HEAD.NUM_FC and NUM_CONV are 0",
+        "at least one layer"),
+    "thresholds of an RPN without a label for each": (
+        RCNN + "MODEL.RPN.IOU_THRESHOLDS [0.5]", "MODEL.RPN.IOU_LABELS is [0, -1, 1]",
+        "one more than MODEL.RPN.IOU_THRESHOLDS [0.5]"),
+    "feature map that the RPN has not": (
+        RCNN + """MODEL.RPN.IN_FEATURES "['p2','p3','p4','p9']" """, "no network", "p9"),
+    "anchor sizes of fewer levels than the RPN's": (
+        RCNN + "MODEL.ANCHOR_GENERATOR.SIZES [[16],[32]]", "MODEL.ANCHOR_GENERATOR.SIZES",
+        "must be 1 or 4", "MODEL.RPN.IN_FEATURES"),
+    "number of classes of a Faster R-CNN": (
+        RCNN + "MODEL.ROI_HEADS.NUM_CLASSES 80", "MODEL.ROI_HEADS.NUM_CLASSES is 80",
+        "must be 2"),
+    "unlabelled images for a Faster R-CNN alone": (
+        RCNN + """DATASETS.UNLABELED "('toy_labeled',)" """, "DATASETS.UNLABELED is",
+        "Distiller"),
+    "evaluation of a Faster R-CNN with a RetinaNet's weights": (
+        RCNN.replace("OUT", "--eval-only OUT") + "MODEL.WEIGHTS {wrong}/student.pth",
+        "MODEL.WEIGHTS", "student.pth", "do not fit the model, keys:"),
     "typo in the backbone": (
         TRAIN + "MODEL.BACKBONE.NAME build_small_resnet_fpn", "MODEL.BACKBONE.NAME is",
         "did you mean build_small_resnet_fpn_backbone?"),
@@ -269,9 +395,12 @@ MISTAKES = {
         TRAIN + "SAD.TEACHER.WEIGHTS absent.pth", "teacher.yaml with absent.pth", "do not exist"),
     "LazyConfig for a teacher": (
         TRAIN + "SAD.TEACHER.CONFIG_FILE {wrong}/lazy.py", "lazy.py", "a yaml is wanted"),
-    "Faster R-CNN for a teacher": (
-        TRAIN + "SAD.TEACHER.CONFIG_FILE {wrong}/faster_rcnn.yaml", "faster_rcnn.yaml describes a",
-        "one of RetinaNet, FCOS"),
+    "C4 for a teacher": (
+        TRAIN + "SAD.TEACHER.CONFIG_FILE {wrong}/faster_rcnn.yaml", "faster_rcnn.yaml",
+        "MODEL.ROI_HEADS.NAME is 'Res5ROIHeads'"),
+    "Faster R-CNN that teaches a RetinaNet": (
+        TRAIN + "SAD.TEACHER.CONFIG_FILE {toy}/rcnn_teacher.yaml SAD.TEACHER.WEIGHTS "
+        "{toy}/rcnn_teacher.pth", "a GeneralizedRCNN and the student a RetinaNet", "no pair"),
     "student's weights for the teacher": (
         TRAIN + "SAD.TEACHER.WEIGHTS {wrong}/student.pth", "teacher.yaml with", "student.pth",
         "do not fit"),
@@ -431,9 +560,12 @@ MISTAKES = {
         LABEL + "--weights absent.pth --threshold 0.5", "absent.pth", "do not exist"),
     "labelling with another network's weights": (
         LABEL + "--weights {wrong}/student.pth --threshold 0.5", "student.pth", "do not fit"),
-    "labelling with a Faster R-CNN": (
+    "labelling with a C4": (
         LABEL.replace("{toy}/teacher.yaml", "{wrong}/faster_rcnn.yaml")
-        + "--weights {toy}/teacher.pth --threshold 0.5", "META_ARCHITECTURE", "RetinaNet"),
+        + "--weights {toy}/teacher.pth --threshold 0.5", "MODEL.ROI_HEADS.NAME is 'Res5ROIHeads'"),
+    "labelling with a Faster R-CNN and a RetinaNet's weights": (
+        LABEL.replace("{toy}/teacher.yaml", "{toy}/rcnn_teacher.yaml")
+        + "--weights {toy}/teacher.pth --threshold 0.5", "rcnn_teacher.yaml with", "do not fit"),
     "nothing to calibrate the threshold with": (
         LABEL + "--weights {toy}/teacher.pth", "give --labeled-json"),
     "threshold in percent": (
@@ -600,7 +732,7 @@ MISTAKES = {
     "a network that timm does not know": (
         TESTED + "--teacher timm:resnet81", "resnet81", "does not know"),
     "a network of timm's without maps": (
-        TESTED + "--student timm:vit_tiny_patch16_224", "vit_tiny", "8, 16 and 32"),
+        TESTED + "--student timm:vit_tiny_patch16_224", "vit_tiny", "8, 16, 32 are needed"),
     "a yaml as a network that does not exist": (
         TESTED + "--student absent.yaml", "absent.yaml does not exist"),
     "weights of a teacher without its yaml": (
@@ -682,10 +814,11 @@ MISTAKES = {
     "YOLO's labels without images": (
         "distill --output {out} --labeled {wrong}/imageless", "has a txt of its name"),
     "a Faster R-CNN as a student": (
-        TESTED + "--teacher tiny --student {wrong}/faster_rcnn.yaml", "faster_rcnn.yaml"),
+        TESTED + "--teacher tiny --student {toy}/rcnn_student.yaml",
+        "rcnn_student.yaml describes a GeneralizedRCNN", "--configs"),
     "a teacher that is a Faster R-CNN": (
-        TESTED + "--teacher {wrong}/faster_rcnn.yaml --teacher-weights {toy}/teacher.pth",
-        "faster_rcnn.yaml describes a", "one of RetinaNet, FCOS"),
+        TESTED + "--teacher {toy}/rcnn_teacher.yaml --teacher-weights {toy}/rcnn_teacher.pth",
+        "rcnn_teacher.yaml describes a GeneralizedRCNN", "--configs"),
     "a folder as a teacher's weights": (
         TESTED + "--teacher {toy}/teacher.yaml --teacher-weights {wrong}/run", "run"),
     "a network of timm's without a name": (TESTED + "--student timm:", "timm"),
@@ -787,7 +920,7 @@ def _corners(box: list) -> list:
 
 IN_THE_SHELL = (
     "typo in a section",
-    "Faster R-CNN for a teacher",
+    "C4 for a teacher",
     "folder of another run",
     "annotations cut short",
     "labelling with another network's weights",

@@ -77,6 +77,12 @@ def test_no_boxes_or_no_anchors(labeled, tmp_path):
     assert fcos.MODEL.DEVICE != "meta"  # as it was
 
 
+def test_the_anchors_of_an_rpn_are_looked_at(labeled):
+    cfg = get_sad_cfg(str(REPOSITORY / "configs" / "digits" / "FasterRCNN" / "student.yaml"), [])
+    found = fit_anchors(cfg, labeled)
+    assert found["strides"] == [4, 8, 16, 32] and found["sizes"] == [[16], [24], [36], [54]]
+
+
 def test_the_student_of_a_distiller_is_looked_at(labeled):
     cfg = get_sad_cfg(str(REPOSITORY / "configs" / "bccd" / "SAD.yaml"), [])
     assert fit_anchors(cfg, labeled)["strides"] == [8, 16, 32]

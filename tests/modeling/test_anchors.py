@@ -1,5 +1,6 @@
 """The best possible recall of the anchors, and whether the advice where it is small is right."""
 
+import json
 import re
 import shlex
 
@@ -91,3 +92,17 @@ def test_a_run_says_it_at_its_start(toy, tmp_path, sizes, level, log):
     SADTrainer(toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path), *anchor_sizes))
     (line,) = [line for line in log if line.startswith("Anchors: ")]
     assert "(12 at" in line and ("would have" in line) == (level == "warning")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "level"),
+    [([[18], [26], [34], [34]], "info"), ([[100], [200], [300], [400]], "warning")],
+)
+def test_an_rpns_anchors_are_looked_at(toy, tmp_path, sizes, level, log):
+    options = ("MODEL.ANCHOR_GENERATOR.SIZES", sizes, "OUTPUT_DIR", str(tmp_path))
+    SADTrainer(toy.cfg("rcnn_student.yaml", *options))
+    (line,) = [line for line in log if line.startswith("Anchors: ")]
+    assert "(12 at" in line and ("would have" in line) == (level == "warning")
+    if level == "warning":
+        (advised,) = re.findall(r"MODEL\.ANCHOR_GENERATOR\.SIZES '([^']*)'", line)
+        assert [len(one) for one in json.loads(advised)] == [1, 1, 1, 1]

@@ -54,6 +54,20 @@ def test_feature_maps(last_level):
     }
 
 
+@pytest.mark.parametrize(("last_level", "strides"), [(5, [4, 8, 16, 32]), (6, [4, 8, 16, 32, 64])])
+def test_feature_maps_from_p2_on(last_level, strides):
+    """As Faster R-CNN wants them, P6 pooled from P5."""
+    levels = ("MODEL.FPN.IN_FEATURES", ["res2", "res3", "res4", "res5"])
+    model = backbone(*widths(8, 12), *levels, "MODEL.FPN.LAST_LEVEL", last_level).eval()
+    maps = model(torch.rand(1, 3, 128, 256))
+    assert {name: tuple(map_.shape) for name, map_ in maps.items()} == {
+        f"p{i}": (1, 12, 128 // stride, 256 // stride) for i, stride in enumerate(strides, start=2)
+    }
+    assert [shape.stride for shape in model.output_shape().values()] == strides
+    if last_level == 6:
+        assert torch.equal(maps["p6"], maps["p5"][:, :, ::2, ::2])
+
+
 def test_p6_comes_from_the_last_stage_as_in_retinanet():
     model = backbone(*widths(8, 12), "MODEL.FPN.LAST_LEVEL", 7)
     assert model.top_block.in_feature == "res5"
@@ -137,7 +151,8 @@ def test_anchors_boxes_and_logits_are_the_teachers_one_to_one(toy):
     teacher, _ = build_teacher(toy.cfg("SAD.yaml", *UP))
     distiller.attach_teacher(teacher)
     batch = next(iter(build_mixed_loader(toy.cfg("SAD.yaml", *UP, "SAD.LOADER.MIX", "union"))))
-    (prepared,) = distiller.prepare([batch])
+    with EventStorage():
+        (prepared,) = distiller.prepare([batch])
     with torch.no_grad():
         features = student.backbone(prepared.images.tensor)
         features = [features[name] for name in student.head_in_features]

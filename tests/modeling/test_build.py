@@ -98,10 +98,24 @@ def test_weights_of_a_backbone_alone(toy, tmp_path):
         load_detector(toy.path("teacher.yaml"), str(tmp_path / "imagenet.pth"), "cpu")
 
 
-def test_faster_rcnn_is_no_teacher(toy, tmp_path):
-    (tmp_path / "rcnn.yaml").write_text("MODEL: {META_ARCHITECTURE: GeneralizedRCNN}")
-    with pytest.raises(UserError, match=r"rcnn\.yaml.*GeneralizedRCNN.*one of RetinaNet, FCOS"):
-        load_detector(str(tmp_path / "rcnn.yaml"), toy.path("teacher.pth"), "cpu")
+@pytest.mark.parametrize(
+    ("detector", "said"),
+    [
+        ("PanopticFPN", r"describes a PanopticFPN, it must be one of RetinaNet, FCOS"),
+        ("GeneralizedRCNN", r": MODEL\.ROI_HEADS\.NAME is 'Res5ROIHeads'"),
+    ],
+)
+def test_no_teachers(toy, tmp_path, detector, said):
+    (tmp_path / "other.yaml").write_text(f"MODEL: {{META_ARCHITECTURE: {detector}}}")
+    with pytest.raises(UserError, match=rf"other\.yaml ?{said}"):
+        load_detector(str(tmp_path / "other.yaml"), toy.path("teacher.pth"), "cpu")
+
+
+def test_classes_of_a_faster_rcnn_are_counted_by_its_own_key(toy, tmp_path):
+    weights = torch.load(toy.path("rcnn_teacher.pth"))["model"]
+    torch.save({"model": weights, "class_names": ["a", "b", "c"]}, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"3 class names for 2 classes \(MODEL\.ROI_HEADS\.NUM"):
+        load_detector(toy.path("rcnn_teacher.yaml"), str(tmp_path / "w.pth"), "cpu")
 
 
 # --- without memory -----------------------------------------------------------------------------

@@ -50,9 +50,10 @@ def test_a_micro_batch_is_prepared_when_it_is_asked_for(toy, batches, normalizer
     model = build(toy, "SAD.yaml", "SOLVER.LOSS_NORMALIZERS", normalizers)
     forwards = []
     model.teacher.backbone.register_forward_hook(lambda *_: forwards.append(1))
-    step = model.prepare([flagged(batch, "1111", "1111") for batch in batches])
-    assert not next(step).teacher.logits[0].requires_grad and len(forwards) == at_first
-    assert len(list(step)) == 2 and len(forwards) == 3
+    with EventStorage():
+        step = model.prepare([flagged(batch, "1111", "1111") for batch in batches])
+        assert not next(step).teacher.logits[0].requires_grad and len(forwards) == at_first
+        assert len(list(step)) == 2 and len(forwards) == 3
 
 
 # --- a plain RetinaNet as long as nothing is distilled ------------------------------------------
@@ -397,8 +398,8 @@ def detection_losses(toy, batch, normalizers, micro_batches=1):
     model = build(toy, "SAD.yaml", *NO_NORM, "SOLVER.LOSS_NORMALIZERS", normalizers)
     found = []
     for _ in range(12):
-        prepared = model.prepare([batch] * micro_batches)
-        losses = [losses_of(model, given) for given in prepared]
+        with EventStorage():
+            losses = [model(given) for given in model.prepare([batch] * micro_batches)]
         total = sum((x["loss_cls"] + x["loss_box_reg"]).item() for x in losses)
         found.append(total if normalizers == "global" else total / micro_batches)
     return found

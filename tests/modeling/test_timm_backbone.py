@@ -6,6 +6,7 @@ import pytest
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_model
+from detectron2.utils.events import EventStorage
 from timm.layers import FrozenBatchNormAct2d, SyncBatchNormAct
 from torch import nn
 
@@ -38,13 +39,41 @@ def test_maps(name, last_level):
     assert backbone.size_divisibility == 32
 
 
+@pytest.mark.parametrize("name", [LITE, "resnet18", "convnext_atto"])
+def test_maps_from_p2_on(name):
+    levels = ("MODEL.FPN.IN_FEATURES", ["res2", "res3", "res4", "res5"])
+    cfg = config("MODEL.TIMM.NAME", name, *levels, "MODEL.FPN.LAST_LEVEL", 6)
+    backbone = build_timm_fpn_backbone(cfg, BGR).eval()
+    maps = backbone(torch.zeros(1, 3, 64, 128))
+    strides = {f"p{level}": 2**level for level in range(2, 7)}
+    assert {name: tuple(x.shape) for name, x in maps.items()} == {
+        name: (1, 16, 64 // stride, 128 // stride) for name, stride in strides.items()
+    }
+    assert {name: x.stride for name, x in backbone.output_shape().items()} == strides
+
+
+def test_a_map_that_there_is_not():
+    with pytest.raises(UserError, match=r"MODEL\.FPN\.IN_FEATURES has res6, .*'res5'"):
+        build_timm_fpn_backbone(config("MODEL.FPN.IN_FEATURES", ["res5", "res6"]), BGR)
+
+
+def test_layers_behind_the_last_map_are_not_trained():
+    """DistributedDataParallel would wait for their gradients."""
+    levels = ("res2", "res3")
+    bottom_up = TimmBackbone(LITE, levels=levels).train()
+    sum(x.sum() for x in bottom_up(torch.randn(2, 3, 64, 64)).values()).backward()
+    named = dict(bottom_up.net.named_parameters())
+    assert {name for name, p in named.items() if p.grad is not None} == trained(bottom_up)
+    assert not [name for name in trained(bottom_up) if name.startswith("blocks.6.")]
+
+
 def test_maps_are_timms_own():
     torch.manual_seed(0)
-    bottom_up = TimmBackbone(LITE).eval()
+    bottom_up = TimmBackbone(LITE, levels=("res2", "res3", "res4", "res5")).eval()
     image = torch.randn(2, 3, 64, 96)
     own = dict(zip(bottom_up.net.feature_info.reduction(), bottom_up.net(image), strict=True))
     maps = bottom_up(image)
-    for stride, name in ((8, "res3"), (16, "res4"), (32, "res5")):
+    for stride, name in ((4, "res2"), (8, "res3"), (16, "res4"), (32, "res5")):
         assert torch.equal(maps[name], own[stride])
         assert bottom_up.output_shape()[name].channels == own[stride].shape[1]
 
@@ -116,6 +145,14 @@ def test_a_detector_learns_with_it():
     names = dict(build_model(cfg).named_parameters())
     assert "backbone.bottom_up.net.conv_stem.weight" in names
     assert all(p.requires_grad for p in names.values())
+
+
+def test_a_faster_rcnn_learns_with_it(toy, batches):
+    opts = ("MODEL.BACKBONE.NAME", "build_timm_fpn_backbone", "MODEL.TIMM.NAME", "resnet10t")
+    model = build_model(toy.cfg("rcnn_student.yaml", *opts)).train()
+    with EventStorage():
+        sum(model(batches[0]).values()).backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize(

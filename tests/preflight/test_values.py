@@ -13,13 +13,19 @@ from toy import REPOSITORY
 
 CONFIGS = sorted((REPOSITORY / "configs").glob("*/*.yaml"))
 CONFIGS = [path for path in CONFIGS if path.parent.name != "networks"]  # parts of configs
+OF_DENSE = [path for path in CONFIGS if not path.name.startswith(("FasterRCNN", "TAR"))]
 SAD_YAML = ("MODEL.META_ARCHITECTURE", "Distiller")
+RCNN = (
+    *("SAD.STUDENT.META_ARCHITECTURE", "GeneralizedRCNN"),
+    *("MODEL.ROI_HEADS.NAME", "StandardROIHeads", "MODEL.ROI_BOX_HEAD.NAME", "FastRCNNConvFCHead"),
+    *("MODEL.ROI_BOX_HEAD.NUM_FC", 2),
+)
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("MODEL.META_ARCHITECTURE", "GeneralizedRCNN"),
+        ("MODEL.META_ARCHITECTURE", "PanopticFPN"),
         ("SAD.DISTILL.CLASS.LOSS", "mse"),
         ("SAD.DISTILL.CLASS.FORM", "hinge"),
         ("SAD.DISTILL.CLASS.NORMALIZER", "anchors"),
@@ -135,10 +141,11 @@ def test_keys_that_the_loss_does_not_read_are_refused(key, loss):
 def test_keys_of_terms_that_are_not_named_are_refused(term):
     """Unless none is: that switches off what the yaml may set."""
     key = f"SAD.DISTILL.{term.upper()}.WEIGHT"
-    opts = [*SAD_YAML, key, 0.75, "SAD.DISTILL.TERMS"]
+    of_regions = term.startswith("roi_")
+    opts = [*SAD_YAML, *(RCNN if of_regions else ()), key, 0.75, "SAD.DISTILL.TERMS"]
     check_config(get_sad_cfg("", [*opts, (term,)]))
     check_config(get_sad_cfg("", [*opts, "()"]))
-    others = tuple(name for name in TERMS if name != term)
+    others = tuple(name for name in TERMS if name != term and name.startswith("roi_") == of_regions)
     with pytest.raises(UserError, match=rf"{key} is 0\.75, .*SAD\.DISTILL\.TERMS"):
         check_config(get_sad_cfg("", [*opts, others]))
 
@@ -169,7 +176,7 @@ def test_keys_that_another_key_leaves_without_a_say_are_refused(key, value, besi
         check_config(get_sad_cfg("", opts))
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", OF_DENSE, ids=lambda path: path.stem)
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -139,6 +139,16 @@ def test_an_image_that_was_mended_is_labelled_again(scene, tmp_path, whole):
     assert label(scene) == whole
 
 
+@pytest.mark.slow
+def test_a_faster_rcnns_labelling_goes_on(scene, log):
+    scene |= {x: scene[x].replace("teacher.", "rcnn_teacher.") for x in ("config_file", "weights")}
+    whole = label(scene)
+    os.unlink(scene["output"])
+    left = interrupt(scene)
+    assert label(scene) == whole and json.loads(whole)["annotations"]
+    assert any(f"{len(left)} of {NUM_IMAGES} images are labelled" in message for message in log)
+
+
 def test_detections_of_another_job_are_not_taken(scene, log, tmp_path):
     content = json.loads(Path(scene["image_json"]).read_text())
     content["images"][0]["id"] = 7

@@ -109,7 +109,7 @@ def test_value_is_the_references(toy, batch, loss, anchors, opts):
     images = flagged(batch, "1111", "0111")
     with EventStorage():
         found = model(images)["loss_distill_box"]
-    (prepared,) = model.prepare([images])
+        (prepared,) = model.prepare([images])
     beta = opts[1] if opts else 0.0
     wanted = 2.0 * expected_loss(model, images, prepared, loss, anchors, beta)
     assert found.item() == pytest.approx(wanted, rel=1e-4)

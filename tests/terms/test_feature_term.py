@@ -1,13 +1,19 @@
 """The feature term, and that its layers train without entering the student's checkpoint."""
 
+import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
 from detectron2.solver import build_optimizer
 from detectron2.utils.events import EventStorage
 
+from sad.config.load import get_sad_cfg
 from sad.data.loader import build_mixed_loader
+from sad.losses.features import gaussian_mask
 from sad.modeling.teacher import build_teacher
+from sad.terms.feature_term import FeatureTerm
+from sad.terms.term import Term
+from sad.utils.errors import UserError
 
 FEATURES = ("SAD.DISTILL.TERMS", "('feature',)")
 
@@ -27,7 +33,7 @@ def test_mean_over_levels_of_the_mean_squared_difference_of_soft_images(toy):
     model.student.backbone.register_forward_hook(lambda *args: features.append(args[-1]))
     with EventStorage():
         loss = model(batch)["loss_distill_feature"]
-    (prepared,) = model.prepare([batch])
+        (prepared,) = model.prepare([batch])
     assert prepared.teacher.logits is None  # the head is not computed
     expected = 0
     for name, layer, theirs in zip(
@@ -88,3 +94,98 @@ def test_in_autocast_the_loss_is_float32(toy):
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(exact, rel=0.05)
     loss.backward()
+
+
+# --- masks and layers ----------------------------------------------------------------------------
+
+
+def with_options(toy, *opts):
+    return build(toy, "SAD.LOADER.MIX", "union", "SOLVER.IMS_PER_BATCH", 4, *opts)
+
+
+@pytest.mark.parametrize(("mask", "spread"), [("box", np.inf), ("gaussian", 2.0)])
+@pytest.mark.parametrize("levels", ["fpn", "all"])
+@pytest.mark.parametrize("normalizer", ["per_level", "pooled"])
+def test_masked_difference_of_soft_images(toy, mask, spread, levels, normalizer):
+    keys = {"MASK": mask, "LEVELS": levels, "NORMALIZER": normalizer, "WEIGHT": 3.0}
+    opts = [item for key, value in keys.items() for item in (f"SAD.DISTILL.FEATURE.{key}", value)]
+    model, cfg = with_options(toy, *opts)
+    batch = next(iter(build_mixed_loader(cfg)))
+    batch[1]["soft_targets"] = False
+    soft = [0, 2, 3]
+    grown = batch[3]["instances"].gt_boxes.tensor
+    grown[:] = torch.tensor([0.0, 0, 500, 500])  # beyond P3, whatever the other boxes are
+    features = []
+    model.student.backbone.register_forward_hook(lambda *args: features.append(args[-1]))
+    with EventStorage():
+        loss = model(batch)["loss_distill_feature"]
+        (prepared,) = model.prepare([batch])
+    above, below = [], []
+    for number, (name, stride) in enumerate({"p3": 8, "p4": 16, "p5": 32}.items()):
+        layer, theirs = model.terms["feature"].layers[number], prepared.teacher.features[number]
+        difference = ((layer(features[0][name][soft]) - theirs) ** 2).mean(1).detach().numpy()
+        masks = []
+        for image in soft:
+            boxes = batch[image]["instances"].gt_boxes.tensor.numpy()
+            sides = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
+            at = np.clip(np.floor(4 + np.log2(sides / 224)), 3, 5) - 3
+            chosen = boxes if levels == "all" else boxes[at == number]
+            chosen = torch.tensor(chosen).reshape(-1, 4)
+            masks.append(gaussian_mask(chosen, theirs.shape[-2:], stride, spread).numpy())
+        above.append((np.stack(masks) * difference).sum())
+        below.append(np.stack(masks).sum())
+    if normalizer == "pooled":
+        expected = 3 * sum(above) / (2 * sum(below))
+    else:
+        expected = sum(a / (2 * max(1, b)) for a, b in zip(above, below, strict=True))
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+    assert levels == "all" or 0 in below
+
+
+def test_image_without_objects_is_not_compared(toy):
+    model, cfg = with_options(toy, "SAD.DISTILL.FEATURE.MASK", "gaussian")
+    batch = next(iter(build_mixed_loader(cfg)))
+    for sample in batch:
+        sample["instances"] = sample["instances"][:0]
+    with EventStorage():
+        losses = model(batch)
+    assert losses["loss_distill_feature"] == 0
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "is_relu"),
+    [
+        ("auto", (16, 8, 1, 1), False),
+        ("conv1x1", (16, 8, 1, 1), False),
+        ("conv3x3", (16, 8, 3, 3), False),
+        ("conv3x3_relu", (16, 8, 3, 3), True),
+    ],
+)
+def test_layers(toy, layer, shape, is_relu):
+    model, cfg = build(toy, "SAD.DISTILL.FEATURE.LAYER", layer)
+    layers = model.terms["feature"].layers
+    assert [tuple(w.shape) for w in layers.parameters() if w.dim() == 4] == [shape] * 3
+    mapped = layers[0](torch.randn(1, 8, 4, 4))
+    assert mapped.shape == (1, 16, 4, 4) and (mapped.min() >= 0) == is_relu
+
+
+def test_no_layer_between_maps_of_other_channels_is_refused(toy):
+    with pytest.raises(UserError, match=r"LAYER is none, .* 8 channels and the teacher's 16"):
+        build(toy, "SAD.DISTILL.FEATURE.LAYER", "none")
+
+
+@pytest.mark.parametrize(
+    ("keys", "idle"),
+    [
+        ({}, {"SIGMA2", "LEVELS", "NORMALIZER"}),
+        ({"MASK": "box"}, {"SIGMA2"}),
+        ({"MASK": "gaussian"}, set()),
+    ],
+)
+def test_keys_without_a_say(keys, idle):
+    node = get_sad_cfg().SAD.DISTILL.FEATURE
+    node.update(keys)
+    assert FeatureTerm.idle_keys(node).keys() - Term.idle_keys(node).keys() == idle
+    assert bool(FeatureTerm.why_hard_targets(node)) == bool(keys)

@@ -101,13 +101,13 @@ def test_deltas_are_compared_where_they_are_needed(toy, model):
     other = build_model(
         toy.cfg("teacher.yaml", "MODEL.RETINANET.BBOX_REG_WEIGHTS", (10.0, 10.0, 5.0, 5.0))
     )
-    ADAPTER.check_same_anchors(model, other, 1.0, {"logits"})
+    ADAPTER.check_pair(model, other, 1.0, {"logits"})
     with pytest.raises(UserError, match="box deltas"):
-        ADAPTER.check_same_anchors(model, other, 1.0, {"logits", "deltas"})
+        ADAPTER.check_pair(model, other, 1.0, {"logits", "deltas"})
 
 
 def test_a_scaled_teacher_has_anchors_and_strides_of_its_own_size(toy, model):
     teacher = build_model(toy.cfg("teacher.yaml"))
-    ADAPTER.check_same_anchors(model, teacher, 1.0, set())
+    ADAPTER.check_pair(model, teacher, 1.0, set())
     with pytest.raises(UserError, match=r"strides.*INPUT_SCALE 2.*\[8, 16, 32\].*\[16, 32, 64\]"):
-        ADAPTER.check_same_anchors(model, teacher, 2.0, set())
+        ADAPTER.check_pair(model, teacher, 2.0, set())

@@ -8,8 +8,8 @@ from detectron2.modeling import FCOS, build_model
 from detectron2.solver import build_optimizer
 from detectron2.utils.events import EventStorage
 
+from sad.modeling.adapters import adapter_of
 from sad.modeling.build import load_detector
-from sad.modeling.inference import detect
 from sad.modeling.teacher import build_teacher
 from sad.utils.errors import UserError
 from toy import run_train_net, save_random_teacher
@@ -84,7 +84,7 @@ def test_mixed_batches_reach_every_parameter(toy, teacher, batches, hard, soft):
 def test_detections_of_a_batch_are_detectron2s(toy, teacher, batches):
     model, _ = load_detector(teacher[1], teacher[3], "cpu")
     batch = [{**sample, "height": 90, "width": 70} for sample in batches[0]]
-    found = detect(model, batch)
+    found = adapter_of(model).detect(model, batch)
     with torch.no_grad():
         expected = [output["instances"] for output in model(batch)]
     assert sum(map(len, expected)) > 20

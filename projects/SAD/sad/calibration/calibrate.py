@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..config.detector_keys import keys_of, value_of
 from ..config.load import get_sad_cfg
 from ..data.coco_json import count_instances
 from ..data.datasets import register_from_config
@@ -122,10 +123,11 @@ def calibrate(
 def _load(config_file: str, weights: str, opts, class_names) -> Teacher:
     cfg = get_sad_cfg(config_file, opts)
     register_from_config(cfg)
-    own_floor = cfg.MODEL.RETINANET.SCORE_THRESH_TEST
+    key = keys_of(cfg).score_threshold
+    own_floor = value_of(cfg, key)
     floor = min(own_floor, FLOOR)
     device = cfg.MODEL.DEVICE if torch.cuda.is_available() else "cpu"
-    opts = [*opts, "MODEL.RETINANET.SCORE_THRESH_TEST", floor]
+    opts = [*opts, key, floor]
     model, cfg = load_detector(config_file, weights, device, opts, class_names)
     if not model.class_names:
         raise UserError(

@@ -10,6 +10,7 @@ from detectron2.data.common import DatasetFromList, MapDataset
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from ..config.detector_keys import keys_of, value_of
 from ..data.loader_workers import worker_arguments
 from ..data.mapper import ReadingMapper
 from ..pseudo_labels.runner import label_batch, plan_batches
@@ -61,7 +62,7 @@ def find_boxes(model, cfg, images: list[dict], batch_size: int, what: str) -> Fo
     if not len(detections):
         raise UserError(
             f"the teacher finds nothing in the {what} with a score above "
-            f"{cfg.MODEL.RETINANET.SCORE_THRESH_TEST}: check its weights, or train it longer"
+            f"{value_of(cfg, keys_of(cfg).score_threshold)}: check its weights, or train it longer"
         )
     readable = sorted(features)
     detections["image"] = np.searchsorted(readable, detections["image"])

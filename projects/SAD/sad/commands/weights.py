@@ -30,9 +30,9 @@ from ..export.timm_weights import convert_timm_file
 def add_arguments(parser) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     cut = commands.add_parser("slice", help="a narrower ResNet's weights from a full one's")
-    cut.add_argument("--full-config", required=True, help="yaml of the RetinaNet to cut")
+    cut.add_argument("--full-config", required=True, help="yaml of the detector to cut")
     cut.add_argument("--weights", default="", help="its weights; else the yaml's MODEL.WEIGHTS")
-    cut.add_argument("--config-file", required=True, help="yaml of the narrower RetinaNet")
+    cut.add_argument("--config-file", required=True, help="yaml of the narrower one")
     rename = commands.add_parser("torchvision", help="a torchvision ResNet's weights, renamed")
     rename.add_argument("--weights", required=True, help="its state dict, a .pth")
     timm = commands.add_parser("timm", help="the weights of one of timm's networks")

@@ -73,7 +73,8 @@ def add_sad_config(cfg: CN) -> None:
     cfg.MODEL.CHANNELS_LAST = True
 
     # The coarsest map of the FPNs that build_small_resnet_fpn_backbone and build_timm_fpn_backbone
-    # make: 5, 6 (pooled from P5) or 7 (P6 and P7 by convolutions, as RetinaNet has them).
+    # make: 5, 6 (pooled from P5, as Faster R-CNN has it) or 7 (P6 and P7 by convolutions, as
+    # RetinaNet has them). The finest are those of Detectron2's MODEL.FPN.IN_FEATURES.
     cfg.MODEL.FPN.LAST_LEVEL = 5
 
     # Widths and depths that Detectron2's builders refuse; read by build_small_resnet_fpn_backbone.
@@ -98,7 +99,8 @@ def add_sad_config(cfg: CN) -> None:
 
     cfg.SAD = CN()
     cfg.SAD.STUDENT = CN()
-    # The detector that a Distiller teaches: RetinaNet or FCOS. MODEL describes it.
+    # The detector that a Distiller teaches: RetinaNet, FCOS or GeneralizedRCNN (Faster R-CNN).
+    # MODEL describes it.
     cfg.SAD.STUDENT.META_ARCHITECTURE = "RetinaNet"
 
     cfg.SAD.TEACHER = CN()
@@ -115,9 +117,15 @@ def add_sad_config(cfg: CN) -> None:
     cfg.SAD.TEACHER.INPUT_SCALE = 1.0
 
     cfg.SAD.DISTILL = CN()
-    # What is learned from the teacher's outputs: "class" (its logits), "box" (its boxes), "feature"
-    # (its FPN maps), any of them together; () switches distillation off. Each has a section.
+    # What is learned from the teacher's outputs, any of them together: "feature" (its FPN maps); of
+    # a RetinaNet or FCOS "class" (its logits) and "box" (its boxes); of a GeneralizedRCNN
+    # "roi_class" and "roi_box" (those of the student's regions). () switches distillation off. Each
+    # has a section.
     cfg.SAD.DISTILL.TERMS = ("class",)
+    # Where a GeneralizedRCNN samples the regions that its second stage learns from: in the
+    # proposals of the "student", of the "teacher", or of both ("union"). The last two compute the
+    # teacher's RPN, too.
+    cfg.SAD.DISTILL.PROPOSALS = "student"
     for name, term in TERMS.items():
         cfg.SAD.DISTILL[name.upper()] = CN()
         term.add_keys(cfg.SAD.DISTILL[name.upper()])

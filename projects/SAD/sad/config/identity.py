@@ -9,6 +9,7 @@ from detectron2.utils import comm
 from ..utils.errors import UserError
 from ..utils.files import sha256
 from .defaults import distills, flat, stops_early
+from .detector_keys import TWO_STAGES, keys_of
 from .load import get_sad_cfg
 
 logger = logging.getLogger(__name__)
@@ -57,14 +58,17 @@ def describe_run(cfg) -> dict:
 
 # Detectron2 has them for other models, and for its own data loader.
 OF_OTHER_MODELS = (
-    *("MODEL.RPN", "MODEL.PROPOSAL_GENERATOR", "MODEL.ROI_", "MODEL.SEM_SEG_HEAD"),
-    *("MODEL.PANOPTIC_FPN", "DATASETS.PROPOSAL_FILES", "DATASETS.PRECOMPUTED_PROPOSAL"),
+    *("MODEL.SEM_SEG_HEAD", "MODEL.PANOPTIC_FPN", "MODEL.ROI_MASK_HEAD", "MODEL.ROI_KEYPOINT_HEAD"),
+    *("MODEL.ROI_BOX_CASCADE_HEAD", "DATASETS.PROPOSAL_FILES", "DATASETS.PRECOMPUTED_PROPOSAL"),
     *("INPUT.MASK_FORMAT", "DATALOADER.SAMPLER_TRAIN", "DATALOADER.REPEAT_THRESHOLD", "GLOBAL."),
 )
+OF_TWO_STAGES = ("MODEL.RPN", "MODEL.PROPOSAL_GENERATOR", "MODEL.ROI_")
+OF_DENSE = ("MODEL.RETINANET", "MODEL.FCOS")
 
 
 def _settings(cfg) -> dict:
-    return {k: value for k, value in settings(cfg).items() if not k.startswith(OF_OTHER_MODELS)}
+    others = (*OF_OTHER_MODELS, *(OF_DENSE if keys_of(cfg) == TWO_STAGES else OF_TWO_STAGES))
+    return {k: value for k, value in settings(cfg).items() if not k.startswith(others)}
 
 
 NUMBER_OF_RANKS = "number of ranks"

@@ -101,6 +101,9 @@ def idle_keys(cfg) -> dict[str, str]:
         idle["SOLVER.EARLY_STOP.MIN_GAIN"] = "SOLVER.EARLY_STOP.PATIENCE 0"
     if is_distiller and cfg.SAD.LOADER.MIX != "ratio":
         idle["SAD.LOADER.RATIO"] = f"SAD.LOADER.MIX {cfg.SAD.LOADER.MIX}"
+    if is_distiller and cfg.SAD.STUDENT.META_ARCHITECTURE != "GeneralizedRCNN":
+        student = f"SAD.STUDENT.META_ARCHITECTURE {cfg.SAD.STUDENT.META_ARCHITECTURE}"
+        idle["SAD.DISTILL.PROPOSALS"] = student
     for name, term in TERMS.items() if is_distiller else ():
         section, node = f"SAD.DISTILL.{name.upper()}.", cfg.SAD.DISTILL[name.upper()]
         if name in cfg.SAD.DISTILL.TERMS:

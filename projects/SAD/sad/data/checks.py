@@ -6,6 +6,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
 
 from ..config.defaults import stops_early
+from ..config.detector_keys import keys_of, value_of
 from ..utils.errors import UserError
 from .datasets import check_paths, read_sets
 from .image_files import check_every_image
@@ -37,10 +38,11 @@ def check_classes(cfg, names) -> None:
                 f"data sets {known[0]} and {name} have other classes, the first of them "
                 f"{other[0]!r} and {other[1]!r}"
             )
-        if len(first) != cfg.MODEL.RETINANET.NUM_CLASSES:
+        key = keys_of(cfg).num_classes
+        if len(first) != value_of(cfg, key):
             raise UserError(
-                f"MODEL.RETINANET.NUM_CLASSES is {cfg.MODEL.RETINANET.NUM_CLASSES}, it must be "
-                f"{len(first)}: data set {name} has so many classes"
+                f"{key} is {value_of(cfg, key)}, it must be {len(first)}: data set {name} has so "
+                "many classes"
             )
 
 

@@ -41,7 +41,10 @@ class SADStep(SimpleTrainer):
         self.readable.check(batch)
 
         self.optimizer.zero_grad()
-        losses = self._accumulate(batch)
+        try:
+            losses = self._accumulate(batch)
+        except FloatingPointError as error:  # of Detectron2's RPN, which has no boxes to propose
+            raise self._diverged("a proposal is not finite", _images(batch)) from error
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self.clip_norm if self.clip_norm > 0 else math.inf
@@ -98,18 +101,19 @@ class SADStep(SimpleTrainer):
         wrong = [(k, x.item()) for k, x in zip(terms, values, strict=True) if not x.isfinite()]
         if not wrong:
             return dict(zip(losses, values, strict=False))
-        images = ", ".join(str(sample["image_id"]) for sample in batch)
-        found = [(wrong[0], images)]
+        found = [(wrong[0], _images(batch))]
         if not (self.scaler.is_enabled() or math.isfinite(values[-1])):
             # The gradient is every rank's, the loss perhaps that of another one.
             found = comm.all_gather(found[0])
         (name, value), images = next((x for x in found if x[0][0] in losses), found[0])
+        raise self._diverged(f"{name} is {value}", images)
+
+    def _diverged(self, what: str, images: str) -> UserError:
         rate = max(group["lr"] for group in self.optimizer.param_groups)
-        raise UserError(
-            f"{name} is {value} at iteration {self.iter}, learning rate {rate:g}, image ids "
-            f"{images}: the checkpoints written before are good; go on from them with --resume "
-            "and a lower SOLVER.BASE_LR, a longer SOLVER.WARMUP_ITERS, or "
-            "SOLVER.CLIP_FULL_MODEL_NORM"
+        return UserError(
+            f"{what} at iteration {self.iter}, learning rate {rate:g}, image ids {images}: the "
+            "checkpoints written before are good; go on from them with --resume and a lower "
+            "SOLVER.BASE_LR, a longer SOLVER.WARMUP_ITERS, or SOLVER.CLIP_FULL_MODEL_NORM"
         )
 
     @property
@@ -167,3 +171,7 @@ class SADStep(SimpleTrainer):
         if own["loss_normalizer"] is not None:
             self.student.loss_normalizer = own["loss_normalizer"]
         set_rng_state(own["rng"])
+
+
+def _images(batch: list[dict]) -> str:
+    return ", ".join(str(sample["image_id"]) for sample in batch)

@@ -22,21 +22,24 @@ from torch import Tensor, nn
 from ..checkpoint.checkpointer import SADCheckpointer
 from ..checkpoint.safe_load import read_weights
 from ..config.defaults import detector_name
+from ..config.detector_keys import TWO_STAGES, keys_of, value_of
 from ..config.load import get_sad_cfg
+from ..modeling.adapters import adapter_of_config
 from ..modeling.build import build_detector
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, make_folder
 
 BOTTOM_UP = "bottom_up."  # the ResNet below an FPN
+OUTPUTS = "cls_score|bbox_pred|objectness_logits|anchor_deltas"  # layers of a channel per meaning
 
 
 def slice_file(full_config: str, weights: str, narrow_config: str, output: str) -> int:
     """Cut the weights of a yaml's model down to the model of another yaml and write them.
 
     Args:
-        full_config: yaml of the RetinaNet that the weights fit, or whose backbone they fit.
+        full_config: yaml of the detector that the weights fit, or whose backbone they fit.
         weights: a file or URL that MODEL.WEIGHTS takes; "" for the yaml's own MODEL.WEIGHTS.
-        narrow_config: yaml of a RetinaNet with fewer channels and otherwise the same layers.
+        narrow_config: yaml of one with fewer channels and otherwise the same layers.
     Returns:
         number of tensors written.
     Raises:
@@ -57,8 +60,9 @@ def slice_file(full_config: str, weights: str, narrow_config: str, output: str) 
             f"{weights} does not fill the backbone of {full_config}: {len(lacking)} keys are "
             f"missing or of another shape ({', '.join(lacking[:3])})"
         )
-    narrow, _ = _build(narrow_config)
+    narrow, narrow_cfg = _build(narrow_config)
     try:
+        _check_pooling(cfg, narrow_cfg)
         sliced = slice_weights(full, loaded, narrow)
     except UserError as error:
         raise UserError(f"{full_config} cannot be cut to {narrow_config}: {error}") from error
@@ -106,7 +110,7 @@ def slice_weights(full: nn.Module, loaded: dict[str, Tensor], narrow: nn.Module)
         shape = targets[key].shape
         if any(n > m for n, m in zip(shape, weight.shape, strict=True)):
             raise UserError(f"{key} is {list(weight.shape)}, too small for {list(shape)}")
-        if re.search(r"\.(cls_score|bbox_pred)\.", key) and shape[0] != weight.shape[0]:
+        if re.search(rf"\.({OUTPUTS})\.", key) and shape[0] != weight.shape[0]:
             raise UserError(f"{key} has {weight.shape[0]} outputs and would have {shape[0]}")
         layer = key.rpartition(".")[0]
         groups, kept_groups = (
@@ -194,11 +198,18 @@ class _RecordingCheckpointer(SADCheckpointer):
 
 def _build(config_file: str):
     cfg = get_sad_cfg(config_file)
-    if detector_name(cfg) != "RetinaNet":
-        raise UserError(f"{config_file} describes a {detector_name(cfg)}, a RetinaNet is needed")
-    cfg.MODEL.META_ARCHITECTURE = "RetinaNet"
+    adapter_of_config(cfg, config_file)  # which refuses what is unknown
+    cfg.MODEL.META_ARCHITECTURE = detector_name(cfg)
     cfg.MODEL.DEVICE = "cpu"
     return build_detector(cfg), cfg
+
+
+def _check_pooling(full, narrow) -> None:
+    """A box head's first layer sees a channel as so many places: half of them are no channels."""
+    key = "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION"
+    pooled = [value_of(cfg, key) for cfg in (full, narrow)]
+    if keys_of(full) == keys_of(narrow) == TWO_STAGES and pooled[0] != pooled[1]:
+        raise UserError(f"{key} is {pooled[0]} and would be {pooled[1]}")
 
 
 def _check_output(output: str) -> None:

@@ -51,7 +51,8 @@ def fit_anchors(cfg, labeled: LabeledSet) -> dict | None:
     cfg.defrost()
     cfg.MODEL.META_ARCHITECTURE = detector_name(cfg)
     cfg.MODEL.DEVICE = "meta"
-    if not len(labeled.boxes) or not ADAPTERS[cfg.MODEL.META_ARCHITECTURE].learns_by_overlap:
+    adapter = ADAPTERS[cfg.MODEL.META_ARCHITECTURE]
+    if not len(labeled.boxes) or not adapter.learns_by_overlap:
         return None
     model = build_detector(cfg)
     some = np.random.default_rng(0).permutation(len(labeled.boxes))[:MOST]
@@ -63,7 +64,8 @@ def fit_anchors(cfg, labeled: LabeledSet) -> dict | None:
         other, reached = find_better(cfg, model, boxes, sizes)
         if reached > recall:
             better = {"recall": reached, "options": changes(cfg, other)}
-    strides, of_cfg = list(model.anchor_generator.strides), cfg.MODEL.ANCHOR_GENERATOR
+    strides = list(adapter.anchor_generator(model).strides)
+    of_cfg = cfg.MODEL.ANCHOR_GENERATOR
     sizes, ratios = (
         [list(level) for level in levels] * (len(strides) if len(levels) == 1 else 1)
         for levels in (of_cfg.SIZES, of_cfg.ASPECT_RATIOS)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..config.defaults import flat
+from .adapters import adapter_of
 from .anchor_fit import ENOUGH, IOU, SeenBoxes, as_trained, best_iou
 
 SEARCHED = 2_000  # boxes looked at to choose other sizes, which are then judged by all
@@ -57,7 +58,7 @@ def _candidates(cfg, model, seen: SeenBoxes) -> Iterator:
 def _with_sizes(cfg, model, seen: SeenBoxes):
     """With a geometric series over all levels, between two sizes of the boxes: that with the best
     recall, of those with nearly the same the widest."""
-    levels = len(model.anchor_generator.strides)
+    levels = len(adapter_of(model).anchor_generator(model).strides)
     per_level = len(cfg.MODEL.ANCHOR_GENERATOR.SIZES[0])
     least, most = seen.sides.quantile(torch.tensor([0.01, 0.99])).clamp_min(1).tolist()
     ends = combinations(np.geomspace(least, max(most, 2 * least), 8), 2)

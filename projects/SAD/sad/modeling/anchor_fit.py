@@ -12,7 +12,12 @@ from detectron2.structures import Boxes, BoxMode
 from detectron2.structures.boxes import matched_pairwise_iou
 from torch import Tensor
 
-IOU = 0.5  # from here on RetinaNet calls an anchor foreground
+from .adapters import adapter_of
+
+# From here on RetinaNet calls an anchor foreground, and Faster R-CNN's second stage a proposal.
+# An RPN asks for 0.7, but each object's best anchor is foreground whatever its IoU: what counts is
+# whether that one is near enough.
+IOU = 0.5
 ENOUGH = 0.9  # a smaller recall is warned of
 MOST = 10_000  # boxes looked at: the recall's standard error is at most half a percent
 
@@ -84,9 +89,8 @@ def best_iou(cfg, model, seen: SeenBoxes) -> Tensor:
     Returns:
         (N,)
     """
-    generator = build_anchor_generator(
-        cfg, [ShapeSpec(stride=stride) for stride in model.anchor_generator.strides]
-    )
+    strides = adapter_of(model).anchor_generator(model).strides
+    generator = build_anchor_generator(cfg, [ShapeSpec(stride=stride) for stride in strides])
     padding = max(1, model.backbone.size_divisibility)
     padded = (seen.images / padding).ceil() * padding
     centres = seen.boxes.get_centers()

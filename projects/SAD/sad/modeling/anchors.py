@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from detectron2.structures import Boxes
 
+from .adapters import adapter_of
 from .anchor_advice import changes, find_better
 from .anchor_fit import ENOUGH, IOU, MOST, as_trained, best_iou, sample_boxes
 
@@ -39,7 +40,8 @@ def check_anchors(cfg, model, images: Sequence[dict]) -> float | None:
     if recall >= ENOUGH:
         logger.info(found)
         return recall
-    anchors = torch.cat([Boxes(cell).area().sqrt() for cell in model.anchor_generator.cell_anchors])
+    cells = adapter_of(model).anchor_generator(model).cell_anchors
+    anchors = torch.cat([Boxes(cell).area().sqrt() for cell in cells])
     least, most = seen.sides[~fits].quantile(torch.tensor([0.05, 0.95])).tolist()
     better, then = find_better(cfg, model, boxes, sizes)
     scale = cfg.SAD.TEACHER.INPUT_SCALE

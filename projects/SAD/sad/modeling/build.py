@@ -8,11 +8,12 @@ from detectron2.modeling import build_model
 
 from ..checkpoint.checkpointer import SADCheckpointer
 from ..config.defaults import detector_name
+from ..config.detector_keys import keys_of
 from ..config.load import get_sad_cfg
 from ..data.classes import check_same_classes, given_names
 from ..data.datasets import ClassOrder
 from ..utils.errors import UserError
-from .adapters import ADAPTERS
+from .adapters import ADAPTERS, adapter_of_config
 
 
 def build_detector(cfg):
@@ -40,7 +41,7 @@ def build_detector(cfg):
             f"no network can be built of what MODEL says: {type(error).__name__}: {reason}"
         ) from error
     detector = getattr(model, "student", model)
-    detector.anchor_generator = ADAPTERS[detector_name(cfg)].anchor_generator(cfg, detector)
+    ADAPTERS[detector_name(cfg)].renew_anchors(cfg, detector)
     return model
 
 
@@ -67,8 +68,8 @@ def load_detector(config_file: str, weights: str, device: str, opts=(), class_na
     """Build the detector a yaml describes, fill it with weights, freeze it.
 
     Args:
-        config_file: the yaml the model was trained with (a stock RetinaNet yaml or one of this
-            project).
+        config_file: the yaml the model was trained with (Detectron2's of a RetinaNet or Faster
+            R-CNN, or one of this project).
         weights: a checkpoint of this project, of Detectron2 or of its model zoo.
         device: "meta" for a check without memory, see `build_detector`.
         opts: KEY VALUE pairs on top of the yaml.
@@ -81,11 +82,7 @@ def load_detector(config_file: str, weights: str, device: str, opts=(), class_na
             the names are not as many as the classes or not those of the weights.
     """
     cfg = get_sad_cfg(config_file, opts)
-    detector = detector_name(cfg)
-    if detector not in ADAPTERS:
-        raise UserError(
-            f"{config_file} describes a {detector}, it must be one of {', '.join(ADAPTERS)}"
-        )
+    adapter, detector = adapter_of_config(cfg, config_file), detector_name(cfg)
     if not weights:
         raise UserError(f"no weights are given for the {detector} of {config_file}")
     cfg.MODEL.META_ARCHITECTURE = detector
@@ -99,10 +96,11 @@ def load_detector(config_file: str, weights: str, device: str, opts=(), class_na
         if names and given:
             check_same_classes(given, ClassOrder(names, "the weights"), "the class names given")
         model.class_names = names or given or None
-        if model.class_names and len(model.class_names) != model.num_classes:
+        num_classes = adapter.num_classes(model)
+        if model.class_names and len(model.class_names) != num_classes:
             raise UserError(
-                f"{len(model.class_names)} class names for {model.num_classes} classes "
-                "(MODEL.RETINANET.NUM_CLASSES)"
+                f"{len(model.class_names)} class names for {num_classes} classes "
+                f"({keys_of(cfg).num_classes})"
             )
     except UserError as error:
         raise UserError(f"{config_file} with {weights}: {error}") from error

@@ -1,34 +1,20 @@
 """The distiller: a student, a frozen teacher, and the terms by which one learns from the other."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY
-from detectron2.structures import ImageList
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
 from ..losses.distillation import at_least_float32, foreground_count
 from ..terms import TERMS
-from ..terms.term import Outputs, Targets, Term
+from ..terms.term import Outputs, Term
 from .adapters import ADAPTERS
-from .teacher import check_pair, teacher_outputs
-
-
-@dataclass
-class PreparedBatch:
-    """All that the losses of N images need besides the student's outputs."""
-
-    images: ImageList
-    targets: Targets
-    foreground: int  # anchors that are to find an object
-    soft: list[int]  # positions in the batch of the S images with soft targets
-    teacher: Outputs | None = None  # of these S images
-    normalizer: float = 1.0  # of the detection losses
-    divisors: dict[str, Tensor | float] | None = None  # of each term
+from .prepared_batch import PreparedBatch
+from .teacher import check_pair, teacher_answer, teacher_outputs
 
 
 @META_ARCH_REGISTRY.register()
@@ -48,6 +34,7 @@ class Distiller(nn.Module):
         student: nn.Module,
         adapter,
         terms: dict[str, Term],
+        proposals: str = "student",
         loss_normalizers: str = "local",
         teacher_precision: str = "float32",
         teacher_scale: float = 1.0,
@@ -57,6 +44,7 @@ class Distiller(nn.Module):
             student: a detector with `input_format`.
             adapter: the student's, see `sad.modeling.adapters`.
             terms: by their names in SAD.DISTILL.TERMS.
+            proposals: "student", "teacher" or "union", see SAD.DISTILL.PROPOSALS.
             loss_normalizers: "local" or "global", see SOLVER.LOSS_NORMALIZERS.
             teacher_precision: see `sad.utils.precision`.
             teacher_scale: size of the teacher's image over the student's.
@@ -65,6 +53,7 @@ class Distiller(nn.Module):
         self.student = student
         self.adapter = adapter
         self.terms = nn.ModuleDict(terms)
+        self.proposals = proposals
         self.loss_normalizers = loss_normalizers
         self.teacher_precision = teacher_precision
         self.teacher_scale = teacher_scale
@@ -78,6 +67,7 @@ class Distiller(nn.Module):
             "student": META_ARCH_REGISTRY.get(name)(cfg),
             "adapter": ADAPTERS[name],
             "terms": {x: TERMS[x](distill[x.upper()], cfg.SOLVER.MAX_ITER) for x in distill.TERMS},
+            "proposals": distill.PROPOSALS,
             "loss_normalizers": cfg.SOLVER.LOSS_NORMALIZERS,
             "teacher_precision": cfg.SAD.TEACHER.PRECISION,
             "teacher_scale": cfg.SAD.TEACHER.INPUT_SCALE,
@@ -135,7 +125,14 @@ class Distiller(nn.Module):
         if not self.training:
             return self.student(batch)
         prepared = batch if isinstance(batch, PreparedBatch) else next(self.prepare([batch]))
-        outputs = self.adapter.outputs(self.student, prepared.images.tensor)
+        outputs = self.adapter.student_outputs(
+            self.student, prepared.images, prepared.targets, prepared.shared(), self.proposals
+        )
+        if prepared.soft:
+            targets = prepared.targets.select(prepared.soft)
+            teacher_answer(
+                self.teacher, prepared.teacher, targets, self.need, self.teacher_precision
+            )
         with torch.autocast(self.device.type, enabled=False):
             return self.losses(prepared, outputs)
 
@@ -145,8 +142,7 @@ class Distiller(nn.Module):
             prepared: used up, as the teacher's outputs take much memory.
             outputs: the student's.
         """
-        iteration = get_event_storage().iter
-        factors = {name: term.weight(iteration) for name, term in self.terms.items()}
+        factors = prepared.factors
         focal, distill = None, {}
         fast = next((name for name, term in self.terms.items() if term.fused), None)
         if fast:
@@ -177,8 +173,8 @@ class Distiller(nn.Module):
         if not prepared.soft:  # zero of the graph, see detection_losses
             levels = [level for kind in need for level in getattr(outputs, kind)]
             return sum(x.flatten()[:0].sum() for x in [*levels, *term.parameters()])
-        student = _in_float32(outputs.select(prepared.soft, need), need)
-        teacher = _in_float32(prepared.teacher, term.need)
+        student = outputs.select(prepared.soft, need).in_float32(need)
+        teacher = prepared.teacher.in_float32(term.need)
         return term(student, teacher, prepared.targets.select(prepared.soft))
 
     @torch.no_grad()
@@ -226,29 +222,23 @@ class Distiller(nn.Module):
         targets = self.adapter.targets(self.student, padded_shape, batch)
         # A GPU is waited for here, while it has nothing to do yet.
         foreground = int(foreground_count(targets.labels, targets.num_classes))
-        soft = [i for i, item in enumerate(batch) if item["soft_targets"] and self.terms]
-        prepared = PreparedBatch(images, targets, foreground, soft)
+        iteration = get_event_storage().iter
+        factors = {name: term.weight(iteration) for name, term in self.terms.items()}
+        taught = any(factors.values())
+        soft = [i for i, item in enumerate(batch) if item["soft_targets"] and taught]
+        prepared = PreparedBatch(images, targets, foreground, factors, soft)
         if not soft:
             return prepared, {name: torch.zeros((), device=self.device) for name in self.terms}
         if self.teacher is None:
             raise RuntimeError("distillation is on but attach_teacher has not been called")
         view = "image" if self.teacher_scale == 1 else "teacher_image"
-        outputs = teacher_outputs(
+        prepared.teacher = outputs = teacher_outputs(
             self.teacher,
             [batch[i][view] for i in soft],
             self.student.input_format,
-            self.need,
+            self.need if self.proposals == "student" else self.need | {"proposals"},
             self.teacher_precision,
             tuple(round(self.teacher_scale * side) for side in padded_shape),
         )
-        if "features" not in self.need:
-            outputs.features = None
-        prepared.teacher = outputs
         of_soft = targets.select(soft)
         return prepared, {x: term.divisor(outputs, of_soft) for x, term in self.terms.items()}
-
-
-def _in_float32(outputs: Outputs, kinds: frozenset[str]) -> Outputs:
-    return Outputs(
-        **{kind: [at_least_float32(level) for level in getattr(outputs, kind)] for kind in kinds}
-    )

@@ -5,11 +5,12 @@ from collections.abc import Collection
 
 import torch
 import torch.nn.functional as F
+from detectron2.structures import ImageList
 from torch import Tensor
 
-from ..terms.term import Outputs
+from ..terms.term import Outputs, Targets
 from ..utils.errors import UserError
-from ..utils.precision import PRECISIONS
+from ..utils.precision import autocast
 from .adapters import adapter_of
 from .build import load_detector
 
@@ -55,7 +56,7 @@ def check_pair(student, teacher, scale: float = 1.0, need: Collection[str] = ())
     kinds = [type(model).__name__ for model in (teacher, student)]
     if kinds[0] != kinds[1]:
         raise UserError(f"the teacher is a {kinds[0]} and the student a {kinds[1]}: no pair")
-    adapter_of(student).check_same_anchors(student, teacher, scale, need)
+    adapter_of(student).check_pair(student, teacher, scale, need)
     padding, theirs = (model.backbone.size_divisibility for model in (student, teacher))
     if theirs and scale * padding % theirs:
         raise UserError(
@@ -91,10 +92,24 @@ def teacher_outputs(
     """
     if image_format != teacher.input_format:
         images = [image.flip(0) for image in images]
-    dtype = PRECISIONS[precision]
-    pixels = teacher.preprocess_image([{"image": image} for image in images]).tensor
+    given = teacher.preprocess_image([{"image": image} for image in images])
     if padded_shape is not None:
-        bottom, right = (a - b for a, b in zip(padded_shape, pixels.shape[-2:], strict=True))
-        pixels = F.pad(pixels, (0, right, 0, bottom))
-    with torch.autocast(teacher.device.type, dtype=dtype, enabled=dtype != torch.float32):
-        return adapter_of(teacher).outputs(teacher, pixels, need)
+        sides = zip(padded_shape, given.tensor.shape[-2:], strict=True)
+        bottom, right = (a - b for a, b in sides)
+        given = ImageList(F.pad(given.tensor, (0, right, 0, bottom)), given.image_sizes)
+    with autocast(teacher.device, precision):
+        return adapter_of(teacher).teacher_outputs(teacher, given, need)
+
+
+@torch.no_grad()
+def teacher_answer(
+    teacher, outputs: Outputs, targets: Targets, need: Collection[str], precision: str = "float32"
+) -> None:
+    """Add to `teacher_outputs` what must wait for the student: what a teacher of two stages says
+    of the regions that its student has sampled.
+
+    Args:
+        targets: of the same images, after the student's forward.
+    """
+    with autocast(teacher.device, precision):
+        adapter_of(teacher).answer(teacher, outputs, targets, need)

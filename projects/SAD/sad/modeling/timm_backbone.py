@@ -1,6 +1,7 @@
 """Any of timm's networks as the backbone of a detector, with an FPN on top."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,60 +14,69 @@ from .backbones import build_fpn
 
 logger = logging.getLogger(__name__)
 
-LEVELS = {8: "res3", 16: "res4", 32: "res5"}  # stride -> Detectron2's name of a ResNet's map
+STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}  # Detectron2's names of a ResNet's maps
+LEVELS = ("res3", "res4", "res5")  # where MODEL.FPN.IN_FEATURES names none
 INSTALL = "pip install 'sad-detectron2[pretrained]'"
 
 
 @BACKBONE_REGISTRY.register()
 def build_timm_fpn_backbone(cfg, input_shape: ShapeSpec):
-    """A network of timm's, by its name there, with an FPN from P3 to MODEL.FPN.LAST_LEVEL.
+    """A network of timm's, by its name there, with an FPN up to MODEL.FPN.LAST_LEVEL.
 
-    Reads MODEL.TIMM.{NAME, NORM} and Detectron2's MODEL.FPN.{OUT_CHANNELS, NORM, FUSE_TYPE} and
-    MODEL.BACKBONE.FREEZE_AT: as of a ResNet, 2 freezes the layers before the maps of stride 8, 3
-    those before stride 16.
+    Reads MODEL.TIMM.{NAME, NORM} and Detectron2's MODEL.FPN.{IN_FEATURES, OUT_CHANNELS, NORM,
+    FUSE_TYPE} and MODEL.BACKBONE.FREEZE_AT: as of a ResNet, 2 freezes the layers before the maps of
+    stride 8, 3 those before stride 16. IN_FEATURES are maps as of a ResNet, such as res2 of stride
+    4; where none are named the FPN begins with P3.
 
     Raises:
         UserError: timm is missing, does not know the name, or the network has no such maps.
     """
-    bottom_up = TimmBackbone(cfg.MODEL.TIMM.NAME, input_shape.channels)
+    levels = tuple(cfg.MODEL.FPN.IN_FEATURES) or LEVELS
+    if strange := [level for level in levels if level not in STRIDES]:
+        raise UserError(f"MODEL.FPN.IN_FEATURES has {strange[0]}, it must be of {list(STRIDES)}")
+    bottom_up = TimmBackbone(cfg.MODEL.TIMM.NAME, input_shape.channels, levels)
     bottom_up.set_norm(cfg.MODEL.TIMM.NORM)
     bottom_up.freeze(cfg.MODEL.BACKBONE.FREEZE_AT)
     _warn_of_other_pixels(cfg)
-    return build_fpn(cfg, bottom_up, list(LEVELS.values()))
+    return build_fpn(cfg, bottom_up, levels)
 
 
 class TimmBackbone(Backbone):
-    """The maps of stride 8, 16 and 32 of one of timm's networks, without weights of timm's."""
+    """The maps of some strides of one of timm's networks, without weights of timm's."""
 
     size_divisibility = 32
 
-    def __init__(self, name: str, channels: int = 3):
+    def __init__(self, name: str, channels: int = 3, levels: Sequence[str] = LEVELS):
         """
         Args:
             name: as timm has it, such as tf_efficientnet_lite0.
             channels: of the images.
+            levels: the maps' names, of STRIDES.
         Raises:
             UserError: see `build_timm_fpn_backbone`.
         """
         super().__init__()
         self.net = create(name, in_chans=channels)
         self.strides = self.net.feature_info.reduction()
-        if not set(LEVELS) <= set(self.strides):
+        wanted = {level: STRIDES[level] for level in levels}
+        if not set(wanted.values()) <= set(self.strides):
+            needed = ", ".join(map(str, wanted.values()))
             raise UserError(
-                f"MODEL.TIMM.NAME {name} has maps of strides {self.strides}, and 8, 16 and 32 are "
+                f"MODEL.TIMM.NAME {name} has maps of strides {self.strides}, and {needed} are "
                 "needed: name a network with such maps, as tf_efficientnet_lite0 has them"
             )
-        self._out_features = list(LEVELS.values())
-        self._out_feature_strides = {level: stride for stride, level in LEVELS.items()}
+        self._out_features = list(wanted)
+        self._out_feature_strides = wanted
         channels_at = dict(zip(self.strides, self.net.feature_info.channels(), strict=True))
-        self._out_feature_channels = {LEVELS[stride]: channels_at[stride] for stride in LEVELS}
+        self._out_feature_channels = {x: channels_at[stride] for x, stride in wanted.items()}
         self.image_channels = channels
-        self._freeze(set(self.net.parameters()) - self._behind(max(LEVELS)))  # a head, say
+        unused = set(self.net.parameters()) - self._behind(max(wanted.values()))  # a head, say
+        self._freeze(unused)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(N, C, H, W) images -> level: (N, its channels, H / stride, W / stride)."""
         maps = dict(zip(self.strides, self.net(x), strict=True))
-        return {level: maps[stride] for stride, level in LEVELS.items()}
+        return {level: maps[stride] for level, stride in self._out_feature_strides.items()}
 
     def set_norm(self, norm: str) -> None:
         """

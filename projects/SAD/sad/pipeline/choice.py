@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from detectron2.config import CfgNode
 
-from ..config.load import config_path
+from ..config.defaults import detector_name
+from ..config.load import config_path, get_sad_cfg
 from ..data.datasets import register_coco_set
 from ..layouts.labels import Labels
 from ..modeling.build import build_detector, load_detector
@@ -19,7 +20,7 @@ from ..utils.files import sha256
 from .data import Data
 from .facts import Facts, Machine
 from .flips import may_flip
-from .networks import Network, default_teacher, find_network
+from .networks import Network, check_dense, default_teacher, find_network
 from .request import Request
 from .settings import accumulation, as_cfg, base_settings, followed_settings
 from .yaml_text import Setting, as_settings
@@ -45,6 +46,7 @@ def find_networks(request: Request) -> tuple[list[Network], GivenTeacher | None]
     if not request.teacher_weights:
         return [find_network(request.teacher or default_teacher()), student], None
     config = config_path(request.teacher)
+    check_dense(config, detector_name(get_sad_cfg(config)))
     model, cfg = load_detector(config, request.teacher_weights, "meta")
     if not model.class_names:
         raise UserError(

@@ -95,6 +95,15 @@ def write_weights(network: Network, folder: str) -> None:
         logger.warning(f"{network.name} starts from random weights, a great loss: {error}")
 
 
+def check_dense(config: str, detector: str) -> None:
+    """Raises: UserError, where a yaml is of a detector that no settings are chosen for."""
+    if detector == "GeneralizedRCNN":
+        raise UserError(
+            f"{config} describes a {detector}, for which no settings are chosen here: give a "
+            "folder of the yamls of teacher, student and SAD as --configs"
+        )
+
+
 def names() -> list[str]:
     return [*PLAIN, *LITE]
 
@@ -117,6 +126,7 @@ def _of_timm(name: str, of_timm: str) -> Network:
 def _of_yaml(path: str) -> Network:
     get_sad_cfg(path)  # says what is wrong with it
     content = CfgNode.load_yaml_with_base(path)
+    check_dense(path, content.get("MODEL", {}).get("META_ARCHITECTURE", ""))
     for *sections, key in OF_DATA:
         node = content
         for section in sections:

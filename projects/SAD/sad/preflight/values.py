@@ -8,8 +8,10 @@ import torch
 from detectron2.modeling import BACKBONE_REGISTRY
 
 from ..config.defaults import defaults, detector_name, flat
+from ..config.detector_keys import keys_of, value_of
 from ..config.load import idle_keys
 from ..modeling.adapters import ADAPTERS
+from ..modeling.adapters.adapter import BOXES_ALONE
 from ..terms import TERMS
 from ..utils.errors import UserError, did_you_mean
 from ..utils.rules import (
@@ -26,6 +28,7 @@ from ..utils.rules import (
     text,
     within,
 )
+from .targets import check_targets
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +36,8 @@ logger = logging.getLogger(__name__)
 RULES = {
     "MODEL.META_ARCHITECTURE": one_of(*ADAPTERS, "Distiller"),
     "MODEL.FCOS.CENTER_SAMPLING_RADIUS": above(0),
-    "MODEL.MASK_ON": Rule(lambda x: not x, "False, as these detectors learn boxes alone"),
-    "MODEL.KEYPOINT_ON": Rule(lambda x: not x, "False, as these detectors learn boxes alone"),
+    "MODEL.MASK_ON": BOXES_ALONE,
+    "MODEL.KEYPOINT_ON": BOXES_ALONE,
     "MODEL.PIXEL_MEAN": each(number),
     "MODEL.PIXEL_STD": each(positive),
     "MODEL.FPN.LAST_LEVEL": within(5, 7),
@@ -107,6 +110,7 @@ RULES = {
     "SAD.TEACHER.INPUT_SCALE": above(0),
     "SAD.STUDENT.META_ARCHITECTURE": one_of(*ADAPTERS),
     "SAD.DISTILL.TERMS": each(one_of(*TERMS), least=0),
+    "SAD.DISTILL.PROPOSALS": one_of("student", "teacher", "union"),
     "SAD.TARGETS.LABELED": each(one_of("hard", "soft"), least=0),
     "SAD.TARGETS.UNLABELED": each(one_of("hard", "soft"), least=0),
     "SAD.LOADER.MIX": one_of("alternate", "union", "ratio"),
@@ -133,6 +137,7 @@ def check_config(cfg) -> None:
     _check_filled_in(values)
     for key, rule in RULES.items():
         check(key, values[key], rule)
+    ADAPTERS[detector_name(cfg)].check(cfg)
     _check_network(cfg)
     _check_device(cfg.MODEL.DEVICE)
     _check_test_sets(cfg)
@@ -181,13 +186,14 @@ def _check_network(cfg) -> None:
             )
     if not ADAPTERS[detector_name(cfg)].learns_by_overlap:
         return  # it makes its anchors by itself
-    levels = len(cfg.MODEL.RETINANET.IN_FEATURES)
+    key_of_levels = keys_of(cfg).anchor_levels
+    levels = len(value_of(cfg, key_of_levels))
     for key in ("SIZES", "ASPECT_RATIOS"):
         given = len(cfg.MODEL.ANCHOR_GENERATOR[key])
         if given not in (1, levels):
             raise UserError(
                 f"MODEL.ANCHOR_GENERATOR.{key} is of length {given}, it must be 1 or {levels}, the "
-                "levels of MODEL.RETINANET.IN_FEATURES"
+                f"levels of {key_of_levels}"
             )
 
 
@@ -227,44 +233,7 @@ def _check_student(cfg) -> None:
             )
         _warn_of_no_teacher(cfg)
         return
-    _check_targets(cfg)
-
-
-def _check_targets(cfg) -> None:
-    """That every image that is used has something to learn from, and the teacher to teach."""
-    distill, sad = cfg.SAD.DISTILL, cfg.SAD
-    terms = f"SAD.DISTILL.TERMS {list(distill.TERMS)}"
-    used = {"SAD.TARGETS.LABELED": sad.TARGETS.LABELED}
-    if cfg.DATASETS.UNLABELED:
-        used["SAD.TARGETS.UNLABELED"] = sad.TARGETS.UNLABELED
-    for key, targets in used.items():
-        if not targets or not (distill.TERMS or "hard" in targets):
-            raise UserError(
-                f"{key} is {targets}, of which nothing is learnt with {terms}: add 'hard', or "
-                "leave the images out of DATASETS"
-            )
-    if not distill.TERMS:
-        return
-    if not any("soft" in targets for targets in used.values()):
-        raise UserError(
-            f"{terms} learns from soft targets, but {' and '.join(used)} ask for none: add 'soft', "
-            "or switch distillation off with SAD.DISTILL.TERMS '()'"
-        )
-    if len(set(distill.TERMS)) < len(distill.TERMS):
-        raise UserError(f"{terms} names a term twice")
-    for name in distill.TERMS:
-        section = f"SAD.DISTILL.{name.upper()}"
-        if distill[name.upper()].WEIGHT == 0:
-            raise UserError(
-                f"{section}.WEIGHT is 0, so the teacher works for nothing: leave {name} out of "
-                "SAD.DISTILL.TERMS"
-            )
-        why = TERMS[name].why_hard_targets(distill[name.upper()])
-        if why and any("hard" not in targets for targets in used.values()):
-            raise UserError(
-                f"{section}.{why}, but SAD.TARGETS has images with soft targets alone: give "
-                "another value, or those images hard targets"
-            )
+    check_targets(cfg)
 
 
 def _warn_of_no_teacher(cfg) -> None:

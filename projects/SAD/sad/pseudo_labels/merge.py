@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from ..config.detector_keys import keys_of, value_of
 from ..utils.errors import UserError
 from ..utils.files import remove_folder
 from .coco_file import write_pseudo_labels
@@ -36,12 +37,13 @@ def merge_shards(job: LabelingJob, cfg, num_shards: int) -> None:
     for detections in read_detections(job.shards, num_shards):
         np.add.at(score_counts, detections["score"], 1)
         np.add.at(image_counts, detections["image"], 1)
-    floor = cfg.MODEL.RETINANET.SCORE_THRESH_TEST
+    floor_key = keys_of(cfg).score_threshold
+    floor = value_of(cfg, floor_key)
     num_detections = image_counts.sum()
     if not num_detections:
         raise UserError(
             f"the teacher finds nothing above its score floor {floor} in any image: check its "
-            "weights (train_net.py --check-teacher) or lower MODEL.RETINANET.SCORE_THRESH_TEST"
+            f"weights (train_net.py --check-teacher) or lower {floor_key}"
         )
     threshold = job.calibration["threshold"]
     if threshold is None:
@@ -84,6 +86,7 @@ def merge_shards(job: LabelingJob, cfg, num_shards: int) -> None:
         image_counts=image_counts,
         above_counts=above_counts,
         floor=floor,
+        floor_key=floor_key,
         cap=cfg.TEST.DETECTIONS_PER_IMAGE,
     )
     write_report(job, pseudo_labels, report)

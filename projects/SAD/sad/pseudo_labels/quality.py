@@ -23,6 +23,7 @@ def summarize(
     image_counts: np.ndarray,
     above_counts: np.ndarray,
     floor: float,
+    floor_key: str,
     cap: int,
 ) -> dict:
     """The numbers of the report.
@@ -36,7 +37,7 @@ def summarize(
         score_counts: (SCORE_UNITS + 1,) number of detections, kept or not, with each score
         image_counts: (len(job.images),) and on each image
         above_counts: (len(job.images),) those with scores above the lowest threshold
-        floor: score below which the teacher reports nothing
+        floor, floor_key: score below which the teacher reports nothing, and the key that says it
         cap: most detections the teacher reports for an image
     Returns:
         the content of report.json
@@ -90,14 +91,14 @@ def summarize(
         if lowest <= floor:
             report["warnings"].append(
                 f"the threshold {lowest} is not above the teacher's score floor {floor}, below "
-                "which it reports nothing: lower MODEL.RETINANET.SCORE_THRESH_TEST"
+                f"which it reports nothing: lower {floor_key}"
             )
     elif len(pseudo_labels) == num_detections < target_mean * num_images:
         report["warnings"].append(
             f"the calibrated threshold falls under the teacher's score floor {floor}: all its "
             f"{num_detections} detections are kept and still make only "
             f"{report['mean_instances_per_image']:.2f} per image instead of {target_mean:.2f}; "
-            "lower MODEL.RETINANET.SCORE_THRESH_TEST or train the teacher longer"
+            f"lower {floor_key} or train the teacher longer"
         )
     if cut:
         report["warnings"].append(

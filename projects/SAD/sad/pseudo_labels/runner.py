@@ -24,8 +24,8 @@ from tqdm import tqdm
 from ..config.load import get_sad_cfg
 from ..data.loader_workers import worker_arguments
 from ..data.mapper import ReadingMapper
+from ..modeling.adapters import adapter_of
 from ..modeling.build import load_detector
-from ..modeling.inference import detect
 from .detections import DETECTION, SCORE_UNITS
 from .job import LabelingJob
 from .merge import merge_shards
@@ -205,7 +205,7 @@ def label_batch(model, batch: list[dict], precision: str) -> LabeledBatch:
         if "truncated" in item:
             logger.warning(f"{item['file_name']} lacks its last bytes")
             truncated.append(item["position"])
-    outputs = detect(model, readable, precision) if readable else []
+    outputs = adapter_of(model).detect(model, readable, precision) if readable else []
     found = [
         _to_detections(item["position"], instances)
         for item, instances in zip(readable, outputs, strict=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from detectron2.modeling import build_model
+from detectron2.utils.events import EventStorage
 
 from ..config.load import get_sad_cfg
 from ..data.datasets import register_from_config
@@ -49,7 +50,8 @@ def count_terms(lab: Lab, experiment: Experiment) -> dict[str, float]:
     student.attach_teacher(build_teacher(cfg)[0])
     terms = easy = foreground = images = 0
     for batch, _ in zip(build_mixed_loader(cfg), range(BATCHES), strict=False):
-        (prepared,) = student.prepare([batch])
+        with EventStorage():
+            (prepared,) = student.prepare([batch])
         labels = prepared.targets.labels[prepared.soft]
         q = torch.cat(prepared.teacher.logits, dim=1)[labels >= 0].sigmoid()
         terms, easy = terms + q.numel(), easy + (q < EASY).sum().item()

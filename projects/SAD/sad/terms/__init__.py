@@ -3,5 +3,13 @@
 from .box_term import BoxTerm
 from .class_term import ClassTerm
 from .feature_term import FeatureTerm
+from .roi_box_term import ROIBoxTerm
+from .roi_class_term import ROIClassTerm
 
-TERMS = {"class": ClassTerm, "box": BoxTerm, "feature": FeatureTerm}
+TERMS = {
+    "class": ClassTerm,
+    "box": BoxTerm,
+    "feature": FeatureTerm,
+    "roi_class": ROIClassTerm,
+    "roi_box": ROIBoxTerm,
+}

@@ -42,7 +42,8 @@ class BoxTerm(Term):
 
     @classmethod
     def idle_keys(cls, node: CN) -> dict[str, str]:
-        return {} if node.LOSS == "smooth_l1" else {"SMOOTH_L1_BETA": f"LOSS {node.LOSS}"}
+        idle = super().idle_keys(node)
+        return idle if node.LOSS == "smooth_l1" else idle | {"SMOOTH_L1_BETA": f"LOSS {node.LOSS}"}
 
     @classmethod
     def why_hard_targets(cls, node: CN) -> str:

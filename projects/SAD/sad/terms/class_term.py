@@ -63,7 +63,7 @@ class ClassTerm(Term):
 
     @classmethod
     def idle_keys(cls, node: CN) -> dict[str, str]:
-        idle = {}
+        idle = super().idle_keys(node)
         if node.FORM == "kl":
             idle["ALPHA"] = "FORM kl"
         if node.NORMALIZER != "teacher_power":

@@ -1,33 +1,40 @@
 """What Detectron2's dense detectors have in common: they answer for anchors of several levels."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Collection
+from abc import abstractmethod
+from collections.abc import Callable, Collection
 
 import torch
 import torch.nn.functional as F
+from detectron2.layers import ShapeSpec
 from detectron2.modeling.meta_arch.dense_detector import permute_to_N_HWA_K
-from detectron2.structures import Boxes
+from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import get_event_storage
 from fvcore.nn import sigmoid_focal_loss_jit
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...terms.term import Outputs, Targets
 from ...utils.compat import dense_box_regression_loss
 from ...utils.errors import UserError
+from . import dense_inference
+from .adapter import Adapter
 
 # Shapes: N images, R anchors of all levels (R_l of one), K classes.
 
 
-class DenseAdapter(ABC):
-    """What a distiller asks of a detector; it holds nothing, each function is given the model."""
+class DenseAdapter(Adapter):
+    """The class and box scores of all anchors, in one forward for all losses."""
 
     first_normalizer: int  # where the moving mean of foreground anchors begins
-    learns_by_overlap: bool  # whether an object that overlaps with no anchor is not learned
     emits = frozenset({"features", "logits", "deltas"})  # of the fields of Outputs
 
-    @abstractmethod
-    def anchor_generator(self, cfg, model):
-        """A new one, as the model's own."""
+    def num_classes(self, model) -> int:
+        return model.num_classes
+
+    def anchored(self, model) -> nn.Module:
+        return model
+
+    def detect(self, model, batch: list[dict], precision: str = "float32") -> list[Instances]:
+        return dense_inference.detect(self, model, batch, precision)
 
     @abstractmethod
     def _all(self, model, features: list[Tensor]) -> dict[str, list[Tensor]]:
@@ -60,10 +67,10 @@ class DenseAdapter(ABC):
     def scores(self, logits: Tensor, centerness: Tensor | None) -> Tensor:
         """(C,) scores of class logits (C,) and, for FCOS, their anchors' centerness logits (C,)."""
 
-    def channels(self, model) -> list[int]:
-        """Of each FPN map that the head sees."""
+    def feature_shapes(self, model) -> list[ShapeSpec]:
+        """Channels and stride of each FPN map that the head sees."""
         shapes = model.backbone.output_shape()
-        return [shapes[name].channels for name in model.head_in_features]
+        return [shapes[name] for name in model.head_in_features]
 
     def outputs(self, model, pixels: Tensor, need: Collection[str] | None = None) -> Outputs:
         """
@@ -102,21 +109,30 @@ class DenseAdapter(ABC):
             ]
         )
 
+    def teacher_outputs(self, model, images: ImageList, need: Collection[str]) -> Outputs:
+        outputs = self.outputs(model, images.tensor, need)
+        if "features" not in need:
+            outputs.features = None  # they take much memory
+        return outputs
+
+    def student_outputs(
+        self, model, images: ImageList, targets: Targets, theirs: dict[int, Instances], share: str
+    ) -> Outputs:
+        return self.outputs(model, images.tensor)
+
+    def answer(self, model, outputs: Outputs, targets: Targets, need: Collection[str]) -> None:
+        """It has said all: its anchors are known before the student's forward."""
+
     def targets(self, model, padded_shape: tuple[int, int], batch: list[dict]) -> Targets:
-        """
-        Args:
-            batch: as of the mapper; of the images with `hard_targets` the `instances` are read.
-        """
         anchors = self.anchors(model, padded_shape)
         hard = [i for i, item in enumerate(batch) if item["hard_targets"]]
-        labels, boxes = model.label_anchors(
-            anchors, [batch[i]["instances"].to(model.device) for i in hard]
-        )
+        objects = [batch[i]["instances"].to(model.device) for i in hard]
+        labels, boxes = model.label_anchors(anchors, objects)
         shape = len(batch), sum(map(len, anchors))
         of_all = torch.full(shape, model.num_classes, device=model.device)
         if hard:
             of_all[hard] = torch.stack(labels)
-        return Targets(anchors, of_all, hard, boxes, model.num_classes)
+        return Targets(anchors, of_all, hard, boxes, model.num_classes, objects)
 
     def normalizer(self, model, hard_images: float, foreground: float, forwards: int) -> float:
         """Detectron2's: the moving mean of the foreground anchors of so many forwards. Images
@@ -132,15 +148,6 @@ class DenseAdapter(ABC):
         self, model, outputs: Outputs, targets: Targets, foreground: int, normalizer: float,
         class_loss: Tensor | None = None,
     ) -> dict[str, Tensor]:  # fmt: skip
-        """The detector's own losses, of the images with hard targets.
-
-        Args:
-            foreground: anchors that are to find an object.
-            normalizer: what the sums are divided by.
-            class_loss: the focal loss, where it is known already.
-        Returns:
-            a scalar by the name that the detector itself gives it.
-        """
         if not targets.hard:
             # Zeros of the graph: every parameter still gets a gradient, as DDP demands.
             if class_loss is None:
@@ -166,37 +173,19 @@ class DenseAdapter(ABC):
             reduction="sum",
         )
 
-    def check_same_anchors(self, student, teacher, scale: float, need: Collection[str]) -> None:
-        """What a teacher emits must be of the same classes and anchors as what its student does.
+    def must_agree(
+        self, student, scale: float, need: Collection[str]
+    ) -> dict[str, Callable[[nn.Module], object]]:
+        """Classes and anchors, which are compared in the teacher's pixels."""
+        in_pixels = _in_pixels(scale)
 
-        Args:
-            scale: size of the teacher's image over the student's; the anchors are compared in the
-                teacher's.
-            need: of the teacher's outputs.
-        Raises:
-            UserError: naming what differs and both values.
-        """
-        if strange := sorted(set(need) - self.emits):
-            raise UserError(
-                f"SAD.DISTILL.TERMS learns from {', '.join(strange)}, which a "
-                f"{type(student).__name__} does not emit"
-            )
-        times = {student: scale, teacher: 1}
+        def times(model) -> float:
+            return scale if model is student else 1
 
-        def anchors(model):
-            return [
-                [round(value * times[model], 2) for value in box]
-                for level in model.anchor_generator.cell_anchors
-                for box in level.tolist()
-            ]
-
-        in_pixels = (
-            "" if scale == 1 else f" (in the teacher's pixels, SAD.TEACHER.INPUT_SCALE {scale:g})"
-        )
         of = {
             "number of classes": lambda model: model.num_classes,
             f"strides{in_pixels}": lambda model: [
-                round(times[model] * stride) for stride in model.anchor_generator.strides
+                round(times(model) * stride) for stride in model.anchor_generator.strides
             ],
             "anchor offset": lambda model: model.anchor_generator.offset,
             "number of anchors per cell": lambda model: [
@@ -205,15 +194,26 @@ class DenseAdapter(ABC):
         }
         if "deltas" in need:
             of["box deltas"] = lambda model: str(vars(model.box2box_transform))
-        for what, value in of.items():
-            if value(student) != value(teacher):
-                raise UserError(
-                    f"teacher and student differ in their {what}: "
-                    f"the teacher has {value(teacher)}, the student {value(student)}"
-                )
-        for ours, theirs in zip(anchors(student), anchors(teacher), strict=True):
-            if ours != theirs:
+        return of
+
+    def check_pair(self, student, teacher, scale: float, need: Collection[str]) -> None:
+        super().check_pair(student, teacher, scale, need)
+        in_pixels = _in_pixels(scale)
+        ours, theirs = (
+            [
+                [round(value * times, 2) for value in box]
+                for level in model.anchor_generator.cell_anchors
+                for box in level.tolist()
+            ]
+            for model, times in ((student, scale), (teacher, 1))
+        )
+        for our, their in zip(ours, theirs, strict=True):
+            if our != their:
                 raise UserError(
                     "teacher and student differ in their anchors (MODEL.ANCHOR_GENERATOR)"
-                    f"{in_pixels}: one of the teacher's is {theirs}, which is {ours} in the student"
+                    f"{in_pixels}: one of the teacher's is {their}, which is {our} in the student"
                 )
+
+
+def _in_pixels(scale: float) -> str:
+    return "" if scale == 1 else f" (in the teacher's pixels, SAD.TEACHER.INPUT_SCALE {scale:g})"

@@ -54,7 +54,7 @@ class FCOSAdapter(DenseAdapter):
     learns_by_overlap = False  # an object is learned from the cells in its middle
     emits = DenseAdapter.emits | {"centerness"}
 
-    def anchor_generator(self, cfg, model):
+    def new_anchor_generator(self, cfg, model):
         shapes = model.backbone.output_shape()
         strides = [shapes[name].stride for name in model.head_in_features]
         return DefaultAnchorGenerator(

@@ -12,7 +12,7 @@ class RetinaNetAdapter(DenseAdapter):
     first_normalizer = 100
     learns_by_overlap = True
 
-    def anchor_generator(self, cfg, model):
+    def new_anchor_generator(self, cfg, model):
         shapes = model.backbone.output_shape()
         strides = [ShapeSpec(stride=shapes[name].stride) for name in model.head_in_features]
         return build_anchor_generator(cfg, strides)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from sad.modeling.adapters import adapter_of
 from sad.modeling.build import load_detector
-from sad.modeling.inference import detect
 from sad.modeling.teacher import teacher_outputs
 
 
@@ -40,6 +40,10 @@ def assert_same(found, expected, tolerance=1e-5):
         torch.testing.assert_close(
             one.pred_boxes.tensor, other.pred_boxes.tensor, rtol=0, atol=100 * tolerance
         )
+
+
+def detect(model, batch, precision="float32"):
+    return adapter_of(model).detect(model, batch, precision)
 
 
 def detectron2s(model, batch):

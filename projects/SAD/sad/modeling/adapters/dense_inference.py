@@ -1,4 +1,4 @@
-"""Detections of a frozen detector, those of a whole batch in few steps.
+"""Detections of a dense detector, those of a whole batch in few steps.
 
 Detectron2 takes the scores of all logits, and finds the best of each level of each image by itself:
 where the network is fast (on a GPU, in bfloat16, or on small images) that takes as long as the
@@ -11,27 +11,14 @@ from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from ..utils.precision import PRECISIONS
-from .adapters import adapter_of
+from ...utils.precision import autocast
 
 
 @torch.inference_mode()
-def detect(model, batch: list[dict], precision: str = "float32") -> list[Instances]:
-    """What `model(batch)` gives, in the same order.
-
-    Args:
-        model: a RetinaNet or FCOS of Detectron2 in eval mode.
-        batch: dicts with image, height and width, as of DatasetMapper.
-        precision: of the network, see `sad.utils.precision`; scores and boxes
-            are float32.
-    Returns:
-        of each image, in pixels of its height and width; N boxes with pred_boxes, scores and
-        pred_classes.
-    """
+def detect(adapter, model, batch: list[dict], precision: str) -> list[Instances]:
+    """See `DenseAdapter.detect`."""
     images = model.preprocess_image(batch)
-    adapter = adapter_of(model)
-    dtype = PRECISIONS[precision]
-    with torch.autocast(model.device.type, dtype=dtype, enabled=dtype != torch.float32):
+    with autocast(model.device, precision):
         outputs = adapter.outputs(model, images.tensor)
     anchors = model.anchor_generator(outputs.features)
     centerness = outputs.centerness or [None] * len(anchors)

@@ -1,0 +1,37 @@
+"""Which keys of MODEL hold what every detector has: they differ between the kinds of detectors."""
+
+from typing import NamedTuple
+
+from .defaults import detector_name
+
+
+class DetectorKeys(NamedTuple):
+    """Dotted names of keys."""
+
+    num_classes: str
+    score_threshold: str  # a detection of a lower score is not reported
+    anchor_levels: str  # the feature maps that have anchors
+
+
+DENSE = DetectorKeys(
+    "MODEL.RETINANET.NUM_CLASSES",
+    "MODEL.RETINANET.SCORE_THRESH_TEST",
+    "MODEL.RETINANET.IN_FEATURES",
+)
+TWO_STAGES = DetectorKeys(
+    "MODEL.ROI_HEADS.NUM_CLASSES",
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
+    "MODEL.RPN.IN_FEATURES",
+)
+
+
+def keys_of(cfg) -> DetectorKeys:
+    """Those of the detector that a config describes, be it a distiller's student or alone."""
+    return TWO_STAGES if detector_name(cfg) == "GeneralizedRCNN" else DENSE
+
+
+def value_of(cfg, key: str):
+    """Of a dotted key."""
+    for part in key.split("."):
+        cfg = cfg[part]
+    return cfg
