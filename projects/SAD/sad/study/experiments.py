@@ -62,10 +62,14 @@ class Experiment:
 
     @property
     def teacher(self) -> "Experiment | None":
+        """The run that its teacher comes from; None where it has none, or a downloaded one."""
         cfg = self.cfg
-        if not (distills(cfg) or self.pseudo_label_set):
+        taught = distills(cfg) and "://" not in cfg.SAD.TEACHER.WEIGHTS
+        if not (taught or self.pseudo_label_set):
             return None
-        return replace(self, config=Path(cfg.SAD.TEACHER.CONFIG_FILE).stem, opts=())
+        file = Path(cfg.SAD.TEACHER.CONFIG_FILE)
+        config = file.relative_to(f"configs/{self.benchmark}").with_suffix("")
+        return replace(self, config=str(config), opts=())
 
     @property
     def pseudo_label_set(self) -> str | None:
@@ -80,6 +84,8 @@ class Experiment:
         chosen.pop("SEED", None)
         if self.teacher:
             chosen["teacher"] = self.teacher.settings()
+        elif distills(self.cfg):
+            chosen["teacher"] = self.cfg.SAD.TEACHER.WEIGHTS
         return chosen
 
     @property
@@ -98,7 +104,8 @@ class Experiment:
 class Lab:
     """Runs experiments below `output`, and keeps their results in the json `results`.
 
-    Several commands may work below one folder: what one of them is at, the others wait for.
+    Several commands may work below one folder, also at the same experiments: each takes what none
+    of the others is at, and waits for them at the end.
 
     Args:
         root: the repository, where the commands are.
@@ -133,8 +140,13 @@ class Lab:
                 stopped.set()
                 raise
 
+        def run_unless_under_way(experiment):
+            if not _taken(self.directory(experiment)):
+                run(experiment)
+
         with ThreadPoolExecutor(self.jobs) as pool:
             try:
+                list(pool.map(run_unless_under_way, experiments))
                 return dict(zip(experiments, pool.map(run, experiments), strict=True))
             finally:
                 stopped.set()  # at Ctrl-C, too
@@ -253,6 +265,20 @@ def _alone(folder: Path):
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _taken(folder: Path) -> bool:
+    """Whether somebody is in `_alone` with a folder, which need not be there."""
+    if not folder.exists():
+        return False
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def add_lab_arguments(parser: argparse.ArgumentParser, root: Path) -> None:
