@@ -68,6 +68,24 @@ def test_a_config_says_what_it_needs(root):
     assert student.teacher is None and student.pseudo_label_set is None
 
 
+def test_a_teacher_of_a_folder_below_and_one_that_is_downloaded(root):
+    """The second is not trained here, and which one it is belongs to the settings."""
+    below = root / "configs" / "toy" / "below"
+    below.mkdir()
+    (below / "SAD.yaml").write_text("_BASE_: ../SAD.yaml\n")
+    (below / "teacher.yaml").write_text("_BASE_: ../teacher.yaml\n")
+    keys = ("SAD.TEACHER.CONFIG_FILE", "configs/toy/below/teacher.yaml")
+    sad = Experiment("toy", "below/SAD", 3, (*keys, "SAD.TARGETS.UNLABELED", "('soft',)"))
+    assert sad.yaml == "configs/toy/below/SAD.yaml" and sad.teacher.config == "below/teacher"
+    assert lab(root).directory(sad.teacher).parent == root / "output" / "toy" / "seed3" / "below"
+    zoo = [
+        replace(sad, opts=(*sad.opts, "SAD.TEACHER.WEIGHTS", f"detectron2://{name}"))
+        for name in "ab"
+    ]
+    assert zoo[0].teacher is zoo[1].teacher is None
+    assert len({e.digest for e in (sad, *zoo)}) == 3
+
+
 def test_the_digest_follows_the_settings_and_nothing_else(root):
     sad = Experiment("toy", "SAD")
     same = [
@@ -150,6 +168,25 @@ def test_teacher_labels_and_student_are_run_once_and_kept(root):
     (root / "results.json").unlink()
     assert lab(root).result(sad) == first[sad]
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
+
+
+def test_what_another_command_is_at_comes_last(root, monkeypatch):
+    taken, *free = experiments = [Experiment("toy", "student", seed) for seed in (0, 1, 2)]
+    order = []
+    held = _alone(lab(root).directory(taken))
+    held.__enter__()
+
+    def result(self, experiment):
+        order.append(experiment)
+        if order == free:
+            held.__exit__(None, None, None)  # the other one is done
+        with _alone(self.directory(experiment)):
+            return {"AP": experiment.seed}
+
+    monkeypatch.setattr(Lab, "result", result)
+    found = lab(root, jobs=1).run_all(experiments)
+    assert order[:2] == free and taken in order[2:]
+    assert found == {experiment: {"AP": experiment.seed} for experiment in experiments}
 
 
 def test_a_folder_is_worked_in_by_one_alone(tmp_path):

@@ -65,9 +65,9 @@ def search_arms(lab: Lab, benchmark: str, spec: dict) -> dict[Experiment, dict]:
         return {config: _times(arms[config], factor) for config, factor in best.items()}
 
     if plain := spec.get("plain"):
+        own = Experiment(benchmark, plain).cfg.SOLVER.BASE_LR
 
         def rates(value: float) -> tuple:  # the yaml's own goes without saying
-            own = Experiment(benchmark, plain).cfg.SOLVER.BASE_LR
             return () if value == own else ("SOLVER.BASE_LR", value)
 
         alone = {plain: lambda value: experiment(plain, rates(value), {})}
