@@ -30,6 +30,14 @@ SAD:
 """
 
 
+FASTER_RCNN = """
+SAD:
+  TEACHER:
+    CONFIG_FILE: configs/toy/rcnn/teacher.yaml
+{more}
+"""
+
+
 @pytest.fixture
 def root(toy, tmp_path, monkeypatch):
     """A repository with a benchmark of its own, as the current directory."""
@@ -206,6 +214,29 @@ def test_a_folder_is_worked_in_by_one_alone(tmp_path):
     assert [line.split()[0] for line in begin] == [line.split()[0] for line in end]
     with _alone(tmp_path / "run"):
         assert first.wait(0.5) == second.wait(0.5) == 0
+
+
+@pytest.mark.slow
+def test_two_commands_share_the_runs_of_a_faster_rcnn(root, toy):
+    """One teacher and its one set of pseudo-labels, for students with terms and without."""
+    folder = root / "configs" / "toy" / "rcnn"
+    folder.mkdir()
+    no_terms = "  DISTILL: {TERMS: []}"
+    for name, base, more in (
+        ("teacher", "rcnn_teacher", ""),
+        ("TAR", "TAR", FASTER_RCNN.format(more="")),
+        ("HT", "TAR", FASTER_RCNN.format(more=no_terms)),
+    ):
+        (folder / f"{name}.yaml").write_text(BASE.format(root=toy.root, name=base, more=more))
+    experiments = [Experiment("toy", f"rcnn/{name}") for name in ("teacher", "TAR", "HT")]
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: lab(root, jobs=1).run_all(experiments), range(2))
+    assert one == other
+    kept = json.loads((root / "results.json").read_text())
+    assert kept == {e.name: {"0": result} for e, result in one.items()}
+    assert one[experiments[1]]["teacher_AP"] == one[experiments[0]]["AP"]
+    runs = root / "output" / "toy" / "seed0" / "rcnn"
+    assert len(list(runs.iterdir())) == 3 and len(list(runs.glob("*/pseudo_labels.json"))) == 1
 
 
 @pytest.mark.slow
