@@ -1,15 +1,14 @@
 """What a run depends on, when its result may be used again, and one chain of real runs."""
 
 import json
-import subprocess
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
-from sad.study.experiments import Experiment, Lab, _alone
+from sad.study.experiments import Experiment, Lab
 from sad.utils.errors import UserError
+from sad.utils.folder_lock import alone_in
 from toy import REPOSITORY
 
 BASE = """
@@ -181,39 +180,20 @@ def test_teacher_labels_and_student_are_run_once_and_kept(root):
 def test_what_another_command_is_at_comes_last(root, monkeypatch):
     taken, *free = experiments = [Experiment("toy", "student", seed) for seed in (0, 1, 2)]
     order = []
-    held = _alone(lab(root).directory(taken))
+    held = alone_in(lab(root).directory(taken))
     held.__enter__()
 
     def result(self, experiment):
         order.append(experiment)
         if order == free:
             held.__exit__(None, None, None)  # the other one is done
-        with _alone(self.directory(experiment)):
+        with alone_in(self.directory(experiment)):
             return {"AP": experiment.seed}
 
     monkeypatch.setattr(Lab, "result", result)
     found = lab(root, jobs=1).run_all(experiments)
     assert order[:2] == free and taken in order[2:]
     assert found == {experiment: {"AP": experiment.seed} for experiment in experiments}
-
-
-def test_a_folder_is_worked_in_by_one_alone(tmp_path):
-    """Also by the process that was started with the lock, after its starter has gone."""
-    log = []
-
-    def work(name):
-        with _alone(tmp_path / "run") as lock:
-            log.append(f"{name} begins")
-            time.sleep(0.2)
-            log.append(f"{name} ends")
-            return subprocess.Popen(["sleep", "2"], pass_fds=[lock])
-
-    with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(work, "ab")
-    begin, end = log[::2], log[1::2]
-    assert [line.split()[0] for line in begin] == [line.split()[0] for line in end]
-    with _alone(tmp_path / "run"):
-        assert first.wait(0.5) == second.wait(0.5) == 0
 
 
 @pytest.mark.slow
