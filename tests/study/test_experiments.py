@@ -1,15 +1,14 @@
 """What a run depends on, when its result may be used again, and one chain of real runs."""
 
 import json
-import subprocess
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
-from sad.study.experiments import Experiment, Lab, _alone
+from sad.study.experiments import Experiment, Lab
 from sad.utils.errors import UserError
+from sad.utils.folder_lock import alone_in
 from toy import REPOSITORY
 
 BASE = """
@@ -27,6 +26,14 @@ SAD = """
 SAD:
   TEACHER:
     CONFIG_FILE: configs/toy/teacher.yaml
+"""
+
+
+FASTER_RCNN = """
+SAD:
+  TEACHER:
+    CONFIG_FILE: configs/toy/rcnn/teacher.yaml
+{more}
 """
 
 
@@ -66,6 +73,24 @@ def test_a_config_says_what_it_needs(root):
     assert neither.teacher is None
     student = Experiment("toy", "student")
     assert student.teacher is None and student.pseudo_label_set is None
+
+
+def test_a_teacher_of_a_folder_below_and_one_that_is_downloaded(root):
+    """The second is not trained here, and which one it is belongs to the settings."""
+    below = root / "configs" / "toy" / "below"
+    below.mkdir()
+    (below / "SAD.yaml").write_text("_BASE_: ../SAD.yaml\n")
+    (below / "teacher.yaml").write_text("_BASE_: ../teacher.yaml\n")
+    keys = ("SAD.TEACHER.CONFIG_FILE", "configs/toy/below/teacher.yaml")
+    sad = Experiment("toy", "below/SAD", 3, (*keys, "SAD.TARGETS.UNLABELED", "('soft',)"))
+    assert sad.yaml == "configs/toy/below/SAD.yaml" and sad.teacher.config == "below/teacher"
+    assert lab(root).directory(sad.teacher).parent == root / "output" / "toy" / "seed3" / "below"
+    zoo = [
+        replace(sad, opts=(*sad.opts, "SAD.TEACHER.WEIGHTS", f"detectron2://{name}"))
+        for name in "ab"
+    ]
+    assert zoo[0].teacher is zoo[1].teacher is None
+    assert len({e.digest for e in (sad, *zoo)}) == 3
 
 
 def test_the_digest_follows_the_settings_and_nothing_else(root):
@@ -152,23 +177,46 @@ def test_teacher_labels_and_student_are_run_once_and_kept(root):
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
 
 
-def test_a_folder_is_worked_in_by_one_alone(tmp_path):
-    """Also by the process that was started with the lock, after its starter has gone."""
-    log = []
+def test_what_another_command_is_at_comes_last(root, monkeypatch):
+    taken, *free = experiments = [Experiment("toy", "student", seed) for seed in (0, 1, 2)]
+    order = []
+    held = alone_in(lab(root).directory(taken))
+    held.__enter__()
 
-    def work(name):
-        with _alone(tmp_path / "run") as lock:
-            log.append(f"{name} begins")
-            time.sleep(0.2)
-            log.append(f"{name} ends")
-            return subprocess.Popen(["sleep", "2"], pass_fds=[lock])
+    def result(self, experiment):
+        order.append(experiment)
+        if order == free:
+            held.__exit__(None, None, None)  # the other one is done
+        with alone_in(self.directory(experiment)):
+            return {"AP": experiment.seed}
 
+    monkeypatch.setattr(Lab, "result", result)
+    found = lab(root, jobs=1).run_all(experiments)
+    assert order[:2] == free and taken in order[2:]
+    assert found == {experiment: {"AP": experiment.seed} for experiment in experiments}
+
+
+@pytest.mark.slow
+def test_two_commands_share_the_runs_of_a_faster_rcnn(root, toy):
+    """One teacher and its one set of pseudo-labels, for students with terms and without."""
+    folder = root / "configs" / "toy" / "rcnn"
+    folder.mkdir()
+    no_terms = "  DISTILL: {TERMS: []}"
+    for name, base, more in (
+        ("teacher", "rcnn_teacher", ""),
+        ("TAR", "TAR", FASTER_RCNN.format(more="")),
+        ("HT", "TAR", FASTER_RCNN.format(more=no_terms)),
+    ):
+        (folder / f"{name}.yaml").write_text(BASE.format(root=toy.root, name=base, more=more))
+    experiments = [Experiment("toy", f"rcnn/{name}") for name in ("teacher", "TAR", "HT")]
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(work, "ab")
-    begin, end = log[::2], log[1::2]
-    assert [line.split()[0] for line in begin] == [line.split()[0] for line in end]
-    with _alone(tmp_path / "run"):
-        assert first.wait(0.5) == second.wait(0.5) == 0
+        one, other = pool.map(lambda _: lab(root, jobs=1).run_all(experiments), range(2))
+    assert one == other
+    kept = json.loads((root / "results.json").read_text())
+    assert kept == {e.name: {"0": result} for e, result in one.items()}
+    assert one[experiments[1]]["teacher_AP"] == one[experiments[0]]["AP"]
+    runs = root / "output" / "toy" / "seed0" / "rcnn"
+    assert len(list(runs.iterdir())) == 3 and len(list(runs.glob("*/pseudo_labels.json"))) == 1
 
 
 @pytest.mark.slow

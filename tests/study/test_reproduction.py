@@ -19,6 +19,8 @@ from toy import REPOSITORY
         ("4", None, {"teacher", "shallow", "shallow_SAD", "large", "medium",
                      "medium_SAD_from_large", "SAD_ADL", "SAD"}),
         ("2", ["half_ADL"], {"student_ADL"}),
+        ("TAR", ["rcnn", "TAR", "rcnn_HT", "half"], {"FasterRCNN/student", "FasterRCNN/TAR",
+                                                     "FasterRCNN/HT", "student"}),
         ("labels", None, {f"{config}{share}" for config in ("teacher", "student", "SAD_ADL")
                           for share in ("", *(f" LABELED_SHARE={part} LABELED_SHARE_SEED={seed}"
                           for part in (0.01, 0.05, 0.1, 0.5) for seed in (3, 4)))}),
@@ -36,6 +38,33 @@ def test_what_a_table_runs(tmp_path, monkeypatch, table, rows, expected):
     Reproduction(args, spec, root=REPOSITORY, command="").run(table)
     assert {experiment.name for experiment in ran} == expected
     assert {experiment.seed for experiment in ran} == {3, 4}
+
+
+def test_each_papers_claims_are_corrected_among_themselves(tmp_path, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    spec = read_tables("configs/tables.yaml")
+    args = argparse.Namespace(
+        benchmark="digits", seeds=[0, 1, 2], rows=None, no_run=True, jobs=1, num_gpus=1,
+        output=tmp_path, results=tmp_path, tables=tmp_path,
+    )  # fmt: skip
+
+    def find(lab, experiment):
+        ap = 40 + len(experiment.name) + experiment.seed * len(experiment.name) / 100
+        return {"AP": ap, "AP50": ap, "AP75": ap, "teacher_AP": 40 - experiment.seed}
+
+    monkeypatch.setattr(Lab, "find", find)
+    monkeypatch.setattr(Lab, "known", lambda lab: {"": {"0": {}, "1": {}, "2": {}}})
+    reproduction = Reproduction(args, spec, root=REPOSITORY, command="")
+    judged = reproduction.judged
+    of_tar = [judged[claim, 1.0]["family"] for claim in spec["tables"]["TAR"]["claims"]]
+    assert of_tar == [20] * 20
+    assert judged["a", 1.0]["family"] == len(judged) - 20
+    assert len(judged) == len(spec["claims"]) + 4 * len(spec["labels"]["claims"])
+    reproduction.write_table("TAR")
+    assert (
+        "| `TAR_R50_from_R101` | 39.0 | `digits/FasterRCNN/TAR` |"
+        in (tmp_path / "digits_tableTAR.md").read_text()
+    )
 
 
 @pytest.mark.slow

@@ -13,3 +13,13 @@ def test_step(monkeypatch):
     floor = own["student + teacher, class branch"]
     assert 0 < own["teacher, class branch"] < floor and own["SAD"] > 0
     assert rows["digits/SAD_ADL: SAD"]["peak memory (MB)"] > 1
+
+
+def test_step_of_two_stages(monkeypatch):
+    config = "configs/digits/FasterRCNN/TAR.yaml"
+    monkeypatch.setitem(step.SIZES, "small", [(config, 2, (64, 64))])
+    rows = step.run(OPTIONS).rows
+    own = {name.removeprefix("digits/FasterRCNN/TAR: "): row["ms"] for name, row in rows.items()}
+    floor = own["student + teacher, backbone and box head"]
+    assert 0 < own["teacher, backbone and box head"] < floor and own["TAR"] > own["student"] / 2
+    assert rows["digits/FasterRCNN/TAR: TAR"]["peak memory (MB)"] > 1

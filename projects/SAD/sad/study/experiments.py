@@ -6,7 +6,6 @@ json and reused as long as the settings they came from are the same.
 """
 
 import argparse
-import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +14,6 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +28,7 @@ from ..evaluation.metrics_file import METRICS, read_metrics
 from ..utils.arguments import between
 from ..utils.errors import UserError
 from ..utils.files import make_folder, write_json
+from ..utils.folder_lock import alone_in, is_taken
 
 PUNCTUATION = "(',)"  # of a tuple of one name
 
@@ -62,10 +61,14 @@ class Experiment:
 
     @property
     def teacher(self) -> "Experiment | None":
+        """The run that its teacher comes from; None where it has none, or a downloaded one."""
         cfg = self.cfg
-        if not (distills(cfg) or self.pseudo_label_set):
+        taught = distills(cfg) and "://" not in cfg.SAD.TEACHER.WEIGHTS
+        if not (taught or self.pseudo_label_set):
             return None
-        return replace(self, config=Path(cfg.SAD.TEACHER.CONFIG_FILE).stem, opts=())
+        file = Path(cfg.SAD.TEACHER.CONFIG_FILE)
+        config = file.relative_to(f"configs/{self.benchmark}").with_suffix("")
+        return replace(self, config=str(config), opts=())
 
     @property
     def pseudo_label_set(self) -> str | None:
@@ -80,6 +83,8 @@ class Experiment:
         chosen.pop("SEED", None)
         if self.teacher:
             chosen["teacher"] = self.teacher.settings()
+        elif distills(self.cfg):
+            chosen["teacher"] = self.cfg.SAD.TEACHER.WEIGHTS
         return chosen
 
     @property
@@ -98,7 +103,8 @@ class Experiment:
 class Lab:
     """Runs experiments below `output`, and keeps their results in the json `results`.
 
-    Several commands may work below one folder: what one of them is at, the others wait for.
+    Several commands may work below one folder, also at the same experiments: each takes what none
+    of the others is at, and waits for them at the end.
 
     Args:
         root: the repository, where the commands are.
@@ -133,8 +139,13 @@ class Lab:
                 stopped.set()
                 raise
 
+        def run_unless_under_way(experiment):
+            if not is_taken(self.directory(experiment)):
+                run(experiment)
+
         with ThreadPoolExecutor(self.jobs) as pool:
             try:
+                list(pool.map(run_unless_under_way, experiments))
                 return dict(zip(experiments, pool.map(run, experiments), strict=True))
             finally:
                 stopped.set()  # at Ctrl-C, too
@@ -174,7 +185,7 @@ class Lab:
         if experiment.teacher:
             of_teacher = read_metrics(str(self.train(experiment.teacher) / "metrics.json"))
             result["teacher_AP"] = of_teacher[-1]["bbox/AP"]
-        with _alone(self.results.parent):
+        with alone_in(self.results.parent):
             known = self.known()
             known.setdefault(experiment.name, {})[str(experiment.seed)] = result
             write_json(str(self.results), known, indent=1, sort_keys=True)
@@ -183,7 +194,7 @@ class Lab:
     def train(self, experiment: Experiment) -> Path:
         """The directory of the finished run, which is done now or was before."""
         run = self.directory(experiment)
-        with _alone(run) as lock:
+        with alone_in(run) as lock:
             if self._finished(run):
                 return run
             options = ["SEED", experiment.seed, "OUTPUT_DIR", run]
@@ -204,7 +215,7 @@ class Lab:
         """The teacher's pseudo-labels."""
         run = self.train(teacher)
         weights, output = run / "model_final.pth", run / "pseudo_labels.json"
-        with _alone(run) as lock:
+        with alone_in(run) as lock:
             if not output.exists():
                 self._call(
                     ["scripts/label_unlabeled.py", "--config-file", teacher.yaml,
@@ -241,18 +252,6 @@ class Lab:
             )
         if done.returncode:
             raise UserError(f"{command[0]} failed, see {log}; the same command goes on from there")
-
-
-@contextmanager
-def _alone(folder: Path):
-    """No other thread or command is in here with the same folder, which is made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def add_lab_arguments(parser: argparse.ArgumentParser, root: Path) -> None:

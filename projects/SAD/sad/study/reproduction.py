@@ -61,7 +61,7 @@ class Reproduction:
 
     def run(self, table: str) -> None:
         """What is not known yet of a table's rows, and of those of its claims, seed by seed."""
-        spec = self.spec["labels"] if table == "labels" else self.spec["tables"][int(table)]
+        spec = self.spec["labels"] if table == "labels" else self.spec["tables"][table]
         claimed = [row for c in self.claims(spec["claims"]).values() for row in tables.rows_of(c)]
         rows = [
             row
@@ -88,8 +88,8 @@ class Reproduction:
     def judged(self) -> dict[tuple[str, float], dict | None]:
         """(claim, share of the labels) -> judgement, over every seed that is known.
 
-        One claim has one verdict, whichever table and seeds are written, and is one of all that are
-        judged on the benchmark.
+        One claim has one verdict, whichever table and seeds are written, and is one of all of its
+        paper's that are judged on the benchmark.
         """
         seeds = sorted({int(seed) for by_seed in self.lab.known().values() for seed in by_seed})
         labels, judged = self.spec["labels"], {}
@@ -98,13 +98,21 @@ class Reproduction:
             rows = dict.fromkeys(row for c in claims.values() for row in tables.rows_of(c))
             found = self.results(list(rows), seeds, share)
             judged |= {(name, share): tables.judge(c, found) for name, c in claims.items()}
-        return tables.judge_family(judged)
+        families = {}
+        for (name, share), entry in judged.items():
+            paper = self.spec["claims"][name].get("paper")
+            families.setdefault(paper, {})[name, share] = entry
+        return {
+            key: entry
+            for family in families.values()
+            for key, entry in tables.judge_family(family).items()
+        }
 
-    def write_table(self, number: int) -> None:
-        table = self.spec["tables"][number]
+    def write_table(self, name: str) -> None:
+        table = self.spec["tables"][name]
         shown = [row for row in table["rows"] if self.experiment(row, 0)]
         if not shown:
-            raise UserError(f"table {number} has no row with a config of {self.args.benchmark}")
+            raise UserError(f"table {name} has no row with a config of {self.args.benchmark}")
         found = self.results(shown, self.args.seeds)
         rows = [
             {
@@ -117,10 +125,10 @@ class Reproduction:
             for row in shown
         ]
         claims = [
-            {"text": claim["text"], "judged": self.judged[name, 1.0]}
-            for name, claim in self.claims(table["claims"]).items()
+            {"text": claim["text"], "judged": self.judged[key, 1.0]}
+            for key, claim in self.claims(table["claims"]).items()
         ]
-        path = self.args.tables / f"{self.args.benchmark}_table{number}"
+        path = self.args.tables / f"{self.args.benchmark}_table{name}"
         content = {"title": table["title"], "command": self.command, "rows": rows, "claims": claims}
         if table.get("cost"):
             content["cost"] = self.costs(path.with_suffix(".json"), list(table["rows"]))
@@ -176,32 +184,3 @@ class Reproduction:
         path = self.args.tables / f"{self.args.benchmark}_labels"
         figure = table_pictures.curve_picture(content)
         print(write_files(path, content, tables.curve_markdown(content), figure))
-
-
-def sweep(lab: Lab, benchmark: str, search: dict) -> dict[Experiment, dict]:
-    """Each family: every weight at the first rate, then the other rates at the best weight.
-
-    Args:
-        search: the benchmark's entry in the `sweep` of configs/tables.yaml.
-    Returns:
-        the result of each trial
-    """
-
-    def experiment(config, rate, weight=None):
-        opts = ("DATASETS.TEST", f"('{search['test']}',)", "SOLVER.BASE_LR", rate)
-        if weight is not None:
-            (term,) = Experiment(benchmark, config).cfg.SAD.DISTILL.TERMS
-            opts += (f"SAD.DISTILL.{term.upper()}.WEIGHT", weight)
-        return Experiment(benchmark, config, search["seed"], opts)
-
-    first, *others = search["rates"]
-    weights = {family: search["weights"] for family in search["families"]}
-    weights[search["plain"]] = [None]
-    trials = [experiment(family, first, w) for family, tried in weights.items() for w in tried]
-    found = lab.run_all(trials)
-    best = {
-        family: max(tried, key=lambda w: found[experiment(family, first, w)]["AP"])
-        for family, tried in weights.items()
-    }
-    rest = [experiment(family, rate, weight) for family, weight in best.items() for rate in others]
-    return found | lab.run_all(rest)

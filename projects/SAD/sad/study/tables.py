@@ -13,13 +13,14 @@ LEVEL = 0.05  # of significance
 
 
 def read_tables(path: str) -> dict:
-    """configs/tables.yaml.
+    """configs/tables.yaml, its tables by their names as text.
 
     Raises:
         UserError: a table or claim names a row that is not there.
     """
     with open(path, encoding="utf-8") as file:
         spec = yaml.safe_load(file)
+    spec["tables"] = {str(name): table for name, table in spec["tables"].items()}
     named = {f"table {number}": table for number, table in spec["tables"].items()}
     named["labels"] = spec["labels"]
     rows = [row for table in named.values() for row in table["rows"]]
@@ -174,7 +175,7 @@ def claims_note(claims: list[dict]) -> str:
     family = next((claim["judged"]["family"] for claim in claims if claim["judged"]), 0)
     return (
         "p: two-sided paired t-test over every seed that was run; held and contradicted: "
-        f"p < {100 * LEVEL:g} %. Holm's p: corrected for the {family} claims judged on these data."
+        f"p < {100 * LEVEL:g} %. Holm's p: corrected for the {family} claims judged together."
     )
 
 

@@ -1,7 +1,8 @@
 """One training iteration, and what it is made of.
 
 The floor of distillation is the student's own iteration plus the part of the teacher's forward that
-is needed, taken from the same round. "The peer's way" computes the whole teacher and the losses as
+is needed, taken from the same round: the class branch for SAD; for TAR backbone and box head, on as
+many regions as the student samples. "The peer's way" computes the whole teacher and the losses as
 written, in torch's own order of memory. Every arm trains on one batch that lies in memory, in the
 same precision.
 """
@@ -17,20 +18,25 @@ from detectron2.solver import build_optimizer
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
+from ...config.detector_keys import TWO_STAGES, keys_of, value_of
 from ...config.load import get_sad_cfg
 from ...engine.step import SADStep
 from ...modeling.build import build_detector, to_channels_last
 from ...modeling.distiller import Distiller
-from ...modeling.teacher import teacher_outputs
-from .timing import Options, Table, compare, peak_memory, take_turns
+from ...modeling.teacher import teacher_answer, teacher_outputs
+from .timing import Arms, Options, Table, compare, peak_memory, take_turns
 
-# Configs of SAD, images of a batch, their height and width.
+# Configs that distill, images of a batch, their height and width.
 SIZES = {
     "small": [
         ("configs/digits/SAD_ADL.yaml", 8, (128, 128)),
         ("configs/digits80/student_ADL.yaml", 8, (128, 128)),
+        ("configs/digits/FasterRCNN/TAR.yaml", 8, (128, 128)),
     ],
-    "coco": [("configs/COCO/SAD_R50_600_from_R101.yaml", 16, (600, 800))],
+    "coco": [
+        ("configs/COCO/SAD_R50_600_from_R101.yaml", 16, (600, 800)),
+        ("configs/COCO/TAR_R50_from_R101.yaml", 16, (800, 1088)),
+    ],
 }
 OBJECTS = 6
 
@@ -98,28 +104,11 @@ def with_box_branch(teacher):
     return teacher
 
 
-def run_config(options: Options, config: str, num_images: int, size) -> dict[str, dict]:
-    own = ["MODEL.DEVICE", options.device, "MODEL.WEIGHTS", "", "SOLVER.BASE_LR", "1e-6"]
-    if options.device == "cuda":
-        own += ["SOLVER.AMP.ENABLED", "True", "SAD.TEACHER.PRECISION", "bfloat16"]
-
-    def configure(*opts):
-        cfg = get_sad_cfg(config, [*own, *opts])
-        torch.manual_seed(1)
-        file, layout = cfg.SAD.TEACHER.CONFIG_FILE, str(cfg.MODEL.CHANNELS_LAST)
-        of_teacher = get_sad_cfg(file, [*own[:4], "MODEL.CHANNELS_LAST", layout])
-        return cfg, tame(build_detector(of_teacher)).requires_grad_(False).eval()
-
-    cfg, teacher = configure()
-    batch = make_batch(cfg.MODEL.RETINANET.NUM_CLASSES, num_images, size)
-
-    def step(*opts, whole_teacher=False):
-        cfg, teacher = configure(*opts)
-        return make_step(cfg, batch, with_box_branch(teacher) if whole_teacher else teacher)
-
+def dense_arms(cfg, teacher, batch: list[dict], step) -> Arms:
+    """Of a RetinaNet or FCOS; `step` is as of `run_config`. The second is the teacher's part."""
     as_written, own_order = ("SAD.DISTILL.CLASS.FUSED", "False"), ("MODEL.CHANNELS_LAST", "False")
-    arms = {
-        "student": step("MODEL.META_ARCHITECTURE", "RetinaNet").run_step,
+    return {
+        "student": step("MODEL.META_ARCHITECTURE", cfg.SAD.STUDENT.META_ARCHITECTURE).run_step,
         "teacher, class branch": partial(
             teacher_outputs,
             teacher,
@@ -133,12 +122,57 @@ def run_config(options: Options, config: str, num_images: int, size) -> dict[str
         "SAD, torch's order of memory": step(*own_order).run_step,
         "peer's way": step(*as_written, *own_order, whole_teacher=True).run_step,
     }
+
+
+def two_stage_arms(cfg, teacher, batch: list[dict], step) -> Arms:
+    """Of a Faster R-CNN; else as `dense_arms`."""
+    tar = step()
+    distiller, precision = tar.model, cfg.SAD.TEACHER.PRECISION
+    prepared = next(distiller.prepare([batch]))
+    targets = prepared.targets
+    distiller.adapter.student_outputs(  # which samples regions
+        distiller.student, prepared.images, targets, {}, distiller.proposals
+    )
+
+    def teach():
+        images = [item["image"] for item in batch]
+        outputs = teacher_outputs(teacher, images, cfg.INPUT.FORMAT, distiller.need, precision)
+        teacher_answer(teacher, outputs, targets, distiller.need, precision)
+
+    return {
+        "student": step("MODEL.META_ARCHITECTURE", cfg.SAD.STUDENT.META_ARCHITECTURE).run_step,
+        "teacher, backbone and box head": teach,
+        "TAR": tar.run_step,
+    }
+
+
+def run_config(options: Options, config: str, num_images: int, size) -> dict[str, dict]:
+    own = ["MODEL.DEVICE", options.device, "MODEL.WEIGHTS", "", "SOLVER.BASE_LR", "1e-6"]
+    if options.device == "cuda":
+        own += ["SOLVER.AMP.ENABLED", "True", "SAD.TEACHER.PRECISION", "bfloat16"]
+
+    def configure(*opts):
+        cfg = get_sad_cfg(config, [*own, *opts])
+        torch.manual_seed(1)
+        file, layout = cfg.SAD.TEACHER.CONFIG_FILE, str(cfg.MODEL.CHANNELS_LAST)
+        of_teacher = get_sad_cfg(file, [*own[:4], "MODEL.CHANNELS_LAST", layout])
+        return cfg, tame(build_detector(of_teacher)).requires_grad_(False).eval()
+
+    cfg, teacher = configure()
+    keys = keys_of(cfg)
+    batch = make_batch(value_of(cfg, keys.num_classes), num_images, size)
+
+    def step(*opts, whole_teacher=False):
+        cfg, teacher = configure(*opts)
+        return make_step(cfg, batch, with_box_branch(teacher) if whole_teacher else teacher)
+
     with EventStorage():
+        arms = (two_stage_arms if keys == TWO_STAGES else dense_arms)(cfg, teacher, batch, step)
         times = take_turns(arms, options.rounds, options.device)
         memory = {name: peak_memory(arm, options.device) for name, arm in arms.items()}
-    floor = "student + teacher, class branch"
-    parts = times["student"], times["teacher, class branch"]
-    times[floor] = [sum(pair) for pair in zip(*parts, strict=True)]
+    student, part = list(arms)[:2]
+    floor = f"{student} + {part}"
+    times[floor] = [sum(pair) for pair in zip(times[student], times[part], strict=True)]
     rows = compare(times, floor)
     for name, size_in_bytes in memory.items():
         rows[name]["peak memory (MB)"] = size_in_bytes / 1e6
