@@ -31,7 +31,7 @@ def written(folder, val_is_test=False) -> Paths:
         write_network(paths, name, network, 16, 500, "so long")
     teacher = paths.config("teacher"), paths.weights("teacher")
     write_distilled(paths, *teacher, "/images/d", "RetinaNet")
-    write_long(paths, 700)
+    write_long(paths, 700, "SAD")
     return paths
 
 

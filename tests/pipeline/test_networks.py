@@ -20,6 +20,8 @@ def config(network, last_level):
         [
             *as_settings(network.keys),
             Setting("MODEL.META_ARCHITECTURE", "RetinaNet"),
+            Setting("MODEL.RESNETS.OUT_FEATURES", ["res3", "res4", "res5"]),
+            Setting("MODEL.FPN.IN_FEATURES", ["res3", "res4", "res5"]),
             Setting("MODEL.FPN.LAST_LEVEL", last_level),
             Setting("MODEL.RETINANET.IN_FEATURES", levels),
             Setting("MODEL.ANCHOR_GENERATOR.SIZES", sizes),

@@ -8,7 +8,6 @@ from sad.pipeline.networks import find_network
 from sad.pipeline.settings import (
     accumulation,
     base_settings,
-    choose_levels,
     choose_size,
     followed_settings,
     teacher_iterations,
@@ -39,11 +38,6 @@ def test_size(side, box, machine, size):
     chosen = choose_size(facts(side, box), machine)
     assert (chosen.key, chosen.value) == ("INPUT.MAX_SIZE_TRAIN", size)
     assert chosen.why
-
-
-def test_levels():
-    assert [choose_levels(size, [TINY]) for size in (128, 192, 224, 512, 544)] == [5, 5, 6, 6, 7]
-    assert choose_levels(128, [TINY, R50]) == 7  # Detectron2's builder makes all
 
 
 @pytest.mark.parametrize("box", [6, 40, 100, 300])
