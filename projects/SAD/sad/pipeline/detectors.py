@@ -117,7 +117,10 @@ class TwoStages(Detector):
     per_octave = 1
 
     def levels(self, size: int, all_levels: bool) -> tuple[int, int]:
-        """From P2 on, where the box head finds all that is smaller than 112 pixels."""
+        """From P2 on, as the FPN paper: the box head pools all boxes under 112 pixels from there.
+
+        To begin with P3 would save a third of `tiny`'s step and a fifth of `lite0`'s.
+        """
         return 2, 6 if size > 192 else 5
 
     def of_levels(self, names: list[str]) -> list[Setting]:
