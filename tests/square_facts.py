@@ -13,5 +13,5 @@ def facts(side=640, box=100.0, count=300, **changes) -> Facts:
     corner = torch.rand(200, 2, generator=rng, dtype=torch.float64) * (side - box)
     boxes = torch.cat([corner, corner + box], dim=1)
     sizes = torch.full((200, 2), float(side), dtype=torch.float64)
-    found = Facts(["cat", "dog"], count, 1000, boxes, sizes, side)
+    found = Facts(["cat", "dog"], count, 1000, boxes, sizes, side, most_boxes=5)
     return dataclasses.replace(found, **changes)

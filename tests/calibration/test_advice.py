@@ -3,6 +3,7 @@
 import pytest
 
 from sad.calibration.advice import CASES, CLOSE, SETTINGS, advise
+from sad.calibration.page import TARGETS
 from toy import REPOSITORY
 
 
@@ -26,6 +27,23 @@ def test_targets(teacher, student, precision, targets):
     assert all(line.text and line.evidence for line in lines)
     assert {line.level for line in lines} <= {"good", "info", "warning"}
     assert (lines[0].level == "warning") == (targets == "stop")
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "precision", "targets"),
+    [
+        (4.9, 4.0, 0.9, "stop"),
+        (40.0, 38.0, 0.1, "labelled images"),
+        (40.0, None, 0.6, "both"),
+        (40.0, 36.0, 0.6, "pseudo-labels"),
+    ],
+)
+def test_soft_targets_alone_are_never_advised_to_a_faster_rcnn(
+    teacher, student, precision, targets
+):
+    advised, lines = advise(teacher, student, precision, 100, 1000, needs_hard_targets=True)
+    assert advised == targets and targets in SETTINGS and targets in TARGETS
+    assert all(line.text and line.evidence for line in lines)
 
 
 def test_the_rules_take_the_best_of_our_measured_cases():

@@ -213,14 +213,68 @@ def test_configs_that_are_given(toy, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_dry_run_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
+def test_a_faster_rcnn_pair_from_labels_to_a_report(tmp_path, monkeypatch, capsys):
+    _, arguments = user(tmp_path, "coco")
+    arguments += ["--iterations", 2, "--detector", "FasterRCNN"]
+    distill(monkeypatch, *arguments)
+    out = tmp_path / "out"
+    report = content(out / "report.json")
+    arms = {"teacher": "teacher", STUDENTS[0]: "student", STUDENTS[1]: "student_long"}
+    arms["TAR student"] = "TAR"
+    assert [run["name"] for run in report["runs"]] == list(arms)
+    for run in report["runs"]:
+        assert run["AP"] == pytest.approx(ap(out / "runs" / arms[run["name"]]), abs=1e-6)
+    assert report["gain"]["distilled"] == "TAR student"
+    assert report["title"] != "Semi-supervised adaptive distillation"
+    metrics = read_metrics(str(out / "runs" / "TAR" / "metrics.json"))
+    learnt = {"loss_distill_feature", "loss_distill_roi_class", "loss_distill_roi_box"}
+    assert learnt <= set().union(*metrics)
+    assert sad.Predictor(str(out / "runs" / "TAR")).class_names
+    before = files(out)
+    distill(monkeypatch, *arguments)
+    assert files(out) == before
+
+    teacher = out / "runs" / "teacher"  # for others, which need no --detector then
+    second = sad.distill(
+        labeled=str(arguments[1]),
+        unlabeled=str(tmp_path / "more"),
+        output=str(tmp_path / "second"),
+        teacher=str(teacher / "config.yaml"),
+        teacher_weights=str(teacher / "model_final.pth"),
+        iterations=1,
+        baseline=False,
+    )
+    assert second.ap.keys() == {"teacher", "TAR student"}
+    assert second.run == str(tmp_path / "second" / "runs" / "TAR")
+
+
+@pytest.mark.slow
+def test_configs_of_a_faster_rcnn_pair(toy, tmp_path, monkeypatch):
+    (tmp_path / "configs").mkdir()
+    for name, base in {"teacher": "rcnn_teacher", "student": "rcnn_student", "TAR": "TAR"}.items():
+        text = f"_BASE_: {toy.root}/{base}.yaml\nSOLVER: {{MAX_ITER: 4}}\n"
+        (tmp_path / "configs" / f"{name}.yaml").write_text(text)
+    out = tmp_path / "out"
+    distill(
+        *(monkeypatch, "--configs", tmp_path / "configs", "--unlabeled", toy.root / "unlabeled"),
+        *("--output", out),
+    )
+    report = content(out / "report.json")
+    assert [run["name"] for run in report["runs"]] == ["teacher", STUDENTS[0], "TAR student"]
+    assert (out / "runs" / "TAR" / "model_final.pth").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("detector", ["RetinaNet", "FasterRCNN"])
+def test_a_dry_run_leaves_nothing_behind(detector, tmp_path, monkeypatch, capsys):
     _, arguments = user(tmp_path, "coco")
     before = files(tmp_path)
-    distill(monkeypatch, *arguments, "--minutes", 2, "--dry-run")
+    distill(monkeypatch, *arguments, "--minutes", 2, "--detector", detector, "--dry-run")
     printed = capsys.readouterr().out
     assert files(tmp_path) == before and not (tmp_path / "out").exists()
     assert "so that everything takes about 2 minutes" in printed and "hours" in printed
-    assert f"{tmp_path}/out/runs/SAD" in printed and "[7/7]" not in printed
+    method = {"RetinaNet": "SAD", "FasterRCNN": "TAR"}[detector]
+    assert f"{tmp_path}/out/runs/{method}" in printed and "[7/7]" not in printed
 
 
 # --- what takes no training ----------------------------------------------------------------------

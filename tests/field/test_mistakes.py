@@ -813,12 +813,33 @@ MISTAKES = {
         "distill --output {out} --labeled {wrong}/sets", "holds test and train sets", "--data"),
     "YOLO's labels without images": (
         "distill --output {out} --labeled {wrong}/imageless", "has a txt of its name"),
-    "a Faster R-CNN as a student": (
+    "a detector that is none": (
+        TESTED + "--detector FasterRcnn", "--detector is 'FasterRcnn'",
+        "one of RetinaNet, FasterRCNN", "did you mean FasterRCNN?"),
+    "a Faster R-CNN as a student of a RetinaNet": (
         TESTED + "--teacher tiny --student {toy}/rcnn_student.yaml",
-        "rcnn_student.yaml describes a GeneralizedRCNN", "--configs"),
-    "a teacher that is a Faster R-CNN": (
-        TESTED + "--teacher {toy}/rcnn_teacher.yaml --teacher-weights {toy}/rcnn_teacher.pth",
-        "rcnn_teacher.yaml describes a GeneralizedRCNN", "--configs"),
+        "rcnn_student.yaml describes a GeneralizedRCNN", "another --detector"),
+    "a RetinaNet as a teacher of a Faster R-CNN": (
+        TESTED + "--teacher {toy}/teacher.yaml --detector FasterRCNN",
+        "teacher.yaml describes a RetinaNet", "another --detector"),
+    "a RetinaNet as a student of a Faster R-CNN that is there": (
+        TESTED + "--teacher {toy}/rcnn_teacher.yaml --teacher-weights {toy}/rcnn_teacher.pth "
+        "--student {toy}/student.yaml", "student.yaml describes a RetinaNet", "FasterRCNN"),
+    "another detector than that of a teacher that is there": (
+        TESTED + "--teacher {toy}/rcnn_teacher.yaml --teacher-weights {toy}/rcnn_teacher.pth "
+        "--detector RetinaNet", "rcnn_teacher.yaml describes a GeneralizedRCNN", "RetinaNet"),
+    "a detector beside --configs": (
+        "distill --output {out} --configs {toy} --unlabeled {toy}/unlabeled --detector FasterRCNN",
+        "--configs has no say beside --detector"),
+    "another detector in the same output": (
+        TESTED.replace("{out}", "{wrong}/planned") + ONCE + "--detector FasterRCNN",
+        "--detector changed", "everything", "--redo"),
+    "configs of two detectors": (
+        "distill --output {out} --configs {wrong}/two_detectors --unlabeled {toy}/unlabeled",
+        "teacher.yaml describes a RetinaNet", "student.yaml a GeneralizedRCNN", "of one detector"),
+    "configs of a Faster R-CNN without a TAR.yaml": (
+        "distill --output {out} --configs {wrong}/no_tar --unlabeled {toy}/unlabeled",
+        "no_tar/TAR.yaml does not exist"),
     "a folder as a teacher's weights": (
         TESTED + "--teacher {toy}/teacher.yaml --teacher-weights {wrong}/run", "run"),
     "a network of timm's without a name": (TESTED + "--student timm:", "timm"),
@@ -1002,6 +1023,9 @@ def wrong(toy, tmp_path_factory):
     shutil.copytree(toy.root / "labeled", folder / "copies")
     write_configs(folder / "untested", toy, "DATASETS: {TEST: []}")
     write_configs(folder / "supervised", toy, "DATASETS: {UNLABELED: []}")
+    rcnn = {"teacher": "rcnn_teacher", "student": "rcnn_student"}
+    write_configs(folder / "two_detectors", toy, names={**rcnn, "teacher": "teacher", "TAR": "TAR"})
+    write_configs(folder / "no_tar", toy, names={**rcnn, "SAD": "SAD"})
     for name in ("planned", "cut_record", "broken_config"):
         write_plan(folder / name, toy)
     (folder / "cut_record" / "state.json").write_text('{"teacher": ')
@@ -1012,10 +1036,13 @@ def wrong(toy, tmp_path_factory):
         yield folder
 
 
-def write_configs(folder: Path, toy, last_line: str) -> None:
+SAD_PAIR = {name: name for name in ("teacher", "student", "SAD")}
+
+
+def write_configs(folder: Path, toy, last_line: str = "", names: dict = SAD_PAIR) -> None:
     folder.mkdir()
-    for name in ("teacher", "student", "SAD"):
-        (folder / f"{name}.yaml").write_text(f"_BASE_: {toy.root}/{name}.yaml\n{last_line}\n")
+    for name, base in names.items():
+        (folder / f"{name}.yaml").write_text(f"_BASE_: {toy.root}/{base}.yaml\n{last_line}\n")
 
 
 def write_plan(folder: Path, toy) -> None:

@@ -76,6 +76,33 @@ def test_a_teacher_that_names_no_classes(toy, tmp_path):
         find_networks(wishes)
 
 
+def test_a_faster_rcnn_that_is_there_needs_no_flag(data, toy, tmp_path):
+    config, weights = toy.path("rcnn_teacher.yaml"), tmp_path / "t.pth"
+    model = build_detector(get_sad_cfg(config, ["MODEL.DEVICE", "cpu"]))
+    torch.save({"model": model.state_dict(), "class_names": CLASSES}, weights)
+    given = {"teacher": config, "teacher_weights": str(weights)}
+    for detector in (None, "FasterRCNN"):
+        wishes = request(**given, detector=detector)
+        networks, teacher = find_networks(wishes)
+        found = values(choose(wishes, data, networks, teacher).settings)
+        assert found["MODEL.META_ARCHITECTURE"] == "GeneralizedRCNN"
+        assert found["MODEL.RPN.IN_FEATURES"] == get_sad_cfg(config).MODEL.RPN.IN_FEATURES
+    with pytest.raises(UserError, match="rcnn_teacher.yaml describes a GeneralizedRCNN"):
+        find_networks(request(**given, detector="RetinaNet"))
+    with pytest.raises(UserError, match="student.yaml describes a RetinaNet"):
+        find_networks(request(**given, student=toy.path("student.yaml")))
+
+
+def test_a_faster_rcnn_by_its_name(data):
+    wishes = request(detector="FasterRCNN")
+    chosen = choose(wishes, data, *find_networks(wishes))
+    found = values(chosen.settings)
+    assert found["MODEL.META_ARCHITECTURE"] == "GeneralizedRCNN"
+    assert found["MODEL.ROI_HEADS.NUM_CLASSES"] == 2
+    with pytest.raises(UserError, match="--detector is 'YOLO'"):
+        find_networks(request(detector="YOLO"))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

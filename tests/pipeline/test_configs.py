@@ -2,6 +2,9 @@
 
 import os
 
+import pytest
+
+from sad.calibration.advice import SETTINGS
 from sad.config.load import get_sad_cfg
 from sad.pipeline.configs import (
     data_settings,
@@ -11,27 +14,29 @@ from sad.pipeline.configs import (
     write_long,
     write_network,
 )
+from sad.pipeline.detectors import FASTER_RCNN, RETINANET
 from sad.pipeline.facts import Machine
 from sad.pipeline.networks import find_network
 from sad.pipeline.paths import Paths
 from sad.pipeline.settings import base_settings
 from sad.preflight.values import check_config
+from sad.utils.errors import UserError
 from square_facts import facts
 from toy import REPOSITORY
 
 ROOTS = {"train": "/images/a", "val": "/images/b", "test": "/images/c"}
 
 
-def written(folder, val_is_test=False) -> Paths:
-    paths, network = Paths(str(folder)), find_network("tiny")
+def written(folder, val_is_test=False, detector=RETINANET) -> Paths:
+    paths, network = Paths(str(folder)), find_network("tiny", detector)
     machine = Machine(0, 2, 10**10)
     settings = base_settings(facts(), machine, [network], flips=(True, "they may"))
     write_base(paths, [*settings, *data_settings(paths, ROOTS, val_is_test)])
     for name in ("teacher", "student"):
         write_network(paths, name, network, 16, 500, "so long")
     teacher = paths.config("teacher"), paths.weights("teacher")
-    write_distilled(paths, *teacher, "/images/d", "RetinaNet")
-    write_long(paths, 700)
+    write_distilled(paths, *teacher, "/images/d", detector.architecture)
+    write_long(paths, 700, detector.method)
     return paths
 
 
@@ -55,6 +60,32 @@ def test_each_yaml_is_a_config(tmp_path):
     assert cfg.SAD.TEACHER.WEIGHTS == str(tmp_path / "runs" / "teacher" / "model_final.pth")
     assert names(cfg) == (["train"], ["pseudo_labels"], ["val", "test"], ["val"])
     assert cfg.DATASETS.REGISTER.pseudo_labels.IMAGES == "/images/d"
+
+
+@pytest.mark.parametrize("detector", [RETINANET, FASTER_RCNN])
+@pytest.mark.parametrize("advised", filter(None, SETTINGS.values()))
+def test_each_advice_on_targets_can_be_followed(detector, advised, tmp_path):
+    paths = written(tmp_path, detector=detector)
+    opts = [x for pair in advised.items() for x in pair]
+    cfg = get_sad_cfg(paths.config(detector.method), opts)
+    if detector is FASTER_RCNN and advised == SETTINGS["soft targets"]:
+        with pytest.raises(UserError, match="add 'hard'"):  # and it is never advised
+            check_config(cfg)
+    else:
+        check_config(cfg)
+
+
+def test_tar(tmp_path):
+    paths = written(tmp_path, detector=FASTER_RCNN)
+    cfg = get_sad_cfg(paths.config("TAR"))
+    check_config(cfg)
+    assert not os.path.exists(paths.config("SAD"))
+    assert cfg.SAD.STUDENT.META_ARCHITECTURE == "GeneralizedRCNN"
+    assert tuple(cfg.SAD.DISTILL.TERMS) == ("feature", "roi_class", "roi_box")
+    assert cfg.SAD.DISTILL.FEATURE.MASK == "gaussian"
+    assert {cfg.SAD.DISTILL[x].DECAY_TO for x in ("FEATURE", "ROI_CLASS", "ROI_BOX")} == {0.0}
+    assert names(cfg) == (["train"], ["pseudo_labels"], ["val", "test"], ["val"])
+    assert cfg.OUTPUT_DIR == paths.run("TAR")
 
 
 def test_without_a_validation_set_and_without_unlabelled_images(tmp_path):

@@ -17,6 +17,10 @@ def test_total():
     assert total_seconds(seconds, iterations, BOTH) == BESIDES * (200 + 300 + alone)
     assert total_seconds(seconds, iterations, ()) == BESIDES * (200 + 300)
     assert total_seconds(seconds, iterations, BOTH[:1]) == BESIDES * (200 + 300 + 100)
+    tar = {name.replace("SAD", "TAR"): x for name, x in seconds.items()}
+    assert total_seconds(tar, {"teacher": 100, "student": 200, "TAR": 200}, BOTH) == (
+        total_seconds(seconds, iterations, BOTH)
+    )
     given = {"student": 0.5, "SAD": 1.5}  # a teacher that is there already
     assert total_seconds(given, {"student": 200, "SAD": 200}, ()) == BESIDES * 300
 

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from sad.config.load import get_sad_cfg
+from sad.pipeline.detectors import FASTER_RCNN
 from sad.pipeline.experiment import Experiment
 from sad.pipeline.paths import Paths
 from sad.pipeline.steps import Record, stale_steps
@@ -53,6 +54,17 @@ def test_steps(changes, left_out, tmp_path):
     steps = experiment(tmp_path, **changes).steps()
     assert names(steps) == [name for name in ALL if name not in left_out]
     assert len({step.title for step in steps}) == len(steps)
+
+
+def test_steps_of_a_faster_rcnn_pair(tmp_path):
+    paths = Paths(str(tmp_path))
+    configs = {x: paths.config(x) for x in ("teacher", "student", "TAR", "student_long")}
+    found = experiment(tmp_path, configs=configs, detector=FASTER_RCNN)
+    steps = {step.name: step for step in found.steps()}
+    assert list(steps) == [name.replace("SAD", "TAR") for name in ALL]
+    assert steps["TAR"].result == [found.weights("TAR"), found.configs["student_long"]]
+    assert paths.weights("TAR") in steps["report"].made_from.values()
+    assert steps["student_long"].made_from["TAR.yaml's run"] == paths.weights("TAR")
 
 
 def write_yamls(tmp_path):

@@ -23,6 +23,7 @@ def test_counts(facts):
     assert found.class_names == CLASSES
     assert (found.num_labeled, found.num_unlabeled, found.num_negative) == (9, 5, 1)
     assert found.long_side == 96
+    assert found.most_boxes == max(map(len, truth.values()))
     assert len(found.boxes) == sum(map(len, truth.values()))
 
 

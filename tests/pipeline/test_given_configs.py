@@ -38,6 +38,32 @@ def test_the_configs_are_as_they_are_but_for_where_they_write_and_lead(toy, tmp_
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture
+def rcnn_configs(toy, tmp_path):
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    for name, base in {"teacher": "rcnn_teacher", "student": "rcnn_student", "TAR": "TAR"}.items():
+        (folder / f"{name}.yaml").write_text(f"_BASE_: {toy.root}/{base}.yaml\n")
+    return folder
+
+
+def test_a_faster_rcnn_pair_is_taught_by_tar(toy, rcnn_configs, tmp_path):
+    (rcnn_configs / "SAD.yaml").write_text("of another pair")
+    found = experiment(toy, tmp_path / "out", rcnn_configs)
+    assert [step.name for step in found.steps()] == ["teacher", "student", "label", "TAR", "report"]
+    assert found.configs["TAR"] == str(rcnn_configs / "TAR.yaml")
+    cfg = get_sad_cfg(found.configs["TAR"], found.opts["TAR"])
+    assert cfg.OUTPUT_DIR == str(tmp_path / "out" / "runs" / "TAR")
+    assert cfg.SAD.TEACHER.WEIGHTS == found.weights("teacher")
+    assert cfg.DATASETS.REGISTER.toy_pseudo_labels.JSON == found.pseudo_labels
+
+
+def test_configs_of_two_detectors(toy, rcnn_configs, tmp_path):
+    (rcnn_configs / "TAR.yaml").write_text(f"_BASE_: {toy.root}/SAD.yaml\n")
+    with pytest.raises(UserError, match="TAR.yaml describes a RetinaNet .* of one detector"):
+        experiment(toy, tmp_path / "out", rcnn_configs)
+
+
 def test_unlabelled_images_by_the_name_of_a_data_set(toy, tmp_path):
     found = experiment(toy, tmp_path, unlabeled="toy_unlabeled", baseline=False)
     assert found.unlabeled == ["--dataset", "toy_unlabeled"]

@@ -149,6 +149,22 @@ def test_other_files_are_named_and_touched_ones_are_the_same(copied):
         make_plan(request(user, output), Paths(str(output)))
 
 
+def test_a_faster_rcnn_pair(user, tmp_path):
+    output = tmp_path / "out"
+    make_plan(request(user, output, detector="FasterRCNN"), Paths(str(output)))
+    written = {path.stem for path in (output / "configs").iterdir()}
+    assert written == {"base", "teacher", "student", "TAR"}
+    for name in ("teacher", "student", "TAR"):
+        cfg = get_sad_cfg(str(output / "configs" / f"{name}.yaml"))
+        check_config(cfg)
+        assert cfg.OUTPUT_DIR == str(output / "runs" / name)
+    with pytest.raises(UserError, match="^--student changed .* calibration, TAR and student_long"):
+        changed = request(user, output, detector="FasterRCNN", student="small")
+        make_plan(changed, Paths(str(output)))
+    with pytest.raises(UserError, match="^--detector changed .* again: everything"):
+        make_plan(request(user, output), Paths(str(output)))
+
+
 def test_redo_keeps_the_old_configs_aside(copied):
     user, output = copied
     edited = output / "configs" / "student.yaml"

@@ -3,21 +3,24 @@
 import pytest
 
 from sad.config.load import get_sad_cfg
+from sad.modeling.build import build_detector
+from sad.pipeline.detectors import FASTER_RCNN
 from sad.pipeline.facts import Machine
 from sad.pipeline.networks import find_network
 from sad.pipeline.settings import (
     accumulation,
+    as_cfg,
     base_settings,
-    choose_levels,
     choose_size,
     followed_settings,
     teacher_iterations,
 )
+from sad.pipeline.yaml_text import Setting, as_settings
 from square_facts import facts
 from toy import REPOSITORY
 
 CPU, GPU = Machine(0, 2, 8 * 10**9), Machine(4, 16, 80 * 10**9)
-TINY, R50 = find_network("tiny"), find_network("R50")
+TINY, TINY_RCNN = find_network("tiny"), find_network("tiny", FASTER_RCNN)
 
 
 def values(settings) -> dict:
@@ -41,11 +44,6 @@ def test_size(side, box, machine, size):
     assert chosen.why
 
 
-def test_levels():
-    assert [choose_levels(size, [TINY]) for size in (128, 192, 224, 512, 544)] == [5, 5, 6, 6, 7]
-    assert choose_levels(128, [TINY, R50]) == 7  # Detectron2's builder makes all
-
-
 @pytest.mark.parametrize("box", [6, 40, 100, 300])
 def test_anchors_fit_whatever_the_boxes(box):
     settings = base_settings(facts(box=box), CPU, [TINY, TINY], flips=(True, ""))
@@ -63,6 +61,32 @@ def test_anchors_lie_as_densely_as_the_boxes_allow(box, times):
     """A box of 100 pixels overlaps more with an anchor on a map of stride 16 than on one of 32."""
     found = values(base_settings(facts(box=box), CPU, [TINY, TINY], flips=(True, "")))
     assert found["MODEL.ANCHOR_GENERATOR.SIZES"][0][0] == pytest.approx(8 * times)
+
+
+@pytest.mark.parametrize("box", [6, 40, 100, 300])
+def test_a_faster_rcnn_has_one_size_of_anchors_on_each_map(box):
+    settings = base_settings(facts(box=box), CPU, [TINY_RCNN, TINY_RCNN], flips=(True, ""))
+    why = next(x.why for x in settings if x.key == "MODEL.ANCHOR_GENERATOR.SIZES")
+    assert float(why.removeprefix("for ").partition("%")[0]) >= 90
+    found = values(settings)
+    sizes = found["MODEL.ANCHOR_GENERATOR.SIZES"]
+    assert list(map(len, sizes)) == [1] * len(found["MODEL.RPN.IN_FEATURES"])
+    seen = box * found["INPUT.MAX_SIZE_TRAIN"] / 640
+    assert min(max(seen / size, size / seen) for (size,) in sizes) < 1.6
+
+
+def test_what_the_data_decides_of_a_faster_rcnn():
+    settings = values(base_settings(facts(), CPU, [TINY_RCNN], flips=(True, "")))
+    assert settings["MODEL.META_ARCHITECTURE"] == "GeneralizedRCNN"
+    assert settings["MODEL.ROI_HEADS.NUM_CLASSES"] == 2
+    assert settings["MODEL.ROI_HEADS.SCORE_THRESH_TEST"] == 0.001
+    assert not [key for key in settings if key.startswith("MODEL.RETINANET")]
+    assert accumulation(as_settings_of(settings), TINY_RCNN, CPU).value == 1
+    assert accumulation(as_settings_of(settings), TINY_RCNN, Machine(0, 2, 10)).value == 8
+
+
+def as_settings_of(found: dict) -> list[Setting]:
+    return [Setting(key, value) for key, value in found.items()]
 
 
 def test_long_boxes_get_other_aspect_ratios():
@@ -114,3 +138,16 @@ def test_a_student_follows_its_teacher():
     assert settings["MODEL.FPN.LAST_LEVEL"] == 5
     assert settings["MODEL.META_ARCHITECTURE"] == "RetinaNet"
     assert settings["MODEL.RETINANET.NUM_CLASSES"] == 10
+
+
+@pytest.mark.parametrize("student", ["tiny", "R50"])
+def test_a_student_follows_a_faster_rcnn(student):
+    yaml = REPOSITORY / "configs" / "digits" / "FasterRCNN" / "teacher.yaml"
+    teacher = get_sad_cfg(str(yaml), ["MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE", True])
+    settings = followed_settings(teacher, facts(), CPU, flips=(False, ""))
+    network = find_network(student, FASTER_RCNN)
+    on_meta = Setting("MODEL.DEVICE", "meta")
+    model = build_detector(as_cfg([*settings, *as_settings(network.keys), on_meta]))
+    assert model.roi_heads.num_classes == 10 and model.roi_heads.box_predictor.use_sigmoid_ce
+    assert model.proposal_generator.in_features == list(teacher.MODEL.RPN.IN_FEATURES)
+    assert values(settings)["MODEL.ANCHOR_GENERATOR.SIZES"] == teacher.MODEL.ANCHOR_GENERATOR.SIZES

@@ -11,10 +11,11 @@ from sad.utils.errors import UserError
 def folder(path, aps):
     """
     Args:
-        aps: of the ARMS in their order, or by their names.
+        aps: of the arms of SAD in their order, or by their names.
     """
     path.mkdir()
-    named = aps if isinstance(aps, dict) else dict(zip(ARMS, aps, strict=False))
+    arms = (*ARMS[:3], "SAD student")
+    named = aps if isinstance(aps, dict) else dict(zip(arms, aps, strict=False))
     runs = [{"name": arm, "AP": ap, "minutes": 10} for arm, ap in named.items()]
     (path / "report.json").write_text(json.dumps({"test_images": 7, "runs": runs}))
     return str(path)
@@ -42,7 +43,9 @@ def test_gains_over_the_better_student_of_each_seed(tmp_path):
 
 def test_a_row_without_baselines(tmp_path):
     small = folder(tmp_path / "small", {"teacher": 20, "SAD student": 15})
-    rows = read_reports({"small": [small]})
+    of_two_stages = folder(tmp_path / "two", {"teacher": 21, "TAR student": 16})
+    rows = read_reports({"small": [small], "two stages": [of_two_stages]})
+    assert "| two stages | 21.0 |  |  | 16.0 |  |  | 20 |" in markdown(rows, "make it")
     assert rows["small"]["judged"] is None
     assert "| small | 20.0 |  |  | 15.0 |  |  | 20 |" in markdown(rows, "make it")
     with pytest.raises(UserError, match="student alone"):
@@ -52,5 +55,5 @@ def test_a_row_without_baselines(tmp_path):
 def test_folders_that_will_not_do(tmp_path):
     with pytest.raises(UserError, match="report.json does not exist"):
         read_reports({"bins": [str(tmp_path)]})
-    with pytest.raises(UserError, match="no 'SAD student'"):
+    with pytest.raises(UserError, match="no SAD student or TAR student"):
         read_reports({"bins": [folder(tmp_path / "0", (34,))]})

@@ -37,6 +37,7 @@ SETTINGS = {
     "pseudo-labels": {"SAD.DISTILL.TERMS": [], "SAD.TARGETS.UNLABELED": ["hard"]},
     "soft targets": {"SAD.TARGETS.UNLABELED": ["soft"]},
     "both": {"SAD.TARGETS.UNLABELED": ["hard", "soft"]},
+    "labelled images": {"DATASETS.UNLABELED": []},
 }
 
 
@@ -52,24 +53,33 @@ def advise(
     precision: float,
     num_labeled: int,
     num_unlabeled: int,
+    *,
+    needs_hard_targets: bool = False,
 ) -> tuple[str, list[Line]]:
     """What to train the student with.
 
     The rules, the first that holds: a teacher under LEAST_AP is no teacher: stop. Pseudo-labels of
-    a precision under LEAST_PRECISION are left out: soft targets alone. A student alone with at
-    least CLOSE of the teacher's AP: pseudo-labels alone. Else both.
+    a precision under LEAST_PRECISION are left out: soft targets alone, or, where these need
+    pseudo-labels beside them, the labelled images alone. A student alone with at least CLOSE of
+    the teacher's AP: pseudo-labels alone. Else both.
 
     Args:
         teacher_ap, student_ap: in percent, on the held-out images; None where it is not known.
         precision: of the pseudo-labels at the chosen threshold, 0 to 1.
         num_labeled, num_unlabeled: images.
+        needs_hard_targets: whether the detector is a Faster R-CNN, which learns from soft targets
+            in the regions that labels or pseudo-labels choose.
     Returns:
         (a key of SETTINGS, lines)
     """
     if teacher_ap < LEAST_AP:
         return "stop", [_stop(teacher_ap)]
     lines = [_teacher(teacher_ap)]
+    if needs_hard_targets:
+        lines.append(_of_two_stages())
     if precision < LEAST_PRECISION:
+        if needs_hard_targets:
+            return "labelled images", [*lines, _imprecise_regions(precision)]
         return "soft targets", [*lines, _imprecise(precision), _number(num_labeled, num_unlabeled)]
     lines.append(_precise(precision))
     chosen, line = _by_gap(teacher_ap, student_ap)
@@ -113,6 +123,25 @@ def _imprecise(precision: float) -> Line:
         "This is reasoning, not a finding: with so poor a teacher the kinds of targets were never "
         "compared. Where they were, soft targets alone were never the best, and on the digit "
         "scenes a teacher of 24.2 AP brought 7.9 AP by both.",
+    )
+
+
+def _imprecise_regions(precision: float) -> Line:
+    return Line(
+        "warning",
+        f"Only {precision:.0%} of the pseudo-labels are right: leave the unlabelled images out, or "
+        "train the teacher better. On the labelled images the student learns from the teacher all "
+        "the same.",
+        "Soft targets alone are no way out: a Faster R-CNN is taught in regions that labels or "
+        "pseudo-labels choose. This is reasoning, not a finding.",
+    )
+
+
+def _of_two_stages() -> Line:
+    return Line(
+        "info",
+        "Student and teacher are Faster R-CNNs, and what follows was measured with RetinaNets.",
+        "Which targets are the best for a Faster R-CNN was not compared.",
     )
 
 

@@ -11,6 +11,7 @@ from ..config.detector_keys import keys_of, value_of
 from ..config.load import get_sad_cfg
 from ..data.coco_json import count_instances
 from ..data.datasets import register_from_config
+from ..modeling.adapters import adapter_of
 from ..modeling.build import load_detector
 from ..pseudo_labels.detections import SCORE_UNITS, calibrate_threshold, scores
 from ..pseudo_labels.thresholds import of_each_class, reach, wanted_mean
@@ -114,7 +115,7 @@ def calibrate(
         },
     }
     _report_held_out(report, val[0], teacher, judged)
-    _report_advice(report)
+    _report_advice(report, adapter_of(teacher.model).needs_hard_targets)
     pictures = _report_proposals(report, judged, others, num_images)
     _write(output, report, pictures)
     return report
@@ -186,13 +187,14 @@ def _report_held_out(report: dict, json_file: str, teacher: Teacher, judged: Jud
     report |= curves(judged.counts, names)
 
 
-def _report_advice(report: dict) -> None:
+def _report_advice(report: dict, needs_hard_targets: bool) -> None:
     targets, lines = advise(
         report["teacher"]["AP"],
         report["student_AP"],
         report["points"][0]["chosen"]["precision"] or 0.0,
         report["labeled"]["labeled_images"],
         report["unlabeled"]["images"],
+        needs_hard_targets=needs_hard_targets,
     )
     report["advice"] = {
         "targets": targets,

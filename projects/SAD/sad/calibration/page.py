@@ -19,6 +19,7 @@ TARGETS = {
     "pseudo-labels": "Train the student with pseudo-labels alone.",
     "soft targets": "Train the student with soft targets alone.",
     "both": "Train the student with pseudo-labels and soft targets.",
+    "labelled images": "Train the student with the teacher on the labelled images alone.",
 }
 
 

@@ -18,6 +18,7 @@ import sys
 
 from detectron2.utils.logger import setup_logger
 
+from ..pipeline.detectors import DETECTORS
 from ..pipeline.distill import describe_plan, distill
 from ..pipeline.networks import names
 from ..pipeline.request import Request
@@ -37,7 +38,14 @@ def add_arguments(parser) -> None:
     )
     networks.add_argument("--student", metavar="NAME", default="tiny", help=f"{known} (tiny)")
     networks.add_argument(
-        "--configs", metavar="DIR", help="teacher.yaml, student.yaml, SAD.yaml instead of choices"
+        "--detector",
+        metavar="NAME",
+        help=f"of both networks: {' or '.join(DETECTORS)} (RetinaNet, or as a given teacher)",
+    )
+    networks.add_argument(
+        "--configs",
+        metavar="DIR",
+        help="teacher.yaml, student.yaml and SAD.yaml or TAR.yaml instead of choices",
     )
     networks.add_argument(
         "--flips",

@@ -18,9 +18,10 @@ from ..modeling.teacher import check_pair
 from ..utils.errors import UserError
 from ..utils.files import sha256
 from .data import Data
+from .detectors import RETINANET, find_detector, kind_of
 from .facts import Facts, Machine
 from .flips import may_flip
-from .networks import Network, check_dense, default_teacher, find_network
+from .networks import Network, check_kind, default_teacher, find_network
 from .request import Request
 from .settings import accumulation, as_cfg, base_settings, followed_settings
 from .yaml_text import Setting, as_settings
@@ -40,13 +41,18 @@ def find_networks(request: Request) -> tuple[list[Network], GivenTeacher | None]
     """The networks to train, the student last; and the teacher that is there already.
 
     Raises:
-        UserError: there is no such network, or the weights do not fit or name no classes.
+        UserError: there is no such network or detector, the networks are of different ones, or the
+            weights do not fit or name no classes.
     """
-    student = find_network(request.student)
+    detector = find_detector(request.detector) if request.detector else RETINANET
     if not request.teacher_weights:
-        return [find_network(request.teacher or default_teacher()), student], None
+        names = request.teacher or default_teacher(), request.student
+        return [find_network(name, detector) for name in names], None
     config = config_path(request.teacher)
-    check_dense(config, detector_name(get_sad_cfg(config)))
+    architecture = detector_name(get_sad_cfg(config))
+    if request.detector:
+        check_kind(config, architecture, detector)
+    student = find_network(request.student, kind_of(architecture))
     model, cfg = load_detector(config, request.teacher_weights, "meta")
     if not model.class_names:
         raise UserError(

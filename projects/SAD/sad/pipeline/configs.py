@@ -1,4 +1,5 @@
-"""The four yamls of an experiment: what is common, teacher, student, and the student with SAD.
+"""The four yamls of an experiment: what is common, teacher, student, and the student
+with SAD or TAR.
 
 Once written they are the only truth: who edits one changes the experiment.
 """
@@ -7,6 +8,7 @@ import os
 from collections.abc import Sequence
 
 from ..utils.files import atomic_write
+from .detectors import kind_of
 from .networks import Network
 from .paths import Paths
 from .yaml_text import Setting, as_settings, to_yaml
@@ -94,9 +96,10 @@ def schedule(iterations: int, why: str) -> list[Setting]:
 def write_distilled(
     paths: Paths, teacher_config: str, teacher_weights: str, images: str | None, detector: str
 ) -> None:
-    """SAD.yaml.
+    """SAD.yaml or TAR.yaml.
 
     Args:
+        detector: as MODEL.META_ARCHITECTURE names it.
         images: the folder of the unlabelled images; None where there are none.
     """
     settings = [
@@ -104,24 +107,22 @@ def write_distilled(
         Setting("SAD.STUDENT.META_ARCHITECTURE", detector),
         Setting("SAD.TEACHER.CONFIG_FILE", teacher_config),
         Setting("SAD.TEACHER.WEIGHTS", teacher_weights),
-        Setting(
-            "SAD.DISTILL.CLASS.LOSS", "kl", "better than the paper's adl where both were measured"
-        ),
-        Setting("SAD.DISTILL.CLASS.WEIGHT", 1.0),
+        *kind_of(detector).terms(),
     ]
     if images:
         settings += registered("pseudo_labels", paths.data("pseudo_labels.json"), images)
         settings.append(
             Setting("DATASETS.UNLABELED", ["pseudo_labels"], "boxes that the teacher finds")
         )
-    settings.append(Setting("OUTPUT_DIR", paths.run("SAD")))
+    method = kind_of(detector).method
+    settings.append(Setting("OUTPUT_DIR", paths.run(method)))
     header = "The student, taught by the teacher."
-    _write(paths.config("SAD"), to_yaml(settings, header, "student.yaml"))
+    _write(paths.config(method), to_yaml(settings, header, "student.yaml"))
 
 
-def write_long(paths: Paths, iterations: int) -> None:
+def write_long(paths: Paths, iterations: int, method: str) -> None:
     """student_long.yaml: the student alone for the time that its distillation takes."""
-    settings = schedule(iterations, "as long by the clock as SAD.yaml was trained")
+    settings = schedule(iterations, f"as long by the clock as {method}.yaml was trained")
     settings.append(Setting("OUTPUT_DIR", paths.run("student_long")))
     header = "The student alone, for as long as its distillation takes."
     _write(paths.config("student_long"), to_yaml(settings, header, "student.yaml"))

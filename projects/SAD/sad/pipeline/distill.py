@@ -5,8 +5,10 @@ import os
 import tempfile
 from dataclasses import dataclass
 
+from ..config.defaults import detector_name
 from ..config.load import get_sad_cfg
 from ..report.gain import UNKNOWN
+from .detectors import kind_of
 from .estimate import seconds_per_iteration, total_seconds
 from .experiment import Experiment
 from .given_configs import experiment_of_configs
@@ -49,6 +51,7 @@ def distill(
     teacher: str | None = None,
     teacher_weights: str | None = None,
     student: str = "tiny",
+    detector: str | None = None,
     configs: str | None = None,
     iterations: int | None = None,
     minutes: float | None = None,
@@ -73,7 +76,10 @@ def distill(
         layout: coco, yolo or voc, where it is not recognised.
         teacher, student: names of networks, see `sad.pipeline.networks.find_network`.
         teacher_weights: of a teacher that is trained already; `teacher` is then its yaml.
-        configs: a folder with teacher.yaml, student.yaml and SAD.yaml, in place of chosen settings.
+        detector: "RetinaNet", taught by SAD, or "FasterRCNN", taught by TAR. A teacher that is
+            given says it by itself; else it is a RetinaNet.
+        configs: a folder with teacher.yaml, student.yaml and SAD.yaml (of Faster R-CNN TAR.yaml),
+            in place of chosen settings.
         iterations: of the teacher; students are trained twice as long.
         minutes: for everything, in place of `iterations`.
         flips: whether images may be mirrored; by the names of the classes if not given.
@@ -97,8 +103,8 @@ def distill(
     with open(paths.of("report.json"), encoding="utf-8") as file:
         report = json.load(file)
     return Result(
-        paths.run("SAD"),
-        paths.weights("SAD"),
+        paths.run(experiment.method),
+        paths.weights(experiment.method),
         paths.of("report.html"),
         report["gain"]["verdict"] if report["gain"] else UNKNOWN,
         {run["name"]: run["AP"] for run in report["runs"] if run["AP"] is not None},
@@ -117,7 +123,7 @@ def describe_plan(request: Request) -> str:
         experiment = prepare(request, paths, "")
         texts = []
         if not request.configs:
-            for name in ("base", "teacher", "student", "SAD"):
+            for name in ("base", "teacher", "student", experiment.method):
                 with open(paths.config(name), encoding="utf-8") as file:
                     texts.append(f"--- configs/{name}.yaml\n{file.read()}")
         timed = dict(experiment.configs)
@@ -155,8 +161,10 @@ def prepare(request: Request, paths: Paths, command: str) -> Experiment:
 
 
 def _of_plan(request: Request, paths: Paths, plan: Plan, command: str) -> Experiment:
-    configs = {name: paths.config(name) for name in ("teacher", "student", "SAD", "student_long")}
-    cfg = get_sad_cfg(configs["student"])
+    cfg = get_sad_cfg(paths.config("student"))
+    detector = kind_of(detector_name(cfg))
+    names = ("teacher", "student", detector.method, "student_long")
+    configs = {name: paths.config(name) for name in names}
     unlabeled = []
     if plan.unlabeled_root:
         unlabeled = ["--json", paths.data("unlabeled.json"), "--images", plan.unlabeled_root]
@@ -170,6 +178,7 @@ def _of_plan(request: Request, paths: Paths, plan: Plan, command: str) -> Experi
         labels=plan.labels,
         images=plan.images,
         teacher_weights=os.path.abspath(request.teacher_weights) if request.teacher_weights else "",
+        detector=detector,
         val=(paths.data("val.json"), cfg.DATASETS.REGISTER.val.IMAGES),
         baselines=request.baselines,
         num_gpus=request.num_gpus,

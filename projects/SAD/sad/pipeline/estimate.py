@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Sequence
 
 from ..evaluation.metrics_file import read_metrics
+from .detectors import METHODS
 from .runner import run, sad_command
 
 STEPS = 10
@@ -16,10 +17,10 @@ ONLY_STEPS = [
 
 
 def seconds_per_iteration(configs: dict[str, str], opts: dict[str, list]) -> dict[str, float]:
-    """{"teacher", "student", "SAD": seconds of one iteration on this machine, at this moment}.
+    """{"teacher", "student", "SAD" or "TAR": seconds of one iteration here, at this moment}.
 
-    SAD's teacher is the one of ten iterations, and its unlabelled images are left out: what an
-    iteration costs depends on neither.
+    The student's teacher is the one of ten iterations, and its unlabelled images are left out: what
+    an iteration costs depends on neither.
 
     Args:
         configs: see `Experiment`; without a teacher where one is there already.
@@ -27,10 +28,10 @@ def seconds_per_iteration(configs: dict[str, str], opts: dict[str, list]) -> dic
     """
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in (name for name in ("teacher", "student", "SAD") if name in configs):
+        for name in (name for name in ("teacher", "student", *METHODS) if name in configs):
             output = os.path.join(folder, name)
             own = [*opts.get(name, ()), *ONLY_STEPS, "OUTPUT_DIR", output]
-            if name == "SAD":
+            if name in METHODS:
                 own += ["DATASETS.UNLABELED", "()"]
                 if "teacher" in found:
                     weights = os.path.join(folder, "teacher", "model_final.pth")
@@ -48,11 +49,12 @@ def total_seconds(
 
     Args:
         seconds: see `seconds_per_iteration`.
-        iterations: {"teacher", "student", "SAD": how many}.
-        baselines: of "student" and "student_long", which takes as long as SAD, those that are run.
+        iterations: {"teacher", "student", "SAD" or "TAR": how many}.
+        baselines: of "student" and "student_long", which takes as long as the distillation, those
+            that are run.
     """
     each = {name: seconds[name] * iterations[name] for name in seconds}
-    each["student_long"] = each["SAD"]
+    each["student_long"] = next(each[name] for name in METHODS if name in each)
     for name in {"student", "student_long"} - set(baselines):
         del each[name]
     return BESIDES * sum(each.values())

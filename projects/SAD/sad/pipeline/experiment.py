@@ -1,4 +1,4 @@
-"""The steps from configs to a report: teacher, student alone, pseudo-labels, SAD."""
+"""The steps from configs to a report: teacher, student alone, pseudo-labels, SAD or TAR."""
 
 import json
 import os
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..config.load import get_sad_cfg
 from .configs import write_long
+from .detectors import RETINANET, Detector
 from .outcome import last_ap, seconds_per_iteration
 from .paths import Paths
 from .runner import run, sad_command
@@ -17,6 +18,7 @@ NAMES = {
     "student": "student alone",
     "student_long": "student alone, as long",
     "SAD": "SAD student",
+    "TAR": "TAR student",
 }
 
 
@@ -24,7 +26,7 @@ NAMES = {
 class Experiment:
     """
     Attributes:
-        configs: {"teacher", "student", "SAD", "student_long": yaml}.
+        configs: {"teacher", "student", "student_long", "SAD" or "TAR": yaml}.
         data_files: jsons that all results depend on.
         labels: {"the labels of train" and so on: a hash of what the user's files hold}.
         images: the same of "the unlabelled images".
@@ -32,6 +34,7 @@ class Experiment:
         labeled: arguments of the labelling that name the labelled set.
         pseudo_labels: the json that it writes.
         teacher_weights: of a teacher that is there already; "" for one to be trained.
+        detector: of teacher and student; its method is the name of the distilled student's run.
         val: (json, image folder) of a set that choices are made by; None where there is none.
         opts: {name of a config: KEY VALUE pairs on top of it}.
         baselines: of "student" and "student_long", those that are trained.
@@ -44,6 +47,7 @@ class Experiment:
     labeled: Sequence[str]
     pseudo_labels: str
     teacher_weights: str = ""
+    detector: Detector = RETINANET
     labels: dict[str, str] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
     val: tuple[str, str] | None = None
@@ -51,7 +55,6 @@ class Experiment:
     baselines: Sequence[str] = ("student", "student_long")
     num_gpus: int = 1
     test_set: str = ""  # of several sets, the one to report on
-    title: str = "Semi-supervised adaptive distillation"
     command: str = ""
     notes: Sequence[str] = ()
 
@@ -64,10 +67,15 @@ class Experiment:
             steps += [self._calibrate()] if self.val else []
             steps.append(self._label())
             made_from["the pseudo-labels"] = self.pseudo_labels
-        steps.append(self._train("SAD", made_from))
+        steps.append(self._train(self.method, made_from))
         if "student_long" in self.baselines:
-            steps.append(self._train("student_long", {"SAD.yaml's run": self.weights("SAD")}))
+            made_from = {f"{self.method}.yaml's run": self.weights(self.method)}
+            steps.append(self._train("student_long", made_from))
         return [*steps, self._report()]
+
+    @property
+    def method(self) -> str:
+        return self.detector.method
 
     def weights(self, name: str) -> str:
         given = self.teacher_weights if name == "teacher" else ""
@@ -84,7 +92,7 @@ class Experiment:
         )
 
         result = [self.weights(name)]
-        if name == "SAD" and "student_long" in self.baselines:
+        if name == self.method and "student_long" in self.baselines:
             result.append(self.configs["student_long"])
 
         def work():
@@ -96,7 +104,7 @@ class Experiment:
         titles = {
             "teacher": "Train the teacher on the labelled images",
             "student": "Train the student alone, on the labelled images",
-            "SAD": "Train the student with the teacher, on all images",
+            self.method: "Train the student with the teacher, on all images",
             "student_long": "Train the student alone for as long as that took",
         }
         return Step(
@@ -131,11 +139,11 @@ class Experiment:
         )
 
     def _plan_long(self) -> None:
-        """Write the config of the baseline that is trained for as long as SAD was."""
-        iterations = get_sad_cfg(self.configs["SAD"]).SOLVER.MAX_ITER
-        times = [seconds_per_iteration(self.paths.run(name)) for name in ("SAD", "student")]
+        """Write the config of the baseline that is trained for as long as the distillation was."""
+        iterations = get_sad_cfg(self.configs[self.method]).SOLVER.MAX_ITER
+        times = [seconds_per_iteration(self.paths.run(name)) for name in (self.method, "student")]
         ratio = times[0] / times[1] if all(times) else 1
-        write_long(self.paths, max(1, round(iterations * ratio)))
+        write_long(self.paths, max(1, round(iterations * ratio)), self.method)
 
     def _calibrate(self) -> Step:
         folder = self.paths.run("calibration")
@@ -210,10 +218,10 @@ class Experiment:
         return f", {found['instances']} boxes on {found['images_kept']} images"
 
     def _report(self) -> Step:
-        runs = ["teacher", *self.baselines, "SAD"]
+        runs = ["teacher", *self.baselines, self.method]
         command = sad_command(
             *("report", "--output", self.paths.folder, "--command", self.command),
-            *("--title", self.title, *self._roles()),
+            *("--title", self.detector.title, *self._roles()),
             *(("--test-set", self.test_set) if self.test_set else ()),
             *(x for note in self.notes for x in ("--note", note)),
             *(x for name in runs for x in ("--run", f"{NAMES[name]}={self.paths.run(name)}")),
@@ -230,7 +238,7 @@ class Experiment:
         """Which run is what; without a baseline nobody can tell what was gained."""
         if not self.baselines:
             return []
-        found = ["--distilled", NAMES["SAD"], "--teacher", NAMES["teacher"]]
+        found = ["--distilled", NAMES[self.method], "--teacher", NAMES["teacher"]]
         return found + [x for name in self.baselines for x in ("--baseline", NAMES[name])]
 
     def _run(self, name: str, command: list[str]) -> None:

@@ -5,6 +5,7 @@ import os
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from ..config.defaults import detector_name
 from ..config.load import config_path, get_sad_cfg
 from ..data.checks import check_files
 from ..data.datasets import nearest_set, register_from_config
@@ -12,6 +13,7 @@ from ..data.image_files import find_images
 from ..preflight.run import check_training
 from ..preflight.values import check_config
 from ..utils.errors import UserError
+from .detectors import kind_of
 from .experiment import Experiment
 from .paths import Paths
 from .request import Request
@@ -25,16 +27,20 @@ def experiment_of_configs(request: Request, paths: Paths, command: str) -> Exper
     Raises:
         UserError: one is missing or wrong, or they and --unlabeled do not go together.
     """
-    names = ("teacher", "student", "SAD")
-    configs = {name: config_path(os.path.join(request.configs, f"{name}.yaml")) for name in names}
+    configs = {name: _path(request, name) for name in ("teacher", "student")}
     cfgs = {name: get_sad_cfg(config) for name, config in configs.items()}
+    detector = kind_of(detector_name(cfgs["student"]))
+    method = detector.method
+    configs[method] = _path(request, method)
+    cfgs[method] = get_sad_cfg(configs[method])
+    _check_one_detector(configs, cfgs)
     for name, cfg in cfgs.items():
         check_config(cfg)
         if not cfg.DATASETS.TEST:
             raise UserError(f"{configs[name]} tests on nothing: name a set in its DATASETS.TEST")
         register_from_config(cfg)
         cfg.OUTPUT_DIR = paths.run(name)
-        if name != "SAD":  # whose teacher is yet to be trained
+        if name != method:  # whose teacher is yet to be trained
             check_training(cfg, resume=True, check_teacher=False)
     opts = {
         name: [
@@ -43,14 +49,14 @@ def experiment_of_configs(request: Request, paths: Paths, command: str) -> Exper
         ]
         for name, cfg in cfgs.items()
     }
-    opts["SAD"] += ["SAD.TEACHER.CONFIG_FILE", configs["teacher"]]
-    opts["SAD"] += ["SAD.TEACHER.WEIGHTS", paths.weights("teacher")]
-    sets = cfgs["SAD"].DATASETS
+    opts[method] += ["SAD.TEACHER.CONFIG_FILE", configs["teacher"]]
+    opts[method] += ["SAD.TEACHER.WEIGHTS", paths.weights("teacher")]
+    sets = cfgs[method].DATASETS
     pseudo_labels = os.path.join(paths.folder, "pseudo_labels.json")
-    unlabeled, folder, images = _unlabeled(request.unlabeled, sets.UNLABELED, configs["SAD"])
+    unlabeled, folder, images = _unlabeled(request.unlabeled, sets.UNLABELED, configs[method])
     for name in sets.UNLABELED:
-        opts["SAD"] += [f"DATASETS.REGISTER.{name}.JSON", pseudo_labels]
-        opts["SAD"] += [f"DATASETS.REGISTER.{name}.IMAGES", folder]
+        opts[method] += [f"DATASETS.REGISTER.{name}.JSON", pseudo_labels]
+        opts[method] += [f"DATASETS.REGISTER.{name}.IMAGES", folder]
     check_files(sets.TRAIN)
     files = [MetadataCatalog.get(name).get("json_file") for name in (*sets.TRAIN, *sets.TEST)]
     return Experiment(
@@ -60,12 +66,31 @@ def experiment_of_configs(request: Request, paths: Paths, command: str) -> Exper
         unlabeled,
         ["--labeled-dataset", sets.TRAIN[0]],
         pseudo_labels,
+        detector=detector,
         images=images,
         baselines=request.baselines,
         num_gpus=request.num_gpus,
         opts=opts,
         command=command,
     )
+
+
+def _path(request: Request, name: str) -> str:
+    return config_path(os.path.join(request.configs, f"{name}.yaml"))
+
+
+def _check_one_detector(configs: dict, cfgs: dict) -> None:
+    """
+    Raises:
+        UserError: a yaml is of another detector than that of the student.
+    """
+    student = detector_name(cfgs["student"])
+    for name, cfg in cfgs.items():
+        if detector_name(cfg) != student:
+            raise UserError(
+                f"{configs[name]} describes a {detector_name(cfg)} and {configs['student']} a "
+                f"{student}: teacher and student must be of one detector"
+            )
 
 
 def _unlabeled(given: str | None, names: list[str], config: str) -> tuple[list[str], str, dict]:

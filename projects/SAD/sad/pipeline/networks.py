@@ -8,22 +8,24 @@ import torch
 import yaml
 from detectron2.config import CfgNode
 
+from ..config.defaults import detector_name
 from ..config.load import config_path, get_sad_cfg
 from ..export.timm_weights import PACKAGES, convert_timm_file, installed_weights
 from ..modeling.timm_backbone import INSTALL, TimmBackbone, create, pixel_statistics
 from ..utils.errors import UserError, did_you_mean
+from .detectors import DETECTORS, RETINANET, Detector, kind_of
 
 logger = logging.getLogger(__name__)
 
-PLAIN = ("tiny", "small", "R18", "R50")  # files of configs/networks
+PLAIN = ("tiny", "small", "R18", "R50")  # files of the detectors' folders
 LITE = {f"lite{number}": name for number, name in enumerate(PACKAGES)}
 # What the data decides, whatever a yaml of the user says.
 OF_DATA = (
     ("MODEL", "ANCHOR_GENERATOR"),
     ("MODEL", "META_ARCHITECTURE"),
-    ("MODEL", "RETINANET", "NUM_CLASSES"),
-    ("MODEL", "RETINANET", "IN_FEATURES"),
-    ("MODEL", "RETINANET", "SCORE_THRESH_TEST"),
+    ("MODEL", "FPN", "IN_FEATURES"),
+    ("MODEL", "FPN", "LAST_LEVEL"),
+    ("MODEL", "RESNETS", "OUT_FEATURES"),
 )
 OWN_BUILDERS = ("build_small_resnet_fpn_backbone", "build_timm_fpn_backbone")
 
@@ -32,6 +34,7 @@ OWN_BUILDERS = ("build_small_resnet_fpn_backbone", "build_timm_fpn_backbone")
 class Network:
     name: str
     keys: dict  # as in a yaml: MODEL, INPUT.FORMAT and SOLVER.BASE_LR (for a batch of 8)
+    detector: Detector = RETINANET
 
     @property
     def starts_from(self) -> str:
@@ -59,19 +62,20 @@ def default_teacher() -> str:
     return "small"
 
 
-def find_network(name: str) -> Network:
+def find_network(name: str, detector: Detector = RETINANET) -> Network:
     """
     Args:
         name: one of `names()`, timm:NAME for any network of timm, or a yaml.
+        detector: of which it is the network.
     Raises:
-        UserError: there is no such network.
+        UserError: there is no such network, or the yaml is of another detector.
     """
     if name in PLAIN:
-        return Network(name, _read(f"configs/networks/{name}.yaml"))
+        return _read(name, detector, name)
     if name in LITE or name.startswith("timm:"):
-        return _of_timm(name, LITE.get(name) or name.removeprefix("timm:"))
+        return _of_timm(name, detector, LITE.get(name) or name.removeprefix("timm:"))
     if name.endswith((".yaml", ".yml")):
-        return _of_yaml(name)
+        return _of_yaml(name, detector)
     nearest = did_you_mean(name, names())
     raise UserError(
         f"there is no network {name!r}: give one of {', '.join(names())}, timm:NAME for any of "
@@ -95,39 +99,52 @@ def write_weights(network: Network, folder: str) -> None:
         logger.warning(f"{network.name} starts from random weights, a great loss: {error}")
 
 
-def check_dense(config: str, detector: str) -> None:
-    """Raises: UserError, where a yaml is of a detector that no settings are chosen for."""
-    if detector == "GeneralizedRCNN":
-        raise UserError(
-            f"{config} describes a {detector}, for which no settings are chosen here: give a "
-            "folder of the yamls of teacher, student and SAD as --configs"
-        )
-
-
 def names() -> list[str]:
     return [*PLAIN, *LITE]
 
 
-def _read(path: str) -> dict:
-    with open(config_path(path), encoding="utf-8") as file:
-        return yaml.safe_load(file)
+def _read(name: str, detector: Detector, file: str) -> Network:
+    path = config_path(f"{detector.networks}/{file}.yaml")
+    return _trimmed(name, detector, CfgNode.load_yaml_with_base(path))
 
 
-def _of_timm(name: str, of_timm: str) -> Network:
+def _of_timm(name: str, detector: Detector, of_timm: str) -> Network:
     with torch.device("meta"):
         TimmBackbone(of_timm)  # says what is wrong with the name, or with the network
-    network = Network(name, _read("configs/networks/timm.yaml"))
+    network = _read(name, detector, "timm")
     model = network.keys["MODEL"]
     model["TIMM"]["NAME"] = of_timm
     model["PIXEL_MEAN"], model["PIXEL_STD"] = pixel_statistics(of_timm)
     return network
 
 
-def _of_yaml(path: str) -> Network:
-    get_sad_cfg(path)  # says what is wrong with it
+def _of_yaml(path: str, detector: Detector) -> Network:
+    cfg = get_sad_cfg(path)  # says what is wrong with it
     content = CfgNode.load_yaml_with_base(path)
-    check_dense(path, content.get("MODEL", {}).get("META_ARCHITECTURE", ""))
-    for *sections, key in OF_DATA:
+    if "META_ARCHITECTURE" in content.get("MODEL", {}):
+        check_kind(path, detector_name(cfg), detector)
+    return _trimmed(path, detector, content)
+
+
+def check_kind(path: str, architecture: str, detector: Detector) -> None:
+    """
+    Raises:
+        UserError: a yaml is of the other kind of detector than teacher and student are to be.
+    """
+    if kind_of(architecture) is not detector:
+        flag = next(flag for flag, found in DETECTORS.items() if found is detector)
+        raise UserError(
+            f"{path} describes a {architecture}, but teacher and student are to be {flag} "
+            "(--detector decides, or a teacher that is given): give a yaml of that, or another "
+            "--detector"
+        )
+
+
+def _trimmed(name: str, detector: Detector, content: dict) -> Network:
+    """What a yaml says of a network, without what the data decides and the detector ignores."""
+    keys = detector.keys.num_classes, detector.keys.score_threshold, *detector.level_keys
+    unread = [("MODEL", x) for d in DETECTORS.values() if d is not detector for x in d.sections]
+    for *sections, key in (*OF_DATA, *(key.split(".") for key in keys), *unread):
         node = content
         for section in sections:
             node = node.get(section, {})
@@ -136,4 +153,4 @@ def _of_yaml(path: str) -> Network:
     for section, key in (("INPUT", "FORMAT"), ("SOLVER", "BASE_LR")):
         if key in content.get(section, {}):
             kept[section] = {key: content[section][key]}
-    return Network(path, yaml.safe_load(CfgNode(kept).dump()))
+    return Network(name, yaml.safe_load(CfgNode(kept).dump()), detector)

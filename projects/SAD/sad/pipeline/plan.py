@@ -3,7 +3,7 @@
 import logging
 import tempfile
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 
 from ..config.defaults import detector_name
 from ..config.load import get_sad_cfg
@@ -34,8 +34,8 @@ FILE = "plan.json"
 
 # What is to be done again where one of these changed; where anything else did, all of it.
 AFFECTED = {
-    "--student": "student, calibration, SAD and student_long",
-    "the unlabelled images": "calibration, label, SAD and student_long",
+    "--student": "student, calibration, {method} and student_long",
+    "the unlabelled images": "calibration, label, {method} and student_long",
 }
 
 
@@ -83,7 +83,7 @@ def make_plan(request: Request, paths: Paths) -> Plan:
     if before and before.inputs == plan.inputs:
         return before
     if before and not request.redo:
-        _refuse(before.inputs, plan.inputs)
+        _refuse(before.inputs, plan.inputs, networks[-1].detector.method)
     split_off(data, request.seed)
     sift_unlabeled(data)
     choice = choose(request, data, networks, teacher)
@@ -107,10 +107,10 @@ def _read(paths: Paths) -> Plan | None:
     return Plan(**found) if found else None
 
 
-def _refuse(before: dict, now: dict) -> None:
+def _refuse(before: dict, now: dict, method: str) -> None:
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     again = {AFFECTED.get(key, "everything") for key in changed}
-    again = "everything" if len(again) > 1 else again.pop()
+    again = "everything" if len(again) > 1 else again.pop().format(method=method)
     raise UserError(
         f"{', '.join(changed)} changed since this folder was planned; to be done again: {again}. "
         "Give --redo for that (what is there is kept aside), or another --output"
@@ -126,9 +126,10 @@ def _iterations(request: Request, data: Data, choice: Choice) -> tuple[int, str]
     with tempfile.TemporaryDirectory() as folder:
         paths = Paths(folder)
         _write(paths, data, choice, 1, "")
-        names = ("student", "SAD") if choice.teacher else ("teacher", "student", "SAD")
+        method = choice.networks[-1].detector.method
+        names = ("student", method) if choice.teacher else ("teacher", "student", method)
         seconds = seconds_per_iteration({name: paths.config(name) for name in names}, {})
-    one = {"teacher": 1, "student": STUDENT, "SAD": STUDENT}
+    one = {"teacher": 1, "student": STUDENT, method: STUDENT}
     iterations = round(60 * request.minutes / total_seconds(seconds, one, request.baselines))
     return max(1, iterations), f"so that everything takes about {request.minutes:g} minutes"
 
@@ -144,10 +145,11 @@ def _write(paths: Paths, data: Data, choice: Choice, iterations: int, why: str) 
     of_data = data_settings(paths, roots, data.sets["val"] is data.sets["test"])
     write_base(paths, [*choice.settings, *of_data])
     batch = next(x.value for x in choice.settings if x.key == "SOLVER.IMS_PER_BATCH")
-    networks = deepcopy(choice.networks)  # whose weights get a place
+    networks = [replace(x, keys=deepcopy(x.keys)) for x in choice.networks]  # weights get a place
     for network in networks:
         write_weights(network, paths.of("weights"))
-    weights, detector = paths.weights("teacher"), "RetinaNet"
+    weights = paths.weights("teacher")
+    detector = networks[-1].detector.architecture
     if teacher := choice.teacher:
         weights, detector = teacher.weights, detector_name(teacher.cfg)
         write_given_teacher(paths, teacher.config, weights, of_data)

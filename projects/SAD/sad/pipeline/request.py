@@ -24,6 +24,7 @@ class Request:
     teacher: str | None = None
     teacher_weights: str | None = None
     student: str = "tiny"
+    detector: str | None = None
     configs: str | None = None
     iterations: int | None = None
     minutes: float | None = None
@@ -62,7 +63,8 @@ class Request:
         _refuse_beside(given, "data", ("labeled", "images", "val", "test", "configs"))
         _refuse_beside(given, "minutes", ("iterations", "configs"))
         of_data = ("labeled", "images", "val", "test", "layout", "flips", "iterations")
-        _refuse_beside(given, "configs", (*of_data, "teacher", "teacher_weights", "student"))
+        of_networks = ("teacher", "teacher_weights", "student", "detector")
+        _refuse_beside(given, "configs", (*of_data, *of_networks))
         for flag in ("data", "images", "unlabeled", "labeled", "val", "test"):
             self._check_apart(flag)
         if not given & {"data", "labeled", "configs"}:

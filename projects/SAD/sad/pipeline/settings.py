@@ -10,6 +10,7 @@ from ..config.load import get_sad_cfg
 from ..modeling.anchor_advice import find_better
 from ..modeling.anchor_fit import IOU, as_trained, best_iou
 from ..modeling.build import build_detector
+from .detectors import Detector, kind_of
 from .facts import Facts, Machine
 from .networks import Network
 from .yaml_text import Setting, as_settings
@@ -18,7 +19,6 @@ BATCH = 8  # images; the networks' learning rates are for so many
 EPOCHS = 30  # of the labelled images for the teacher
 LEAST, MOST = 600, 90_000  # iterations of the teacher
 STUDENT = 1.5  # iterations of a student for one of the teacher: it has more images to learn from
-TIMES_STRIDE = [2, 2.8, 4]  # of anchors; RetinaNet's own are 4, for boxes of 32 pixels and more
 SMALL_BOX = 8  # pixels; of the boxes nine in ten shall be at least so large
 LIMITS = {"cpu": (320, 640), "gpu": (1333, 1333)}  # longer side: without need, and at most
 CROP = 0.6  # of an image's sides is seen at least
@@ -46,13 +46,6 @@ def _up(size: float) -> int:
     return 32 * math.ceil(size / 32)
 
 
-def choose_levels(size: int, networks: list[Network]) -> int:
-    """The coarsest map: boxes as large as half the image still span two of its cells."""
-    if any(network.has_all_levels for network in networks):
-        return 7
-    return 5 if size <= 192 else 6 if size <= 512 else 7
-
-
 def base_settings(
     facts: Facts, machine: Machine, networks: list[Network], *, flips: tuple[bool, str]
 ) -> list[Setting]:
@@ -63,19 +56,18 @@ def base_settings(
         flips: whether images may be mirrored, and why (not).
     """
     size = choose_size(facts, machine)
-    last = choose_levels(size.value, networks)
-    levels = [f"p{level}" for level in range(3, last + 1)]
+    detector = networks[0].detector
+    levels = detector.levels(size.value, any(network.has_all_levels for network in networks))
     found = [
-        Setting("MODEL.META_ARCHITECTURE", "RetinaNet"),
+        Setting("MODEL.META_ARCHITECTURE", detector.architecture),
         Setting("MODEL.WEIGHTS", ""),
-        Setting("MODEL.FPN.LAST_LEVEL", last),
-        Setting("MODEL.RETINANET.IN_FEATURES", levels),
-        Setting("MODEL.RETINANET.NUM_CLASSES", len(facts.class_names), _listed(facts.class_names)),
+        *detector.level_settings(*levels),
+        Setting(detector.keys.num_classes, len(facts.class_names), _listed(facts.class_names)),
         size,
         Setting("INPUT.MIN_SIZE_TRAIN", [size.value]),
         Setting("INPUT.MIN_SIZE_TEST", size.value),
         Setting("INPUT.MAX_SIZE_TEST", size.value),
-        *_usual(facts, machine, flips),
+        *_usual(detector, facts, machine, flips),
     ]
     return [*found, *_anchors(facts, networks[0], found)]
 
@@ -85,33 +77,32 @@ def followed_settings(
 ) -> list[Setting]:
     """What a student must have in common with a teacher that is there already."""
     as_taught = "as the teacher"
+    architecture = detector_name(teacher_cfg)
+    detector = kind_of(architecture)
     followed = [
         *("MODEL.ANCHOR_GENERATOR.SIZES", "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS"),
-        *("MODEL.ANCHOR_GENERATOR.OFFSET", "MODEL.RETINANET.IN_FEATURES"),
-        *("MODEL.RETINANET.NUM_CLASSES", "MODEL.RETINANET.IOU_THRESHOLDS"),
+        *("MODEL.ANCHOR_GENERATOR.OFFSET", *detector.followed),
         *("INPUT.MIN_SIZE_TRAIN", "INPUT.MAX_SIZE_TRAIN"),
         *("INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST"),
     ]
     values = dict(flat(teacher_cfg))
-    last = int(values["MODEL.RETINANET.IN_FEATURES"][-1].removeprefix("p"))
     return [
-        Setting("MODEL.META_ARCHITECTURE", detector_name(teacher_cfg), as_taught),
+        Setting("MODEL.META_ARCHITECTURE", architecture, as_taught),
         Setting("MODEL.WEIGHTS", ""),
+        *detector.levels_as(values),
         *(Setting(key, values[key], as_taught) for key in followed),
-        Setting("MODEL.FPN.LAST_LEVEL", last, as_taught),
-        *_usual(facts, machine, flips),
+        *_usual(detector, facts, machine, flips),
     ]
 
 
-def _usual(facts: Facts, machine: Machine, flips: tuple[bool, str]) -> list[Setting]:
-    """What depends on neither the boxes nor the teacher."""
+def _usual(
+    detector: Detector, facts: Facts, machine: Machine, flips: tuple[bool, str]
+) -> list[Setting]:
+    """What depends on neither the boxes' sizes nor the teacher."""
+    curve = "a curve of precision and recall needs all"
     return [
-        Setting("MODEL.RETINANET.NUM_CONVS", 2),
-        Setting("MODEL.RETINANET.NORM", "BN"),
-        Setting(
-            "MODEL.RETINANET.SCORE_THRESH_TEST", 0.001, "a curve of precision and recall needs all"
-        ),
-        Setting("MODEL.RETINANET.SMOOTH_L1_LOSS_BETA", 0.0),
+        *detector.head(facts),
+        Setting(detector.keys.score_threshold, 0.001, curve),
         Setting("INPUT.RANDOM_FLIP", "horizontal" if flips[0] else "none", flips[1]),
         Setting(
             "INPUT.CROP.ENABLED",
@@ -151,8 +142,10 @@ def as_cfg(settings: list[Setting]):
 def _anchors(facts: Facts, network: Network, others: list[Setting]) -> list[Setting]:
     """Of so many times the strides as overlaps the boxes most; where these miss many, others."""
     found = []
-    for times in TIMES_STRIDE:
-        cfg = as_cfg([*as_settings(network.keys), *others, *_regular(times, others)])
+    for times in network.detector.times_stride:
+        cfg = as_cfg(
+            [*as_settings(network.keys), *others, *_regular(times, network.detector, others)]
+        )
         model = build_detector(cfg)
         overlap = best_iou(cfg, model, as_trained(cfg, facts.boxes, facts.sizes)).double()
         found.append((overlap.mean().item(), (overlap >= IOU).double().mean().item(), times, cfg))
@@ -175,12 +168,11 @@ def _anchors(facts: Facts, network: Network, others: list[Setting]) -> list[Sett
     ]
 
 
-def _regular(times: float, others: list[Setting]) -> list[Setting]:
-    """Three sizes an octave, the first of each map of so many times its stride."""
-    last = next(x.value for x in others if x.key == "MODEL.FPN.LAST_LEVEL")
-    sizes = [
-        [round(times * 2 ** (level + k / 3), 1) for k in range(3)] for level in range(3, last + 1)
-    ]
+def _regular(times: float, detector: Detector, others: list[Setting]) -> list[Setting]:
+    """The first size of each map of so many times its stride, the others within the octave."""
+    names = next(x.value for x in others if x.key == detector.keys.anchor_levels)
+    levels, steps = [int(name.removeprefix("p")) for name in names], detector.per_octave
+    sizes = [[round(times * 2 ** (level + k / steps), 1) for k in range(steps)] for level in levels]
     return [
         Setting("MODEL.ANCHOR_GENERATOR.SIZES", sizes),
         Setting("MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS", [[0.5, 1.0, 2.0]]),

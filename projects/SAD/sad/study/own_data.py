@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from ..utils.errors import UserError
 from .tables import judge, judge_family, spread
 
-ARMS = ("teacher", "student alone", "student alone, as long", "SAD student")
+ARMS = ("teacher", "student alone", "student alone, as long", "distilled student")
 BASELINES, DISTILLED = ARMS[1:3], ARMS[3]
+NAMES = ("SAD student", "TAR student")  # of that in a report: a RetinaNet's, a Faster R-CNN's
 
 
 def read_reports(groups: dict[str, Sequence[str]]) -> dict:
@@ -32,9 +33,9 @@ def read_reports(groups: dict[str, Sequence[str]]) -> dict:
 def _judge(row: dict) -> dict | None:
     """The claim that the distilled student is better than both that were trained alone."""
     alone = zip(*(row["AP"][arm] for arm in BASELINES if arm in row["AP"]), strict=True)
-    arms = {"SAD": row["AP"][DISTILLED], "alone": map(max, alone)}
+    arms = {"distilled": row["AP"][DISTILLED], "alone": map(max, alone)}
     results = {arm: {n: {"AP": ap} for n, ap in enumerate(aps)} for arm, aps in arms.items()}
-    return judge({"more": "SAD", "less": "alone"}, results)
+    return judge({"more": "distilled", "less": "alone"}, results)
 
 
 def _report(folder: str) -> dict:
@@ -43,9 +44,9 @@ def _report(folder: str) -> dict:
         raise UserError(f"{path} does not exist: let `sad distill` end there, or leave it out")
     with open(path, encoding="utf-8") as file:
         report = json.load(file)
-    runs = {run["name"]: run for run in report["runs"]}
+    runs = {DISTILLED if run["name"] in NAMES else run["name"]: run for run in report["runs"]}
     if DISTILLED not in runs:
-        raise UserError(f"{path} has no {DISTILLED!r}: it is not one of `sad distill`")
+        raise UserError(f"{path} has no {' or '.join(NAMES)}: it is not one of `sad distill`")
     return {"path": path, "test_images": report["test_images"], "runs": runs}
 
 
@@ -69,7 +70,7 @@ def _row(reports: list[dict]) -> dict:
 
 def markdown(rows: dict, command: str) -> str:
     """The table, with what is to be known about it."""
-    head = ["data and teacher", *ARMS, "gain of SAD", "p, after Holm", "minutes in all"]
+    head = ["data and teacher", *ARMS, "gain", "p, after Holm", "minutes in all"]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for name, row in rows.items():
         cells = [_cell(row["AP"].get(arm, [])) for arm in ARMS]
