@@ -20,7 +20,7 @@ from toy import REPOSITORY
 
 NETWORKS = REPOSITORY / "configs" / "networks"
 # Those of networks are parts of configs, see tests/pipeline/test_networks.py.
-CONFIGS = sorted({*(REPOSITORY / "configs").rglob("*.yaml")} - {*NETWORKS.glob("*.yaml")})
+CONFIGS = sorted({*(REPOSITORY / "configs").rglob("*.yaml")} - {*NETWORKS.rglob("*.yaml")})
 CONFIGS.remove(REPOSITORY / "configs" / "tables.yaml")  # which config is which row
 SAD = REPOSITORY / "projects" / "SAD" / "sad"
 SOURCES = [*SAD.rglob("*.py")]
