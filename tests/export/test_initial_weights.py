@@ -166,14 +166,20 @@ def test_half_of_resnet50(tmp_path):
         torch.testing.assert_close(now, before, rtol=0.03, atol=0)
 
 
-def test_slice_of_a_whole_retinanet(toy, tmp_path):
-    """FPN and heads too: the toy student is the toy teacher's first channels."""
-    output, weights = tmp_path / "sliced.pth", str(tmp_path / "trained.pth")
-    full = torch.load(toy.path("teacher.pth"))["model"]
+def trained(path: str, output: str) -> dict[str, torch.Tensor]:
+    """The weights of a toy detector, written with statistics that are not all 1."""
+    full = torch.load(path)["model"]
     for key in full:
         if key.endswith("running_var"):
             full[key].uniform_(0.5, 1.5)
-    torch.save({"model": full}, weights)
+    torch.save({"model": full}, output)
+    return full
+
+
+def test_slice_of_a_whole_retinanet(toy, tmp_path):
+    """FPN and heads too: the toy student is the toy teacher's first channels."""
+    output, weights = tmp_path / "sliced.pth", str(tmp_path / "trained.pth")
+    full = trained(toy.path("teacher.pth"), weights)
     number = slice_file(*(toy.path("teacher.yaml"), weights, toy.path("student.yaml"), str(output)))
     model = build(toy.path("student.yaml"))
     SADCheckpointer(model, strict=True).load(str(output))
@@ -193,11 +199,7 @@ def test_slice_of_a_whole_retinanet(toy, tmp_path):
 def test_slice_of_a_whole_faster_rcnn(toy, tmp_path):
     """The box head sees the same places of the channels that are left."""
     output, weights = tmp_path / "sliced.pth", str(tmp_path / "trained.pth")
-    full = torch.load(toy.path("rcnn_teacher.pth"))["model"]
-    for key in full:
-        if key.endswith("running_var"):
-            full[key].uniform_(0.5, 1.5)
-    torch.save({"model": full}, weights)
+    full = trained(toy.path("rcnn_teacher.pth"), weights)
     wide, narrow = toy.path("rcnn_teacher.yaml"), toy.path("rcnn_student.yaml")
     number = slice_file(wide, weights, narrow, str(output))
     model = build(narrow)

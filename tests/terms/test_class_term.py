@@ -5,23 +5,16 @@ import pytest
 import torch
 
 import reference
-from sad.config.load import get_sad_cfg
 from sad.terms.class_term import ClassTerm
 from sad.terms.term import Outputs, Targets, Term
+from term_options import term_options
 
 CLASSES = 3
 LABELS = torch.tensor([[0, -1, 3, 2, 3], [3, 3, 1, -1, -1]])  # of 2 images and 4 + 1 anchors
 
 
-def options(**changes):
-    node = get_sad_cfg().SAD.DISTILL.CLASS
-    for key, value in changes.items():
-        node[key] = value
-    return node
-
-
 def make_term(**changes) -> ClassTerm:
-    return ClassTerm(options(FUSED=False, **changes), max_iter=10)
+    return ClassTerm(term_options("CLASS", FUSED=False, **changes), max_iter=10)
 
 
 def logits(seed: int) -> list[torch.Tensor]:
@@ -92,7 +85,7 @@ def test_only_class_scores_are_asked_of_the_teacher():
     ],
 )
 def test_keys_without_a_say(changes, idle):
-    node = options(**changes)
+    node = term_options("CLASS", **changes)
     assert ClassTerm.idle_keys(node).keys() - Term.idle_keys(node).keys() == idle
 
 
@@ -106,4 +99,4 @@ def test_keys_without_a_say(changes, idle):
     ],
 )
 def test_what_needs_hard_targets(changes, needs):
-    assert bool(ClassTerm.why_hard_targets(options(**changes))) == needs
+    assert bool(ClassTerm.why_hard_targets(term_options("CLASS", **changes))) == needs

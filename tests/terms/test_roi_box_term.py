@@ -7,24 +7,17 @@ from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.utils.events import EventStorage
 
 from regions_made import regions_of_image
-from sad.config.load import get_sad_cfg
 from sad.terms.roi_box_term import ROIBoxTerm
 from sad.terms.term import Outputs, Targets, Term
+from term_options import term_options
 
 K = 3
 OURS, THEIRS = (10.0, 10.0, 5.0, 5.0), (4.0, 5.0, 2.0, 3.0)
 SIZE = (40, 60)
 
 
-def options(**changes):
-    node = get_sad_cfg().SAD.DISTILL.ROI_BOX
-    for key, value in changes.items():
-        node[key] = value
-    return node
-
-
 def make_term(weights_of_teacher=OURS, **changes) -> ROIBoxTerm:
-    term = ROIBoxTerm(options(**changes), max_iter=10)
+    term = ROIBoxTerm(term_options("ROI_BOX", **changes), max_iter=10)
     term.transform = Box2BoxTransform(OURS)
     term.transform_of_teacher = Box2BoxTransform(weights_of_teacher)
     return term
@@ -205,5 +198,5 @@ def test_no_gradient_through_the_gate_or_to_the_teacher():
 
 def test_keys_without_a_say():
     for changes, idle in (({}, set()), ({"LOSS": "giou"}, {"SMOOTH_L1_BETA"})):
-        node = options(**changes)
+        node = term_options("ROI_BOX", **changes)
         assert ROIBoxTerm.idle_keys(node).keys() - Term.idle_keys(node).keys() == idle

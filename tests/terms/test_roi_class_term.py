@@ -5,24 +5,17 @@ import torch
 from detectron2.utils.events import EventStorage
 
 from regions_made import regions_of_image
-from sad.config.load import get_sad_cfg
 from sad.losses.regions import CLASS_LOSSES
 from sad.terms.roi_class_term import ROIClassTerm
 from sad.terms.term import Outputs, Targets, Term
+from term_options import term_options
 
 CLASSES = [[0, 1, 2], [2, 0]]  # of two images; 2 is background
 BOX = [0, 0, 8, 8]
 
 
-def options(**changes):
-    node = get_sad_cfg().SAD.DISTILL.ROI_CLASS
-    for key, value in changes.items():
-        node[key] = value
-    return node
-
-
 def make_term(is_sigmoid=False, **changes) -> ROIClassTerm:
-    term = ROIClassTerm(options(**changes), max_iter=10)
+    term = ROIClassTerm(term_options("ROI_CLASS", **changes), max_iter=10)
     term.sigmoid = is_sigmoid
     return term
 
@@ -68,5 +61,5 @@ def test_batch_without_foreground_is_a_zero_of_the_graph():
 
 def test_keys_without_a_say():
     for changes, idle in (({}, {"TEMPERATURE"}), ({"LOSS": "kl"}, set())):
-        node = options(**changes)
+        node = term_options("ROI_CLASS", **changes)
         assert ROIClassTerm.idle_keys(node).keys() - Term.idle_keys(node).keys() == idle

@@ -10,19 +10,6 @@ from sad.modeling.teacher import teacher_outputs
 
 
 @pytest.fixture
-def batch():
-    generator = torch.Generator().manual_seed(0)
-    return [
-        {
-            "image": torch.randint(256, (3, *size), dtype=torch.uint8, generator=generator),
-            "height": 2 * size[0],
-            "width": 3 * size[1],
-        }
-        for size in [(64, 64), (48, 64), (64, 40)]
-    ]
-
-
-@pytest.fixture
 def teacher(toy, batch):
     """The toy teacher, its class logits scaled until the scores are all over the range."""
     model, _ = load_detector(toy.path("teacher.yaml"), toy.path("teacher.pth"), "cpu")

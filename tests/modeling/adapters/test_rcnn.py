@@ -19,25 +19,10 @@ from sad.modeling.adapters.rcnn import FasterRCNNAdapter
 from sad.modeling.build import load_detector
 from toy import REPOSITORY, run_script, run_train_net
 
-SIZES = [(64, 64), (48, 64), (64, 40)]
-
 
 @pytest.fixture
 def teacher(toy):
     return load_detector(toy.path("rcnn_teacher.yaml"), toy.path("rcnn_teacher.pth"), "cpu")[0]
-
-
-@pytest.fixture
-def batch():
-    generator = torch.Generator().manual_seed(0)
-    return [
-        {
-            "image": torch.randint(256, (3, *size), dtype=torch.uint8, generator=generator),
-            "height": 2 * size[0],
-            "width": 3 * size[1],
-        }
-        for size in SIZES
-    ]
 
 
 def detectron2s(model, batch):

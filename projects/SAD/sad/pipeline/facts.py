@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.checks import classes_of
+from ..data.checks import classes_of, count_boxes
 from ..data.datasets import read_sets
 from ..modeling.anchor_fit import sample_boxes
 
@@ -50,9 +50,7 @@ class Facts:
         images = read_sets([name])
         boxes, sizes = sample_boxes(images)
         longer = [max(image["width"], image["height"]) for image in images]
-        counts = [
-            sum(not x.get("iscrowd", 0) for x in image.get("annotations", ())) for image in images
-        ]
+        counts = [count_boxes(image) for image in images]
         return cls(
             classes_of(name),
             len(images),

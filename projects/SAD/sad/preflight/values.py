@@ -11,7 +11,7 @@ from ..config.defaults import defaults, detector_name, flat
 from ..config.detector_keys import keys_of, value_of
 from ..config.load import idle_keys
 from ..modeling.adapters import ADAPTERS
-from ..modeling.adapters.adapter import BOXES_ALONE
+from ..modeling.adapters.adapter import BOX_REG_LOSSES, BOXES_ALONE
 from ..terms import TERMS
 from ..utils.errors import UserError, did_you_mean
 from ..utils.rules import (
@@ -52,7 +52,7 @@ RULES = {
     "MODEL.RETINANET.SCORE_THRESH_TEST": within(0, 1),
     "MODEL.RETINANET.NMS_THRESH_TEST": within(0, 1),
     "MODEL.RETINANET.TOPK_CANDIDATES_TEST": at_least(1),
-    "MODEL.RETINANET.BBOX_REG_LOSS_TYPE": one_of("smooth_l1", "giou", "diou", "ciou"),
+    "MODEL.RETINANET.BBOX_REG_LOSS_TYPE": BOX_REG_LOSSES,
     "INPUT.FORMAT": one_of("BGR", "RGB", "L", "YUV-BT.601"),
     "INPUT.RANDOM_FLIP": one_of("horizontal", "vertical", "none"),
     "INPUT.MIN_SIZE_TRAIN_SAMPLING": one_of("choice", "range"),

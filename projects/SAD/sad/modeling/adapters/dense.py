@@ -68,7 +68,6 @@ class DenseAdapter(Adapter):
         """(C,) scores of class logits (C,) and, for FCOS, their anchors' centerness logits (C,)."""
 
     def feature_shapes(self, model) -> list[ShapeSpec]:
-        """Channels and stride of each FPN map that the head sees."""
         shapes = model.backbone.output_shape()
         return [shapes[name] for name in model.head_in_features]
 

@@ -55,8 +55,7 @@ class FCOSAdapter(DenseAdapter):
     emits = DenseAdapter.emits | {"centerness"}
 
     def new_anchor_generator(self, cfg, model):
-        shapes = model.backbone.output_shape()
-        strides = [shapes[name].stride for name in model.head_in_features]
+        strides = [shape.stride for shape in self.feature_shapes(model)]
         return DefaultAnchorGenerator(
             sizes=[[stride] for stride in strides], aspect_ratios=[1.0], strides=strides
         )

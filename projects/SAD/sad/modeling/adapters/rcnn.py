@@ -38,7 +38,7 @@ class FasterRCNNAdapter(Adapter):
     def new_anchor_generator(self, cfg, model) -> nn.Module:
         shapes = model.backbone.output_shape()
         levels = model.proposal_generator.in_features
-        return build_anchor_generator(cfg, [ShapeSpec(stride=shapes[x].stride) for x in levels])
+        return build_anchor_generator(cfg, [shapes[name] for name in levels])
 
     def second_stage(
         self, model, features: dict[str, Tensor], boxes: Sequence[Boxes]

@@ -4,9 +4,8 @@ from detectron2.modeling.roi_heads.box_head import ROI_BOX_HEAD_REGISTRY
 
 from ...utils.errors import UserError
 from ...utils.rules import Rule, at_least, count, each, one_of, positive, text, within
-from .adapter import BOXES_ALONE
+from .adapter import BOX_REG_LOSSES, BOXES_ALONE
 
-BOX_LOSSES = one_of("smooth_l1", "giou", "diou", "ciou")
 BOX_WEIGHTS = Rule(
     lambda x: len(x) == 4 and all(map(positive.holds, x)), "four numbers, each above 0"
 )
@@ -34,7 +33,7 @@ RULES = {
     "MODEL.RPN.IOU_LABELS": each(Rule(lambda x: x in (-1, 0, 1), "-1, 0 or 1")),
     "MODEL.RPN.BATCH_SIZE_PER_IMAGE": at_least(1),
     "MODEL.RPN.POSITIVE_FRACTION": within(0, 1),
-    "MODEL.RPN.BBOX_REG_LOSS_TYPE": BOX_LOSSES,
+    "MODEL.RPN.BBOX_REG_LOSS_TYPE": BOX_REG_LOSSES,
     "MODEL.RPN.BBOX_REG_LOSS_WEIGHT": at_least(0),
     "MODEL.RPN.BBOX_REG_WEIGHTS": BOX_WEIGHTS,
     "MODEL.RPN.SMOOTH_L1_BETA": at_least(0),
@@ -60,7 +59,7 @@ RULES = {
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST": within(0, 1),
     "MODEL.ROI_HEADS.NMS_THRESH_TEST": within(0, 1),
     "MODEL.ROI_BOX_HEAD.NAME": BOX_HEADS,
-    "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": BOX_LOSSES,
+    "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": BOX_REG_LOSSES,
     "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_WEIGHT": at_least(0),
     "MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS": BOX_WEIGHTS,
     "MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA": at_least(0),

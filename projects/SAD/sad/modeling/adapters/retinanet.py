@@ -1,7 +1,6 @@
 """RetinaNet (arXiv 1708.02002), Detectron2's own."""
 
 import torch
-from detectron2.layers import ShapeSpec
 from detectron2.modeling.anchor_generator import build_anchor_generator
 from torch import Tensor
 
@@ -13,9 +12,7 @@ class RetinaNetAdapter(DenseAdapter):
     learns_by_overlap = True
 
     def new_anchor_generator(self, cfg, model):
-        shapes = model.backbone.output_shape()
-        strides = [ShapeSpec(stride=shapes[name].stride) for name in model.head_in_features]
-        return build_anchor_generator(cfg, strides)
+        return build_anchor_generator(cfg, self.feature_shapes(model))
 
     def _all(self, model, features) -> dict[str, list[Tensor]]:
         logits, deltas = model.head(features)
