@@ -1,10 +1,10 @@
-"""AP of a run, by the lines that training writes."""
+"""AP and time of a run, by the lines that training writes."""
 
 import json
 
 import pytest
 
-from sad.pipeline.outcome import last_ap
+from sad.pipeline.outcome import last_ap, seconds_per_iteration
 
 
 def write(folder, *lines):
@@ -33,7 +33,12 @@ def test_ap(last, ap, tmp_path):
     assert last_ap(run, "test") == ap
 
 
+def test_time_is_a_median(tmp_path):
+    times = ({"iteration": n, "time": time} for n, time in enumerate((9.0, 0.5, 0.25)))
+    assert seconds_per_iteration(write(tmp_path, *times, {"iteration": 3})) == 0.5
+
+
 def test_a_run_that_says_nothing(tmp_path):
-    assert last_ap(str(tmp_path), "test") is None
+    assert last_ap(str(tmp_path), "test") is seconds_per_iteration(str(tmp_path)) is None
     run = write(tmp_path)
-    assert last_ap(run, "test") is None
+    assert last_ap(run, "test") is seconds_per_iteration(run) is None

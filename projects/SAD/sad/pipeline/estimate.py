@@ -1,6 +1,5 @@
 """How long everything takes, from ten timed steps of each network."""
 
-import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -17,9 +16,7 @@ ONLY_STEPS = [
 ]
 
 
-def seconds_per_iteration(
-    configs: dict[str, str], opts: dict[str, list], rounds: int = 1
-) -> dict[str, float]:
+def seconds_per_iteration(configs: dict[str, str], opts: dict[str, list]) -> dict[str, float]:
     """{"teacher", "student", "SAD" or "TAR": seconds of one iteration here, at this moment}.
 
     The student's teacher is the one of ten iterations, and its unlabelled images are left out: what
@@ -28,23 +25,20 @@ def seconds_per_iteration(
     Args:
         configs: see `Experiment`; without a teacher where one is there already.
         opts: see `Experiment`.
-        rounds: how often each is timed, in turn; the fastest counts, for other programs only slow
-            it down.
     """
-    names = [name for name in ("teacher", "student", *METHODS) if name in configs]
-    found, teacher = {}, []
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for number, name in enumerate(names * rounds):
-            output = os.path.join(folder, str(number))
+        for name in (name for name in ("teacher", "student", *METHODS) if name in configs):
+            output = os.path.join(folder, name)
             own = [*opts.get(name, ()), *ONLY_STEPS, "OUTPUT_DIR", output]
-            if name == "teacher":
-                teacher = ["SAD.TEACHER.WEIGHTS", os.path.join(output, "model_final.pth")]
-            elif name in METHODS:
-                own += ["DATASETS.UNLABELED", "()", *teacher]
+            if name in METHODS:
+                own += ["DATASETS.UNLABELED", "()"]
+                if "teacher" in found:
+                    weights = os.path.join(folder, "teacher", "model_final.pth")
+                    own += ["SAD.TEACHER.WEIGHTS", weights]
             command = sad_command("train", "--config-file", configs[name], *own)
-            run(command, os.path.join(folder, f"{number}.txt"))
-            seconds = read_metrics(os.path.join(output, "metrics.json"))[-1]["time"]
-            found[name] = min(found.get(name, math.inf), seconds)
+            run(command, os.path.join(folder, f"{name}.txt"))
+            found[name] = read_metrics(os.path.join(output, "metrics.json"))[-1]["time"]
     return found
 
 

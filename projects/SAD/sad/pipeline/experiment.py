@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from ..config.load import get_sad_cfg
 from .configs import write_long
 from .detectors import RETINANET, Detector
-from .estimate import seconds_per_iteration
-from .outcome import last_ap
+from .outcome import last_ap, seconds_per_iteration
 from .paths import Paths
 from .runner import run, sad_command
 from .steps import Step
@@ -140,15 +139,10 @@ class Experiment:
         )
 
     def _plan_long(self) -> None:
-        """Write the config of the baseline that is trained for as long as the distillation was.
-
-        The two are timed here, in turn: the times of runs that were hours apart also tell what else
-        the machine did.
-        """
+        """Write the config of the baseline that is trained for as long as the distillation was."""
         iterations = get_sad_cfg(self.configs[self.method]).SOLVER.MAX_ITER
-        pair = {name: self.configs[name] for name in ("student", self.method)}
-        seconds = seconds_per_iteration(pair, self.opts, rounds=2)
-        ratio = seconds[self.method] / seconds["student"]
+        times = [seconds_per_iteration(self.paths.run(name)) for name in (self.method, "student")]
+        ratio = times[0] / times[1] if all(times) else 1
         write_long(self.paths, max(1, round(iterations * ratio)), self.method)
 
     def _calibrate(self) -> Step:

@@ -2,6 +2,7 @@
 
 import math
 import os
+from statistics import median
 
 from ..evaluation.metrics_file import read_metrics
 
@@ -19,6 +20,12 @@ def last_ap(run: str, of_set: str) -> float | None:
     last = lines[-1] if lines else {}
     found = last.get(f"{of_set}/bbox/AP", last.get("bbox/AP"))
     return 0.0 if found is not None and math.isnan(found) else found  # nothing was found
+
+
+def seconds_per_iteration(run: str) -> float | None:
+    """The median; None of a run of a few iterations that was interrupted at its end."""
+    times = [line["time"] for line in _metrics(run) if "time" in line]
+    return median(times) if times else None
 
 
 def _metrics(run: str) -> list[dict]:
