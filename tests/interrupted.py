@@ -13,7 +13,7 @@ from detectron2.utils.env import seed_all_rng
 
 from sad.engine.trainer import SADTrainer
 
-WALL_CLOCK = {"time", "data_time", "rank_data_time", "eta_seconds"}
+WALL_CLOCK = {"time", "cpu_time", "data_time", "rank_data_time", "eta_seconds"}
 
 
 def train(cfg, resume=True, hooks=()) -> None:

@@ -69,6 +69,8 @@ def test_losses_and_their_ratio_are_logged(run):
         *("iteration", "total_loss", "loss_cls", "loss_box_reg", "loss_distill_class", "lr"),
         *("distill_class_to_detection", "eta_seconds", "time", "bbox/AP", "bbox/AP50", "bbox/AP75"),
     }
+    cpu, wall = (np.mean(history(trainer, name)[3:]) for name in ("cpu_time", "time"))
+    assert 0 < cpu < 1.5 * wall * torch.get_num_threads()
 
 
 def test_it_learns(toy, tmp_path):

@@ -8,6 +8,7 @@ there is to do in its iteration (evaluation, metrics), which a resumed run there
 
 import logging
 import os
+import time
 from itertools import count
 
 from detectron2.engine import HookBase, hooks
@@ -20,8 +21,18 @@ from ..utils.preemption import preemption
 
 logger = logging.getLogger(__name__)
 
-OF_THE_PROCESS = ("time", "eta_seconds")  # IterationTimer begins anew after a resume
+OF_THE_PROCESS = ("time", "cpu_time", "eta_seconds")  # timers begin anew after a resume
 WINDOW = 20  # iterations that Detectron2's writers take medians over
+
+
+class CpuTimer(HookBase):
+    """The CPU time of a step: seconds of all threads, however many other programs share the CPU."""
+
+    def before_step(self):
+        self.begin = time.process_time()
+
+    def after_step(self):
+        self.trainer.storage.put_scalar("cpu_time", time.process_time() - self.begin)
 
 
 class Checkpointer(hooks.PeriodicCheckpointer):

@@ -28,7 +28,13 @@ from ..utils.compat import set_max_iter
 from ..utils.errors import UserError
 from ..utils.preemption import preemption
 from .early_stop import EarlyStop, Shortenable
-from .hooks import BestCheckpointer, Checkpointer, MetricsHistory, set_aside_metrics
+from .hooks import (
+    BestCheckpointer,
+    Checkpointer,
+    CpuTimer,
+    MetricsHistory,
+    set_aside_metrics,
+)
 from .precise_bn import PreciseBN
 from .schedule import derive_schedule, describe_start
 from .step import SADStep
@@ -116,6 +122,8 @@ class SADTrainer(DefaultTrainer, Shortenable):
         if is_main:
             set_aside_metrics(cfg.OUTPUT_DIR)
         before = [hooks.IterationTimer(), hooks.LRScheduler()]
+        if cfg.MODEL.DEVICE == "cpu":
+            before.append(CpuTimer())
         if cfg.TEST.PRECISE_BN.ENABLED and get_bn_modules(self.model):
             data_loader = self.build_train_loader(_without_workers(cfg))
             iterations = cfg.TEST.PRECISE_BN.NUM_ITER

@@ -122,7 +122,7 @@ def write_distilled(
 
 def write_long(paths: Paths, iterations: int, method: str) -> None:
     """student_long.yaml: the student alone for the time that its distillation takes."""
-    settings = schedule(iterations, f"as long by the clock as {method}.yaml was trained")
+    settings = schedule(iterations, f"as long as {method}.yaml was trained")
     settings.append(Setting("OUTPUT_DIR", paths.run("student_long")))
     header = "The student alone, for as long as its distillation takes."
     _write(paths.config("student_long"), to_yaml(settings, header, "student.yaml"))
