@@ -20,19 +20,20 @@ def load(path):
 def detect(session, card, path):
     """Of an image file: boxes (n, 4) x0 y0 x1 y1 in its pixels, scores (n,) and labels (n,)."""
     image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    width, height = image.size
-    scale = min(card["min_size"] / min(width, height), card["max_size"] / max(width, height))
-    scale = scale or 1  # a min_size of 0 leaves images as they are
-    size = int(scale * width + 0.5), int(scale * height + 0.5)
-    pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+    sides, wanted = np.array(image.size, float), card["min_size"]
+    if wanted:  # 0 leaves images as they are
+        short = sides == sides.min()
+        sides = np.where(short, wanted, sides * (wanted / sides.min()))
+        sides *= min(1, card["max_size"] / sides.max())
+    size = (sides + 0.5).astype(int)
+    pixels = np.asarray(image.resize(size.tolist(), Image.Resampling.BILINEAR))
     if card["channel_order"] == "BGR":
         pixels = pixels[:, :, ::-1]
-    wanted = {"tensor(uint8)": np.uint8}.get(session.get_inputs()[0].type, np.float32)
-    images = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], wanted)
+    kind = {"tensor(uint8)": np.uint8}.get(session.get_inputs()[0].type, np.float32)
+    images = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], kind)
     boxes, scores, labels, num = (x[0] for x in session.run(None, {"images": images}))
     n = min(int(num), int((scores >= (card["threshold"] or 0)).sum()))
-    times = np.array([width / size[0], height / size[1]] * 2)
-    return boxes[:n] * times, scores[:n], labels[:n]
+    return boxes[:n] * np.tile(image.size / size, 2), scores[:n], labels[:n]
 
 
 if __name__ == "__main__":

@@ -29,7 +29,10 @@ def test_an_exported_file_is_evaluated_as_its_checkpoint_is(toy, tmp_path, monke
     for name in ("onnx", "safetensors"):
         for one, other in zip(found["pth"], found[name], strict=True):
             assert len(one["instances"]) == len(other["instances"])
-            for a, b in zip(one["instances"], other["instances"], strict=True):
-                assert a["score"] == pytest.approx(b["score"], abs=1e-5)
-                assert a["bbox"] == pytest.approx(b["bbox"], abs=1e-2)
-                assert a["category_id"] == b["category_id"]
+            for a in one["instances"]:  # those of one score come in any order
+                assert any(
+                    a["score"] == pytest.approx(b["score"], abs=1e-5)
+                    and a["bbox"] == pytest.approx(b["bbox"], abs=1e-2)
+                    and a["category_id"] == b["category_id"]
+                    for b in other["instances"]
+                )

@@ -35,7 +35,7 @@ def run(request, folder, **changes) -> tuple[str, str]:
     return output, "\n".join(said)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("dtype", ["uint8", pytest.param("float32", marks=pytest.mark.slow)])
 def test_onnx(request_, tmp_path, dtype):
     output, said = run(request_, tmp_path, dtype=dtype, licence="MIT")
     card = read_card(output)
@@ -46,6 +46,7 @@ def test_onnx(request_, tmp_path, dtype):
     assert table[0][0] == "Detectron2" and table[0][1:3] == table[1][2:4]  # AP and AP50
 
 
+@pytest.mark.slow
 def test_onnx_without_suppression(request_, tmp_path):
     output, said = run(request_, tmp_path, nms=False)
     assert "7 batches" in said
@@ -53,6 +54,7 @@ def test_onnx_without_suppression(request_, tmp_path):
         open_exported(output)
 
 
+@pytest.mark.slow
 def test_safetensors(request_, tmp_path):
     output, said = run(request_, tmp_path, format="safetensors")
     assert "bit for bit" in said
@@ -67,6 +69,7 @@ def test_torch(request_, tmp_path, monkeypatch):
     assert open_exported(output).class_names == ["light", "dark"]
 
 
+@pytest.mark.slow
 def test_int8_is_written_where_it_is_good_or_wanted(request_, toy, tmp_path, monkeypatch):
     int8 = {"int8": True, "calibration_images": toy.path("unlabeled")}
     output, said = run(request_, tmp_path, **int8, anyway=True)
@@ -109,6 +112,7 @@ def test_a_file_that_is_another_detector_is_not_written(request_, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_another_ap_is_another_detector(request_, tmp_path, monkeypatch):
     evaluate, aps = module.evaluate, iter([40.0, 40.2])
 
@@ -122,6 +126,7 @@ def test_another_ap_is_another_detector(request_, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_names_are_those_of_the_set_where_weights_have_none(request_, tmp_path):
     content = torch.load(request_.weights)
     del content["class_names"]

@@ -1,5 +1,6 @@
 """From a trained detector to a file of another program, which is proved before it has its name."""
 
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -15,7 +16,7 @@ from ..data.datasets import register_from_config
 from ..evaluation.loader import build_test_loader
 from ..exported.card import Card
 from ..exported.describe import describe
-from ..exported.onnx_file import make_session, open_onnx, run
+from ..exported.onnx_file import make_session, need, open_onnx, run
 from ..exported.program_file import load_program
 from ..exported.runs import OUTPUTS, GraphDetector
 from ..exported.weights_file import open_weights
@@ -25,7 +26,7 @@ from ..utils.files import make_folder
 from .calibration import calibration_images
 from .graph import DetectionGraph
 from .int8 import quantize
-from .onnx_file import DENSE, PLAIN, to_onnx, with_dense
+from .onnx_file import DENSE, PLAIN, set_card, to_onnx, with_dense
 from .proof import check_batches, prove
 from .timing import milliseconds
 from .torch_program import to_program
@@ -77,18 +78,12 @@ def export(request: Request, say: Callable[[str], None] = print) -> None:
     name = _register(request, cfg)
     images = _some_images(cfg, name)
     model.class_names = model.class_names or classes_of(name)
-    describe(model, cfg)  # says what cannot be told of it
+    card = describe(model, cfg, licence=request.licence)
     calibrated_on = calibration_images(cfg, request.calibration_images) if request.int8 else None
     graph = None if request.format == "safetensors" else DetectionGraph(model, request.nms)
     make_folder(os.path.dirname(os.path.abspath(request.output)), "--output in")
     worth = evaluate(model, cfg, name)
-    card = describe(
-        model,
-        cfg,
-        threshold=worth.best and worth.best.threshold,
-        metrics={f"{name}/{key}": value for key, value in worth.metrics.items()},
-        licence=request.licence,
-    )
+    card = with_worth(card, worth, name)
     rows = [Exported("Detectron2", model, worth, os.path.getsize(request.weights))]
     folder = tempfile.mkdtemp(dir=os.path.dirname(os.path.abspath(request.output)), prefix=".sad_")
     try:
@@ -99,7 +94,7 @@ def export(request: Request, say: Callable[[str], None] = print) -> None:
         else:
             rows += _write_graph(request, graph, card, path, images, cfg, name, say)
         if request.int8:
-            rows.append(_write_int8(path, calibrated_on, cfg, name))
+            rows.append(_write_int8(path, calibrated_on, card, cfg, name))
         times = milliseconds({row.name: row.detector for row in rows}, images[:1])
         say(_table(rows, times))
         if request.int8:
@@ -207,14 +202,24 @@ def _opened(request, graph: DetectionGraph, card: Card, path: str) -> tuple:
     return GraphDetector(card, select), None, lambda images: run(session, images, list(PLAIN))
 
 
-def _write_int8(path: str, images, cfg, name: str) -> Exported:
-    """Put an int8 file in the place of a float one."""
-    import onnx
-
-    _write(path, quantize(onnx.load_model(path), images).SerializeToString())
+def _write_int8(path: str, images, card: Card, cfg, name: str) -> Exported:
+    """Put an int8 file in the place of a float one, with a card that says what it is worth."""
+    model = quantize(need("onnx", "an export to int8").load_model(path), images)
+    _write(path, model.SerializeToString())
     detector = open_onnx(path)
     worth = evaluate(detector, cfg, name)
+    set_card(model, with_worth(card, worth, name))
+    _write(path, model.SerializeToString())
     return Exported("ONNX int8", detector, worth, os.path.getsize(path))
+
+
+def with_worth(card: Card, worth: Worth, name: str) -> Card:
+    """A card that tells what a detector is worth on the set of this name."""
+    return dataclasses.replace(
+        card,
+        threshold=worth.best and worth.best.threshold,
+        metrics={f"{name}/{key}": value for key, value in worth.metrics.items()},
+    )
 
 
 def _check_int8(request: Request, real: Exported, small: Exported, times: dict) -> None:
