@@ -4,6 +4,7 @@ import codecs
 import contextlib
 import hashlib
 import io
+import json
 import os
 import pickle
 import struct
@@ -492,3 +493,15 @@ def test_download_is_checked_before_it_is_read(tmp_path, monkeypatch):
         server.server_close()
     assert (model.weight == 3).all()
     assert not (tmp_path / "pwned").exists()
+
+
+def test_the_same_weights_are_the_same_file(toy, tmp_path):
+    """Whatever order texts have in the memory of the process that writes them."""
+    output = tmp_path / "a.safetensors"
+    write_safetensors(toy.path("teacher.pth"), str(output), {name: name for name in "zyx"})
+    content = output.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    assert list(header["__metadata__"]) == ["class_names", "format", "x", "y", "z"]
+    assert length % 8 == 0
+    assert read_weights(str(output))["class_names"] == ["light", "dark"]

@@ -121,8 +121,19 @@ def write_safetensors(weights: str, output: str, texts: dict[str, str] | None = 
     model = dict(zip(content["model"], copies, strict=True))
     os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
     with atomic_write(output, "wb") as file:
-        file.write(to_safetensors(model, {"format": "pt", **metadata, **(texts or {})}))
+        content = to_safetensors(model, {"format": "pt", **metadata, **(texts or {})})
+        file.write(_in_order(content))
     return len(model)
+
+
+def _in_order(content: bytes) -> bytes:
+    """A .safetensors file whose texts stand in order; as they come, it is another one each time."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def _read_safetensors(path: str) -> dict:
