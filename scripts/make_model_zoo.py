@@ -12,8 +12,8 @@ import os
 from pathlib import Path
 
 import sad_command  # noqa: F401
-from sad.model_zoo.write import write_model
 from sad.report.runs import Run
+from sad.study.zoo_files import write_model
 from sad.utils.errors import exit_on_user_error
 
 MODELS = ("teacher", "student", "SAD")

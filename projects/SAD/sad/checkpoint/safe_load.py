@@ -98,13 +98,11 @@ def check_download(path: str) -> None:
             )
 
 
-def write_safetensors(weights: str, output: str, texts: dict[str, str] | None = None) -> int:
+def write_safetensors(weights: str, output: str) -> int:
     """Write the model of a weights file as .safetensors, bit for bit.
 
     Its flags and class names go along.
 
-    Args:
-        texts: name -> what else to write into the file's metadata.
     Returns:
         number of tensors written.
     Raises:
@@ -116,21 +114,24 @@ def write_safetensors(weights: str, output: str, texts: dict[str, str] | None = 
     metadata = {key: str(content[key]) for key in FLAGS if key in content}
     if "class_names" in content:
         metadata["class_names"] = json.dumps(content["class_names"])
-    # The format has neither views nor two names for one tensor.
-    copies = (x.clone(memory_format=torch.contiguous_format) for x in content["model"].values())
-    model = dict(zip(content["model"], copies, strict=True))
     os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
     with atomic_write(output, "wb") as file:
-        content = to_safetensors(model, {"format": "pt", **metadata, **(texts or {})})
-        file.write(_in_order(content))
-    return len(model)
+        file.write(safetensors_bytes(content["model"], {"format": "pt", **metadata}))
+    return len(content["model"])
 
 
-def _in_order(content: bytes) -> bytes:
-    """A .safetensors file whose texts stand in order; as they come, it is another one each time."""
+def safetensors_bytes(tensors: dict[str, torch.Tensor], texts: dict[str, str]) -> bytes:
+    """A .safetensors file; the same tensors and texts are the same bytes.
+
+    Args:
+        texts: the file's metadata, which the library writes in another order each time.
+    """
+    # The format has neither views nor two names for one tensor.
+    copies = (x.detach().clone(memory_format=torch.contiguous_format) for x in tensors.values())
+    content = to_safetensors(dict(zip(tensors, copies, strict=True)), texts)
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    header["__metadata__"] = dict(sorted(texts.items()))
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of 8
     return len(text).to_bytes(8, "little") + text + content[end:]
