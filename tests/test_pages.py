@@ -10,10 +10,11 @@ from sad.config.defaults import defaults
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "projects" / "SAD" / "sad"
 ROOMS = "|".join(sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py")))
-TOPS = "configs|docs|projects|scripts|tests"
+TOPS = "configs|docs|model_zoo|projects|scripts|tests"
 PAGES = [
     "README.md",
     "MODEL_ZOO.md",
+    "model_zoo/digits/README.md",
     *(f"docs/{path.name}" for path in REPOSITORY.glob("docs/*.md")),
 ]
 PATH = r"[\w./-]*\w/?"

@@ -26,7 +26,7 @@ def source(tmp_path_factory):
     folder = tmp_path_factory.mktemp("source")
     for name in ("setup.py", "pyproject.toml", "LICENSE"):
         shutil.copy(REPOSITORY / name, folder)
-    for name in ("projects", "configs"):
+    for name in ("projects", "configs", "model_zoo"):
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
     return folder
@@ -86,7 +86,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def test_a_wheel_holds_the_package_and_the_configs(wheel):
+def test_a_wheel_holds_the_package_the_configs_and_the_model_zoo(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
         held = {name: archive.read(name) for name in names}
@@ -94,6 +94,8 @@ def test_a_wheel_holds_the_package_and_the_configs(wheel):
     expected |= {f"sad/{name}": content for name, content in files(PROJECT / "sad").items()}
     configs = files(REPOSITORY / "configs")
     expected |= {f"sad/configs/{name}": content for name, content in configs.items()}
+    weights = files(REPOSITORY / "model_zoo")
+    expected |= {f"sad/model_zoo/{name}": content for name, content in weights.items()}
     assert held.keys() == expected.keys() and held == expected
 
 
@@ -134,9 +136,12 @@ def test_from_images_to_a_student_in_an_empty_folder(wheel, tmp_path):
     program = (
         "import sad, sad_command, glob\n"
         "found = sad.Predictor('SAD')(glob.glob('datasets/digits/minival/*.jpg')[0])\n"
-        "print(len(found), sad.__file__, sad_command.__file__, sep='\\n')"
+        "print(len(found), sad.__file__, sad_command.__file__, sep='\\n')\n"
+        "print(sad.model_zoo.get_checkpoint('digits/SAD'), len(sad.model_zoo.names()))"
     )
-    count, *modules = shell("python", "-c", program).splitlines()
+    count, *modules, weights = shell("python", "-c", program).splitlines()
+    weights, number = weights.split()
+    assert Path(weights).is_relative_to(tmp_path / "venv") and int(number) == 3
     assert int(count) >= 0
     assert all(Path(module).is_relative_to(tmp_path / "venv") for module in modules)
 

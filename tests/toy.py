@@ -56,6 +56,7 @@ SOLVER:
   BASE_LR: 0.02
   WARMUP_ITERS: 3
   MAX_ITER: 10
+SAD: {{WATCH: {{PICTURES: 0}}}}  # which would take a third of each test
 OUTPUT_DIR: {root}/never_written
 """
 WIDTHS = """

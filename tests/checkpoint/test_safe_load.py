@@ -4,6 +4,7 @@ import codecs
 import contextlib
 import hashlib
 import io
+import json
 import os
 import pickle
 import struct
@@ -17,11 +18,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 
 from sad.checkpoint import safe_load as weights_file
 from sad.checkpoint.checkpointer import SADCheckpointer
-from sad.checkpoint.safe_load import check_download, read_weights, write_safetensors
+from sad.checkpoint.safe_load import (
+    check_download,
+    read_weights,
+    safetensors_bytes,
+    write_safetensors,
+)
 from sad.modeling.build import load_detector
 from sad.utils.errors import UserError
 from toy import REPOSITORY, peak_memory, run_script
@@ -492,3 +498,16 @@ def test_download_is_checked_before_it_is_read(tmp_path, monkeypatch):
         server.server_close()
     assert (model.weight == 3).all()
     assert not (tmp_path / "pwned").exists()
+
+
+def test_the_same_weights_are_the_same_file(toy):
+    """Whatever order texts have in the memory of the process that writes them."""
+    tensors = read_weights(toy.path("teacher.pth"))["model"]
+    content = safetensors_bytes(tensors, {name: name for name in "zyx"})
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    assert list(header["__metadata__"].items()) == [(name, name) for name in "xyz"]
+    assert length % 8 == 0
+    read = load(content)
+    assert read.keys() == tensors.keys()
+    assert all(torch.equal(read[name], tensors[name]) for name in tensors)

@@ -69,6 +69,7 @@ def test_what_weights_do_not_depend_on_or_is_advised_may_change(toy, log, key, v
     ("key", "value"),
     [
         *(("SOLVER.CHECKPOINTS_TO_KEEP", 3), ("DATALOADER.NUM_WORKERS", 3)),
+        *(("SAD.WATCH.TO", ("wandb",)), ("SAD.WATCH.PICTURES", 3)),
         *(("MODEL.ROI_BOX_HEAD.NUM_FC", 2), ("MODEL.ROI_HEADS.NUM_CLASSES", 2)),
         *(("MODEL.RPN.NMS_THRESH", 0.5), ("MODEL.PROPOSAL_GENERATOR.NAME", "RRPN")),
         *(("MODEL.SEM_SEG_HEAD.NUM_CLASSES", 2), ("INPUT.MASK_FORMAT", "bitmask")),

@@ -61,6 +61,8 @@ MISTAKES = {
     "benchmark that does not exist": (
         "imbalance --benchmark digits8" + TABLES, "--benchmark", "'digits80'"),
     "benchmark of one round": ("benchmark --rounds 1", "--rounds", "at least 3"),
+    "a model zoo of no runs": (
+        "make_model_zoo --runs {toy} --output {out}", "teacher/config.yaml does not exist"),
     "picture of something else": ("draw_method docs/photo.png", "unrecognized arguments"),
     "page of something else": ("write_config_page README.md", "unrecognized arguments"),
     "benchmark of a section that is none": ("benchmark --section loss", "--section", "'losses'"),

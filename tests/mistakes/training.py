@@ -57,6 +57,15 @@ MISTAKES = {
     "--timeout nan": (
         TRAIN.replace("OUT", "--timeout nan OUT"), "--timeout", "from 0.01"),
 
+    # where a run is watched
+    "a service that is none": (
+        TRAIN + "SAD.WATCH.TO \"('wandbb',)\"", "SAD.WATCH.TO is ('wandbb',)", "wandb, mlflow",
+        "did you mean wandb?"),
+    "a service that is no list": (
+        TRAIN + "SAD.WATCH.TO wandb", "SAD.WATCH.TO is wandb", "a list"),
+    "fewer pictures than none": (
+        TRAIN + "SAD.WATCH.PICTURES -1", "SAD.WATCH.PICTURES is -1", "at least 0"),
+
     # TAR
     "TAR: a term of dense detectors": (
         TAR + "SAD.DISTILL.TERMS \"('feature','class')\"", "SAD.DISTILL.TERMS has class",

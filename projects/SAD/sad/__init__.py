@@ -13,9 +13,10 @@ if find_spec("detectron2") is None:
         "'git+https://github.com/facebookresearch/detectron2.git'`."
     )
 
+from . import model_zoo
 from .data import datasets  # noqa: F401
 from .modeling import backbones, distiller, timm_backbone  # noqa: F401
 from .pipeline.distill import distill
 from .predict.predictor import Predictor
 
-__all__ = ["Predictor", "distill"]
+__all__ = ["Predictor", "distill", "model_zoo"]

@@ -114,13 +114,27 @@ def write_safetensors(weights: str, output: str) -> int:
     metadata = {key: str(content[key]) for key in FLAGS if key in content}
     if "class_names" in content:
         metadata["class_names"] = json.dumps(content["class_names"])
-    # The format has neither views nor two names for one tensor.
-    copies = (x.clone(memory_format=torch.contiguous_format) for x in content["model"].values())
-    model = dict(zip(content["model"], copies, strict=True))
     os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
     with atomic_write(output, "wb") as file:
-        file.write(to_safetensors(model, {"format": "pt", **metadata}))
-    return len(model)
+        file.write(safetensors_bytes(content["model"], {"format": "pt", **metadata}))
+    return len(content["model"])
+
+
+def safetensors_bytes(tensors: dict[str, torch.Tensor], texts: dict[str, str]) -> bytes:
+    """A .safetensors file; the same tensors and texts are the same bytes.
+
+    Args:
+        texts: the file's metadata, which the library writes in another order each time.
+    """
+    # The format has neither views nor two names for one tensor.
+    copies = (x.detach().clone(memory_format=torch.contiguous_format) for x in tensors.values())
+    content = to_safetensors(dict(zip(tensors, copies, strict=True)), texts)
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(texts.items()))
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def _read_safetensors(path: str) -> dict:

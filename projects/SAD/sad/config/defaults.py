@@ -144,6 +144,15 @@ def add_sad_config(cfg: CN) -> None:
     cfg.SAD.LOADER.MIX = "alternate"
     cfg.SAD.LOADER.RATIO = (1, 1)
 
+    cfg.SAD.WATCH = CN()
+    # Where to show a training besides the log, metrics.json and TensorBoard: "wandb" (Weights &
+    # Biases), "mlflow", or both. They take their addresses from their own environment variables,
+    # see docs/watching.md.
+    cfg.SAD.WATCH.TO = ()
+    # Test images that TensorBoard shows after each evaluation, with labels and detections side by
+    # side: the same ones each time, of the first of DATASETS.TEST. 0 switches them off.
+    cfg.SAD.WATCH.PICTURES = 4
+
 
 @functools.cache
 def defaults() -> dict:

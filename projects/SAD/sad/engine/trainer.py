@@ -35,21 +35,21 @@ from .hooks import (
     MetricsHistory,
     set_aside_metrics,
 )
+from .pictures import PredictionPictures
 from .precise_bn import PreciseBN
 from .schedule import derive_schedule, describe_start
 from .step import SADStep
+from .watch import Watch
 
 logger = logging.getLogger(__name__)
+DISK_ERRORS = {getattr(errno, name) for name in "ENOSPC EDQUOT EROFS EIO EACCES EPERM".split()}
 
 
-def _without_workers(cfg):
+def _with(cfg, key: str, value):
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.DATALOADER.NUM_WORKERS = 0
+    cfg.merge_from_list([key, value])
     return cfg
-
-
-DISK_ERRORS = {getattr(errno, name) for name in "ENOSPC EDQUOT EROFS EIO EACCES EPERM".split()}
 
 
 def _no_user_error(record) -> bool:
@@ -108,6 +108,7 @@ class SADTrainer(DefaultTrainer, Shortenable):
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self._evaluated = None
+        self.pictures = PredictionPictures(cfg, self.class_names)
         self.cfg = cfg
         self.register_hooks(self.build_hooks())
 
@@ -125,7 +126,7 @@ class SADTrainer(DefaultTrainer, Shortenable):
         if cfg.MODEL.DEVICE == "cpu":
             before.append(CpuTimer())
         if cfg.TEST.PRECISE_BN.ENABLED and get_bn_modules(self.model):
-            data_loader = self.build_train_loader(_without_workers(cfg))
+            data_loader = self.build_train_loader(_with(cfg, "DATALOADER.NUM_WORKERS", 0))
             iterations = cfg.TEST.PRECISE_BN.NUM_ITER
             before.append(PreciseBN(period, self.model, data_loader, iterations))
         self.writers = self.build_writers() if is_main else []
@@ -142,7 +143,7 @@ class SADTrainer(DefaultTrainer, Shortenable):
             if stops_early(cfg):
                 self.after_checkpoint.append(EarlyStop(cfg, metric))
         if is_main:
-            self.after_checkpoint.append(hooks.PeriodicWriter(self.writers, period=20))
+            self.after_checkpoint += [hooks.PeriodicWriter(self.writers), Watch(cfg)]
         return [*before, self.history, checkpoint, *self.after_checkpoint]
 
     def _evaluate(self):
@@ -152,14 +153,12 @@ class SADTrainer(DefaultTrainer, Shortenable):
         done, sets = min(self.iter + 1, self.max_iter), self.cfg.DATASETS
         names = sets.TEST if done == self.max_iter else sets.VAL or sets.TEST
         if self._evaluated != (done, names):  # early stop ends a run after an evaluation
-            cfg = self.cfg.clone()
-            cfg.defrost()
-            cfg.DATASETS.TEST = names
-            found = self.test(cfg, self.model)
+            found = self.test(_with(self.cfg, "DATASETS.TEST", names), self.model)
             if len(names) == 1 < len(sets.TEST):
                 found = {names[0]: found}
             self._last_eval_results = found  # which DefaultTrainer verifies
             self._evaluated = done, names
+            self.pictures.put(self.model)
         return self._last_eval_results
 
     def resume_or_load(self, resume=True):

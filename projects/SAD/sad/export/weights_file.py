@@ -3,8 +3,8 @@
 import json
 
 import torch
-from safetensors.torch import save
 
+from ..checkpoint.safe_load import safetensors_bytes
 from ..exported.card import KEY, Card
 
 
@@ -13,13 +13,9 @@ def to_weights(model, card: Card) -> bytes:
     Args:
         model: Detectron2's; any precision of its weights is kept.
     """
-    # The format has neither views nor two names for one tensor.
-    tensors = {
-        key: x.detach().clone(memory_format=torch.contiguous_format)
-        for key, x in model.state_dict().items()
-    }
     names = json.dumps(card.class_names)  # which MODEL.WEIGHTS of a training reads as well
-    return save(tensors, {"format": "pt", "class_names": names, KEY: card.text()})
+    texts = {"format": "pt", "class_names": names, KEY: card.text()}
+    return safetensors_bytes(model.state_dict(), texts)
 
 
 def differences(model, other) -> list[str]:

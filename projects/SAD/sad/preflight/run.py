@@ -22,6 +22,7 @@ from ..data.checks import check_classes, check_deciding_set, check_files, check_
 from ..data.loader import build_mixed_loader, check_before_reading
 from ..data.shared_read import once_per_machine
 from ..engine.schedule import derive_schedule
+from ..engine.watch import check_packages
 from ..exported.open import is_exported, read_card
 from ..modeling.build import build_detector, load_weights
 from ..modeling.teacher import build_teacher
@@ -44,6 +45,8 @@ def check_training(cfg, resume: bool, check_teacher: bool) -> None:
     _check_folder(cfg.OUTPUT_DIR, resume)
     if cfg.SOLVER.MAX_ITER < 1:
         raise UserError(f"SOLVER.MAX_ITER is {cfg.SOLVER.MAX_ITER}, it must be at least 1")
+    if comm.is_main_process():  # which alone imports them
+        check_packages(cfg)
     cfg = derive_schedule(cfg, comm.get_world_size())
     check_before_reading(cfg)
     check_files(cfg.DATASETS.TEST)

@@ -10,6 +10,7 @@ from detectron2.modeling import BACKBONE_REGISTRY
 from ..config.defaults import defaults, detector_name, flat
 from ..config.detector_keys import keys_of, value_of
 from ..config.load import idle_keys
+from ..engine.watch import WATCHERS
 from ..modeling.adapters import ADAPTERS
 from ..modeling.adapters.adapter import BOX_REG_LOSSES, BOXES_ALONE
 from ..terms import TERMS
@@ -31,7 +32,6 @@ from ..utils.rules import (
 from .targets import check_targets
 
 logger = logging.getLogger(__name__)
-
 
 RULES = {
     "MODEL.META_ARCHITECTURE": one_of(*ADAPTERS, "Distiller"),
@@ -85,7 +85,7 @@ RULES = {
         "rising shares of MAX_ITER, between 0 and 1",
     ),
     "SOLVER.STEPS": Rule(
-        lambda x: all(type(y) is int and y > 0 for y in x) and list(x) == sorted(set(x)),
+        lambda x: each(count, 0).holds(x) and list(x) == sorted(set(x)),
         "rising iterations, above 0",
     ),
     "SOLVER.GAMMA": above(0),
@@ -115,11 +115,11 @@ RULES = {
     "SAD.TARGETS.UNLABELED": each(one_of("hard", "soft"), least=0),
     "SAD.LOADER.MIX": one_of("alternate", "union", "ratio"),
     "SAD.LOADER.RATIO": Rule(
-        lambda x: len(x) == 2 and all(type(y) is int and y > 0 for y in x),
-        "two counts of images, each above 0",
+        lambda x: len(x) == 2 and each(count).holds(x), "two counts of images, each above 0"
     ),
+    "SAD.WATCH.TO": each(one_of(*WATCHERS), least=0),
+    "SAD.WATCH.PICTURES": at_least(0),
 }
-
 RULES |= {
     f"SAD.DISTILL.{name.upper()}.{key}": rule
     for name, term in TERMS.items()
@@ -238,11 +238,11 @@ def _check_student(cfg) -> None:
 
 def _warn_of_no_teacher(cfg) -> None:
     """A yaml of SAD may serve for the plain student; its teacher may be forgotten, too."""
-    read = ("SAD.TEACHER.PRECISION", "SAD.TEACHER.CLASS_NAMES")  # by labelling
+    read = ("SAD.TEACHER.PRECISION", "SAD.TEACHER.CLASS_NAMES", "SAD.WATCH.")  # labelling reads two
     idle = [
         key
         for key, value in flat(cfg)
-        if key.startswith("SAD.") and value != defaults()[key] and key not in read
+        if key.startswith("SAD.") and value != defaults()[key] and not key.startswith(read)
     ]
     if idle:
         logger.warning(

@@ -1,0 +1,204 @@
+"""Where people watch their runs, besides TensorBoard: Weights & Biases and MLflow.
+
+Both are told what metrics.json holds, by writers after Detectron2's pattern. Neither is imported
+unless SAD.WATCH.TO names it, and no trouble with a service stops a training.
+"""
+
+import logging
+import os
+import re
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from importlib import import_module
+
+import yaml
+from detectron2.engine import hooks
+from detectron2.utils.events import EventWriter, get_event_storage
+
+from ..config.defaults import flat
+from ..utils.errors import UserError, reason
+from .hooks import WINDOW
+
+logger = logging.getLogger(__name__)
+
+INSTALL = "pip install 'sad-detectron2[watch]'"
+PAUSE = 300  # seconds until what a service did not take is sent again
+LAST_WORDS = 60  # seconds that a finished training waits for a service at most
+
+
+class Watcher(EventWriter):
+    """Tells a service of each scalar once, with its iteration.
+
+    What the service does not take is kept, and sent again after a pause and at the end.
+    """
+
+    name = ""  # in SAD.WATCH.TO and of the package
+
+    def __init__(self):
+        self.run_id = None  # of the run in the service, which a resumed training goes on with
+        self.last_write = -1  # iteration
+        self.started = self.finished = False
+        self.waiting = []  # (iteration, {name: value})
+        self.pause_until = 0.0
+
+    def start(self, cfg) -> None:
+        """Begin a run in the service, or go on with `run_id`."""
+        with self._forgiving("this run is not shown there"):
+            self.run_id, where = self._start(cfg)
+            self.started = True
+            logger.info(f"{self.name} shows this run as {self.run_id}, {where}")
+
+    def write(self) -> None:
+        """As Detectron2's JSONWriter: what is new in the storage, noisy values as medians."""
+        new = defaultdict(dict)
+        latest = get_event_storage().latest_with_smoothing_hint(WINDOW)
+        for name, (value, iteration) in latest.items():
+            if iteration > self.last_write:
+                new[iteration][name] = value
+        self.last_write = max(new, default=self.last_write)
+        if self.started:
+            self.waiting += sorted(new.items())
+        if time.monotonic() >= self.pause_until:
+            self._send()
+
+    def close(self) -> None:
+        self._send()
+        if self.waiting:
+            logger.warning(
+                f"{self.name} lacks {len(self.waiting)} iterations of this run; metrics.json has "
+                "them all"
+            )
+        if self.started:
+            with self._forgiving("it may show this run as going on"):
+                self._end()
+
+    def _send(self) -> None:
+        with self._forgiving(f"it is told again in {PAUSE // 60} minutes, and at the end"):
+            while self.waiting:
+                self._log(*self.waiting[0])
+                del self.waiting[0]
+
+    @contextmanager
+    def _forgiving(self, consequence: str):
+        try:
+            yield
+        except Exception as error:  # whatever a client or a server comes up with
+            self.pause_until = time.monotonic() + PAUSE
+            logger.warning(f"{self.name} has failed ({reason(error)}): {consequence}")
+
+    def _start(self, cfg) -> tuple[str, str]:
+        """Begin or go on; returns (id of the run, where to look at it)."""
+        raise NotImplementedError
+
+    def _log(self, iteration: int, scalars: dict[str, float]) -> None:
+        raise NotImplementedError
+
+    def _end(self) -> None:
+        raise NotImplementedError
+
+
+class WandbWatcher(Watcher):
+    """Of W&B: project "sad", or WANDB_PROJECT's; WANDB_MODE=offline writes to OUTPUT_DIR alone."""
+
+    name = "wandb"
+
+    def _start(self, cfg):
+        import wandb
+
+        self.run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "sad"),
+            name=run_name(cfg),
+            id=self.run_id,
+            resume="allow",
+            dir=cfg.OUTPUT_DIR,
+            config=yaml.safe_load(cfg.dump()),
+            allow_val_change=True,
+            settings=wandb.Settings(finish_timeout=LAST_WORDS),
+        )
+        return self.run.id, self.run.url or self.run.dir
+
+    def _log(self, iteration, scalars):
+        self.run.log(scalars, step=iteration)
+
+    def _end(self):
+        self.run.finish(exit_code=int(not self.finished))
+
+
+class MLflowWatcher(Watcher):
+    """Of MLflow, at MLFLOW_TRACKING_URI and in MLFLOW_EXPERIMENT_NAME."""
+
+    name = "mlflow"
+
+    def _start(self, cfg):
+        # Of its own accord it tries for minutes, and the training would wait.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        import mlflow
+
+        if self.run_id:
+            mlflow.start_run(self.run_id)
+            return self.run_id, mlflow.get_tracking_uri()
+        run = mlflow.start_run(run_name=run_name(cfg))
+        mlflow.log_params({key: str(value) for key, value in flat(cfg)})
+        return run.info.run_id, mlflow.get_tracking_uri()
+
+    def _log(self, iteration, scalars):
+        import mlflow
+
+        allowed = {re.sub(r"[^\w\-. :/]", "_", name): value for name, value in scalars.items()}
+        mlflow.log_metrics(allowed, step=iteration, run_id=self.run_id)
+
+    def _end(self):
+        import mlflow
+
+        mlflow.end_run("FINISHED" if self.finished else "FAILED")
+
+
+WATCHERS = {watcher.name: watcher for watcher in (WandbWatcher, MLflowWatcher)}
+
+
+def run_name(cfg) -> str:
+    return os.path.basename(os.path.abspath(cfg.OUTPUT_DIR))
+
+
+def check_packages(cfg) -> None:
+    """
+    Raises:
+        UserError: a package that SAD.WATCH.TO names is not there, or is broken.
+    """
+    for name in cfg.SAD.WATCH.TO:
+        try:
+            import_module(name).__version__  # noqa: B018  a folder of that name has none
+        except Exception as error:  # a broken package can raise anything
+            raise UserError(
+                f"SAD.WATCH.TO names {name}, but its package cannot be imported "
+                f"({reason(error)}): {INSTALL}, or leave {name} out"
+            ) from error
+
+
+class Watch(hooks.PeriodicWriter):
+    """Of the first rank: starts the watchers of SAD.WATCH.TO, and keeps their runs' ids."""
+
+    def __init__(self, cfg):
+        super().__init__([WATCHERS[name]() for name in cfg.SAD.WATCH.TO])
+        self.cfg = cfg
+
+    def state_dict(self):
+        return {
+            watcher.name: {"run_id": watcher.run_id, "last_write": watcher.last_write}
+            for watcher in self._writers
+        }
+
+    def load_state_dict(self, state):
+        for watcher in self._writers:
+            vars(watcher).update(state.get(watcher.name, {}))
+
+    def before_train(self):
+        for watcher in self._writers:
+            watcher.start(self.cfg)
+
+    def after_train(self):
+        for watcher in self._writers:
+            watcher.finished = self.trainer.iter + 1 >= self.trainer.max_iter
+        super().after_train()
