@@ -20,7 +20,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 # The modules of `sad.commands`, as the help lists them, and those that train in their process.
-COMMANDS = ("distill", "inspect", "train", "calibrate", "label", "report", "weights", "digits")
+COMMANDS = (
+    "distill",
+    "inspect",
+    "train",
+    "calibrate",
+    "label",
+    "predict",
+    "report",
+    "weights",
+    "digits",
+)
 TRAINING = ("train",)
 
 
