@@ -81,6 +81,8 @@ def wrong(toy, tmp_path_factory):
         "theirs/configs/base.yaml": "MINE: 1",
         "plan/plan.json": '{"days": 3}',
         "empty.yaml": "",
+        "text.onnx": "a detector",
+        "text.pt2": "a detector",
     }.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)

@@ -8,7 +8,17 @@ PHOTO = "{toy}/labeled/000001.png "
 MISTAKES = {
     "nothing to predict with": ("predict --output {out} " + PHOTO, "--weights", "--compare"),
     "two ways to name the detector": (
-        PREDICT + "--model digits/SAD " + PHOTO, "--model", "not allowed with", "--weights"),
+        PREDICT + "--compare {wrong}/run {wrong}/run " + PHOTO, "--compare", "not allowed with",
+        "--weights"),
+    "a yaml for a file that brings its own": (
+        "predict --output {out} --weights student.onnx --config-file {toy}/student.yaml " + PHOTO,
+        "student.onnx brings its own config", "--config-file"),
+    "an exported file that does not exist": (
+        "predict --output {out} --weights absent.onnx " + PHOTO, "absent.onnx does not exist"),
+    "an ONNX file that is none": (
+        "predict --output {out} --weights {wrong}/text.onnx " + PHOTO, "text.onnx"),
+    "a program of torch that is none": (
+        "predict --output {out} --weights {wrong}/text.pt2 " + PHOTO, "text.pt2"),
     "nothing to predict on": (PREDICT, "INPUT"),
     "no folder for predictions": ("predict " + TEACHER + PHOTO, "--output"),
     "an empty name of the folder for predictions": (

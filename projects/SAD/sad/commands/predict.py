@@ -31,7 +31,6 @@ def add_arguments(parser) -> None:
     detector.add_argument(
         "--weights", help="the folder of a training, weights, or an exported file"
     )
-    detector.add_argument("--model", metavar="NAME", help="a detector of MODEL_ZOO.md")
     detector.add_argument(
         "--compare",
         nargs=2,

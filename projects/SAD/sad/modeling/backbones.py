@@ -1,6 +1,5 @@
 """Backbones that Detectron2's own builders do not know."""
 
-import math
 from collections.abc import Sequence
 
 from detectron2.layers import ShapeSpec
@@ -99,7 +98,8 @@ class UpsampledBackbone(Backbone):
         maps = {}
         for name, level in self.fpn(x).items():
             # Twice an odd level rounded up is one row more than the teacher has.
-            height, width = (math.ceil(side / self._shape[name].stride) for side in x.shape[-2:])
+            # Without math.ceil: an export's sides are tensors or symbols.
+            height, width = (-(-side // self._shape[name].stride) for side in x.shape[-2:])
             maps[name] = self.upsample[name](level)[..., :height, :width]
         return maps
 

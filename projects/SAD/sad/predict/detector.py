@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
+from ..config.defaults import MAX_PIXELS
 from ..config.detector_keys import keys_of, value_of
 from ..config.load import get_sad_cfg
+from ..exported.open import is_exported, open_exported
 from ..modeling.adapters import adapter_of
 from ..modeling.build import load_detector
 from ..utils.errors import UserError
@@ -43,16 +45,23 @@ class Detector:
 def open_detector(weights: str, config_file: str = "", opts=()) -> Detector:
     """
     Args:
-        weights: the folder of a training, or a file of weights.
+        weights: the folder of a training, a file of weights, or an exported file.
         config_file: the yaml it was trained with; not needed where config.yaml lies beside it.
         opts: KEY VALUE pairs on top of the config.
     Raises:
-        UserError: a file is absent or broken, or the weights are not all of the config's model.
+        UserError: a file is absent or broken, the weights are not all of the config's model, or a
+            config is given for an exported file.
     """
     if not weights:
         raise UserError("no weights are given: name the folder of a training, or a file")
     if os.path.isdir(weights):
         weights = _inside(weights, WEIGHTS)
+    if is_exported(weights):
+        if config_file or opts:
+            raise UserError(
+                f"{weights} brings its own config: leave the yaml (--config-file) and its keys out"
+            )
+        return _open_exported(weights)
     if not config_file:
         config_file = _beside(weights)
     wanted = get_sad_cfg(config_file, opts).MODEL.DEVICE
@@ -69,6 +78,22 @@ def open_detector(weights: str, config_file: str = "", opts=()) -> Detector:
         score_threshold=value_of(cfg, keys_of(cfg).score_threshold),
         nms_threshold=value_of(cfg, keys_of(cfg).nms_threshold),
         threshold=None,
+    )
+
+
+def _open_exported(path: str) -> Detector:
+    model = open_exported(path, "cuda" if torch.cuda.is_available() else "cpu")
+    card = model.card
+    return Detector(
+        model=model,
+        class_names=card.class_names,
+        image_format=card.channel_order,
+        min_size=card.min_size,
+        max_size=card.max_size,
+        max_pixels=MAX_PIXELS,
+        score_threshold=card.score_threshold,
+        nms_threshold=card.nms_threshold,
+        threshold=card.threshold,
     )
 
 

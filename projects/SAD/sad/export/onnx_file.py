@@ -1,0 +1,86 @@
+"""A detector as one ONNX file, for onnxruntime and whatever else reads ONNX.
+
+Written by torch's exporter of traces (`dynamo=False`): it needs no package beside onnx, and puts
+one NonMaxSuppression for all images and classes where `sad.export.graph` says so. The exporter that
+torch takes by default since 2.9 needs onnxscript.
+"""
+
+import io
+import warnings
+
+import torch
+
+from ..exported.card import KEY, Card
+from ..exported.onnx_file import INPUT, need
+from ..exported.runs import OUTPUTS
+from ..utils.errors import UserError
+from .graph import DetectionGraph
+
+OPSET = 17
+DENSE = ("all_boxes", "all_scores")  # what goes into the suppression, within the graph
+PLAIN = ("boxes", "scores")  # the same, of a file that ends there
+DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
+
+
+def to_onnx(graph: DetectionGraph, card: Card, dtype: str = "uint8"):
+    """
+    Args:
+        dtype: of the images, a name in DTYPES.
+    Returns:
+        onnx.ModelProto: input `images` (N, 3, H, W); outputs as of `DetectionGraph`, by the names
+        of OUTPUTS, or PLAIN without suppression.
+    Raises:
+        UserError: onnx is missing, or torch cannot export the model.
+    """
+    onnx = need("onnx", "an export to ONNX")
+    names = [*OUTPUTS, *DENSE] if graph.nms else [*PLAIN]
+    # Neither side alike, and none a multiple of the stride: what is traced must hold for all.
+    example = torch.zeros(2, 3, 3 * graph.stride + 1, 4 * graph.stride + 3, dtype=DTYPES[dtype])
+    file = io.BytesIO()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of what a trace cannot see; the proof can
+            torch.onnx.export(
+                graph,
+                (example.to(graph.model.device),),
+                file,
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=names,
+                dynamic_axes={INPUT: {0: "N", 2: "H", 3: "W"}, **{x: {0: "N"} for x in names}},
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise UserError(f"torch cannot export this model to ONNX: {error}") from error
+    model = onnx.load_model_from_string(file.getvalue())
+    del model.graph.output[:]
+    model.graph.output.extend(_outputs(onnx, graph))
+    model.producer_name = "sad"
+    onnx.helper.set_model_props(model, {KEY: card.text()})
+    onnx.checker.check_model(model)
+    return model
+
+
+def _outputs(onnx, graph: DetectionGraph) -> list:
+    """Names, kinds of numbers and sizes, which a trace does not tell."""
+    number, whole = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+    if not graph.nms:
+        values = ((PLAIN[0], number, ("R", 4)), (PLAIN[1], number, ("R", graph.model.num_classes)))
+    else:
+        many, kinds = graph.detections, (number, number, whole, whole)
+        values = zip(OUTPUTS, kinds, ((many, 4), (many,), (many,), ()), strict=True)
+    return [
+        onnx.helper.make_tensor_value_info(name, kind, ("N", *size)) for name, kind, size in values
+    ]
+
+
+def with_dense(model):
+    """A copy of a file's model that also gives out what goes into the suppression."""
+    onnx = need("onnx", "an export to ONNX")
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for name in DENSE:
+        copy.graph.output.append(
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        )
+    return copy

@@ -1,0 +1,1 @@
+"""Exported files, read again: what they say of themselves, and the detector that they hold."""

@@ -1,0 +1,58 @@
+"""A graph on batches in Detectron2's form: what ONNX files and torch programs have in common."""
+
+from collections.abc import Callable
+
+import torch
+from detectron2.modeling.postprocessing import detector_postprocess
+from detectron2.structures import Boxes, Instances
+from torch import Tensor
+
+from .card import Card
+
+# Shapes: N images of one size, D = detections that an image has at most.
+OUTPUTS = ("boxes", "scores", "labels", "num")
+
+
+class GraphDetector:
+    """Called as Detectron2 calls a model; images of one size go through the graph together."""
+
+    def __init__(self, card: Card, run: Callable[[Tensor], tuple[Tensor, ...]], device="cpu"):
+        """
+        Args:
+            run: (N, 3, H, W) images -> (N, D, 4) boxes, (N, D) scores, (N, D) labels and (N,)
+                numbers of detections.
+        """
+        self.card = card
+        self.class_names = card.class_names
+        self.device = torch.device(device)
+        self._run = run
+
+    def __call__(self, batch: list[dict]) -> list[dict]:
+        """
+        Args:
+            batch: of each image `image`, (3, H, W) in the card's channel order and already
+                resized, and the `height` and `width` to give boxes for, else its own.
+        Returns:
+            of each image {"instances": Instances on the CPU, the best first}.
+        """
+        by_size = {}
+        for position, item in enumerate(batch):
+            by_size.setdefault(item["image"].shape, []).append(position)
+        found = [None] * len(batch)
+        for positions in by_size.values():
+            outputs = self._run(torch.stack([batch[i]["image"] for i in positions]))
+            for position, *columns in zip(positions, *outputs, strict=True):
+                found[position] = {"instances": _instances(batch[position], *columns)}
+        return found
+
+
+def _instances(item: dict, boxes: Tensor, scores: Tensor, labels: Tensor, num: Tensor):
+    height, width = item["image"].shape[1:]
+    num = int(num)
+    instances = Instances(
+        (height, width),
+        pred_boxes=Boxes(boxes[:num].clone()),
+        scores=scores[:num],
+        pred_classes=labels[:num],
+    )
+    return detector_postprocess(instances, item.get("height", height), item.get("width", width))

@@ -1,0 +1,70 @@
+"""torch.export's programs: their card is read without torch, they run where the user says so."""
+
+import io
+import zipfile
+
+import pytest
+import torch
+
+from exported_files import CARD, batch
+from sad.exported.program_file import CARD as CARD_FILE
+from sad.exported.program_file import TRUST, open_program, read_card
+from sad.utils.errors import UserError
+
+
+class OneBox(torch.nn.Module):
+    """The whole image is a detection, its score the mean of its pixels."""
+
+    def forward(self, images):
+        n, _, height, width = images.shape
+        scores = images.float().mean(dim=(1, 2, 3)).reshape(n, 1)
+        box = torch.tensor([0.0, 0.0, 1.0, 1.0]) * torch.tensor([0.0, 0.0, width, height])
+        labels = torch.zeros(n, 1, dtype=torch.long)
+        return box.expand(n, 1, 4), scores, labels, labels[:, 0] + 1
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("pt2") / "one.pt2")
+    program = torch.export.export(OneBox(), (torch.zeros(2, 3, 8, 6),))
+    torch.export.save(program, path, extra_files={CARD_FILE: CARD.text()})
+    return path
+
+
+def test_a_trusted_program_runs(path, monkeypatch):
+    assert read_card(path) == CARD
+    monkeypatch.setenv(TRUST, "1")
+    images = batch((8, 6), (8, 6))
+    images = [{**image, "image": image["image"].float()} for image in images]
+    found = open_program(path)(images)
+    for item, one in zip(images, found, strict=True):
+        assert one["instances"].pred_boxes.tensor.tolist() == [[0, 0, 12, 16]]
+        torch.testing.assert_close(one["instances"].scores[0], item["image"].mean())
+
+
+def test_nothing_is_loaded_without_the_users_word(path, monkeypatch):
+    monkeypatch.delenv(TRUST, raising=False)
+    monkeypatch.setattr(torch.export, "load", lambda *_: pytest.fail("it was loaded"))
+    with pytest.raises(UserError, match=f"could run code.*{TRUST}=1"):
+        open_program(path)
+
+
+def _zip(path, **files) -> str:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(f"one/extra/{name}", content)
+    return str(path)
+
+
+def test_broken_and_forged_ones_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv(TRUST, "1")
+    nothing = tmp_path / "nothing.pt2"
+    nothing.write_bytes(b"PK no zip")
+    bomb = _zip(tmp_path / "bomb.pt2", **{CARD_FILE: bytes(50_000_000)})
+    cardless = _zip(tmp_path / "cardless.pt2", other="{}")
+    forged = _zip(tmp_path / "forged.pt2", **{CARD_FILE: "{}"})
+    broken = _zip(tmp_path / "broken.pt2", **{CARD_FILE: CARD.text()})
+    for name in (nothing, bomb, cardless, forged, broken):
+        with pytest.raises(UserError, match=r"\.pt2"):
+            open_program(str(name))
+    assert io.BytesIO(open(bomb, "rb").read()).getbuffer().nbytes < 100_000

@@ -1,0 +1,81 @@
+"""The toy teacher in exported files, to be read again, and batches to compare detectors on."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from scipy.optimize import linear_sum_assignment
+
+from sad.export.graph import DetectionGraph
+from sad.export.onnx_file import to_onnx
+from sad.exported.card import Card, digest
+from sad.exported.describe import describe
+from sad.modeling.build import load_detector
+
+CARD = Card(
+    detector="RetinaNet",
+    class_names=["cat", "Katze \u00fc"],
+    pixel_mean=[103.5, 116.3, 123.7],
+    pixel_std=[1.0, 1.0, 1.0],
+    channel_order="BGR",
+    min_size=800,
+    max_size=1333,
+    size_divisibility=32,
+    score_threshold=0.05,
+    nms_threshold=0.5,
+    detections=100,
+    threshold=None,
+    config="MODEL: {}",
+    config_digest=digest("MODEL: {}"),
+    data=["coco_2017_train"],
+    seed=-1,
+    metrics={"AP": 37.4},
+    licence="Apache-2.0",
+)
+
+
+def tame_teacher(toy, name="teacher", opts=()):
+    """(model, config) of the toy's teacher, its scores far from 0 and 1 and its boxes moved."""
+    model, cfg = load_detector(toy.path(f"{name}.yaml"), toy.path("teacher.pth"), "cpu", opts)
+    torch.manual_seed(3)
+    model.head.cls_score.weight.data *= 0.1
+    torch.nn.init.normal_(model.head.bbox_pred.weight, std=0.02)
+    return model, cfg
+
+
+def write_onnx(model, cfg, path: Path, nms: bool = True, **facts) -> str:
+    card = describe(model, cfg, **facts)
+    path.write_bytes(to_onnx(DetectionGraph(model, nms), card).SerializeToString())
+    return str(path)
+
+
+def write_weights(model, cfg, path: Path, **facts) -> str:
+    tensors = {key: x.contiguous() for key, x in model.state_dict().items()}
+    save_file(tensors, str(path), {"card": describe(model, cfg, **facts).text()})
+    return str(path)
+
+
+def batch(*sizes, seed=0) -> list[dict]:
+    """Of one noise image for each (height, width), to be given in twice its size."""
+    draw = torch.Generator().manual_seed(seed)
+    return [
+        {
+            "image": torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=draw),
+            "height": 2 * size[0],
+            "width": 2 * size[1],
+        }
+        for size in sizes
+    ]
+
+
+def assert_same(found: list[dict], wanted: list[dict]) -> None:
+    """Detections of one detector, up to rounding; those of equal scores in any order."""
+    for one, other in zip(found, wanted, strict=True):
+        one, other = one["instances"], other["instances"]
+        assert len(one) == len(other)
+        assert one.image_size == other.image_size
+        assert (one.scores.diff() <= 0).all()
+        apart = torch.cdist(one.pred_boxes.tensor, other.pred_boxes.tensor, p=torch.inf)
+        apart += 1000 * (one.scores[:, None] - other.scores).abs()
+        apart += 1000 * (one.pred_classes[:, None] != other.pred_classes)
+        assert (apart.numpy()[linear_sum_assignment(apart)] < 0.01).all()
