@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from exported_files import tame_teacher, write_onnx
 from toy import REPOSITORY, run_script
 
 SCRIPT = REPOSITORY / "scripts" / "predict.py"
@@ -43,6 +44,17 @@ def test_a_threshold_is_taken_and_one_below_the_detectors_is_said(
         said = "reports nothing below 0.001" in capsys.readouterr().out
         assert said == (threshold == "0")
     assert lows[0] >= 0.9 > lows[1]
+
+
+def test_an_exported_file_has_the_threshold_of_its_card(toy, tmp_path, monkeypatch, capsys):
+    path = write_onnx(*tame_teacher(toy), tmp_path / "student.onnx", threshold=0.86)
+    run_script(monkeypatch, SCRIPT, "--weights", path, toy.path("labeled"),
+               "--output", tmp_path / "out")  # fmt: skip
+    first = capsys.readouterr().out.splitlines()[0]
+    assert "0.86" in first and "its card" in first
+    content = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert content["info"]["score_threshold"] == 0.86
+    assert 0.86 <= min(x["score"] for x in content["annotations"]) < 0.9
 
 
 def test_what_is_skipped_is_counted_at_the_end(toy, tmp_path, monkeypatch, capsys, log):

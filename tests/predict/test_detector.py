@@ -2,9 +2,12 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
+from exported_files import tame_teacher, write_onnx, write_weights
+from sad import Predictor
 from sad.checkpoint import safe_load as weights_file
 from sad.predict.detector import open_detector
 from sad.utils.errors import UserError
@@ -28,6 +31,33 @@ def test_class_names_are_those_of_the_weights_or_numbers(run, tmp_path):
         content.pop("class_names", None)
         torch.save({**content, **({"class_names": names} if names else {})}, tmp_path / "w.pth")
         assert open_detector(str(tmp_path / "w.pth")).class_names == expected
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "safetensors"])
+@pytest.mark.parametrize("image_format", ["BGR", "RGB"])
+def test_an_exported_file_finds_what_its_checkpoint_finds(toy, tmp_path, suffix, image_format):
+    opts = ["INPUT.FORMAT", image_format, "MODEL.PIXEL_MEAN", [90.0, 110.0, 130.0],
+            "MODEL.RETINANET.NMS_THRESH_TEST", 0.4]  # fmt: skip
+    model, cfg = tame_teacher(toy, opts=opts)
+    torch.save({"model": model.state_dict()}, tmp_path / "tame.pth")
+    write = {"onnx": write_onnx, "safetensors": write_weights}[suffix]
+    path = write(model, cfg, tmp_path / f"tame.{suffix}", threshold=0.3)
+    exported = Predictor(path)
+    plain = Predictor(tmp_path / "tame.pth", toy.path("teacher.yaml"), opts)
+    assert exported.threshold == 0.3 and plain.threshold is None
+    assert exported.class_names == ["light", "dark"] and exported.detector.nms_threshold == 0.4
+    images = [toy.path(f"labeled/{number:06d}.png") for number in range(1, 7)]
+    for one, other in zip(exported(images), plain(images), strict=True):
+        best = other.scores > 0.86  # of the many of nearly equal scores the last ones may differ
+        assert best.sum() > 10
+        np.testing.assert_allclose(one.scores[: best.sum()], other.scores[best], atol=1e-4)
+        apart = np.abs(one.boxes[None] - other.boxes[best][:, None]).max(axis=-1)
+        apart += 100 * (one.labels[None] != other.labels[best][:, None])
+        assert (apart.min(axis=1) < 0.02).all()
+    with pytest.raises(UserError, match="brings its own config"):
+        Predictor(path, toy.path("teacher.yaml"))
+    with pytest.raises(UserError, match="brings its own config"):
+        Predictor(path, opts=["INPUT.MIN_SIZE_TEST", 32])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from PIL import ImageColor
 
 from sad.predict.detections import Detections
-from sad.predict.drawing import LEAST, MOST, colors_of, draw, draw_side_by_side
+from sad.predict.drawing import BESIDE, LEAST, colors_of, draw, draw_side_by_side
 
 NAMES = ["cat", "dog"]
 COLORS = colors_of(NAMES)
@@ -46,6 +46,11 @@ def test_a_small_image_is_enlarged():
     assert has(picture, 160, 300, COLORS["cat"]) and has(picture, 480, 300, COLORS["cat"])
 
 
+def test_a_huge_image_is_made_as_small_as_every_format_takes():
+    image = np.zeros((4, 70_000, 3), np.uint8)
+    assert max(draw(image, found([0, 0, 9, 3]), COLORS).size) < 16_384  # of WebP
+
+
 def test_an_image_without_boxes_is_as_it_was():
     image = np.random.default_rng(0).integers(0, 255, (LEAST, 700, 3), np.uint8)
     np.testing.assert_array_equal(np.asarray(draw(image, found(), COLORS)), image)
@@ -65,7 +70,7 @@ def test_side_by_side(height, width):
     image = np.full((height, width, 3), 128, np.uint8)
     left, right = found([0.2 * width, 0.2 * height, 0.6 * width, 0.6 * height]), found()
     picture = draw_side_by_side(image, {"one": left, "other": right}, COLORS)
-    assert LEAST <= picture.width < 2 * MOST + 100 and picture.height < MOST + 200
+    assert LEAST <= picture.width < 2 * BESIDE + 100 and picture.height < BESIDE + 200
     pixels = (np.asarray(picture) == ImageColor.getrgb(COLORS["cat"])).all(axis=-1)
     half = picture.width // 2
     assert pixels[:, :half].any() and not pixels[:, half:].any()

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from sad.predict.inputs import Inputs
-from sad.predict.run import Prediction, Shown
+from sad.predict.results import Shown
+from sad.predict.run import Prediction
 from sad.utils.errors import UserError
 from toy import png_bomb
 
@@ -208,5 +209,5 @@ def test_tiles_find_what_the_parts_hold(predict, photos, tmp_path):
 
 def test_an_output_that_cannot_be_written(predict, photos, tmp_path):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(UserError, match="--output .*out cannot be written to"):
+    with pytest.raises(UserError, match="out cannot be written to .*--output"):
         predicted(predict, tmp_path, photos)

@@ -15,7 +15,8 @@ from detectron2.utils.logger import setup_logger
 
 from ..predict.inputs import Inputs
 from ..predict.predictor import Predictor
-from ..predict.run import PICTURES, YOLO, Done, Prediction, Shown
+from ..predict.results import PICTURES, YOLO, Shown
+from ..predict.run import Done, Prediction
 from ..utils.arguments import between
 from ..utils.errors import UserError
 

@@ -9,8 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 from ..utils.drawing import INK, class_colors
 from .detections import Detections
 
-LEAST, MOST = 640, 2000  # pixels of the longer side: small images are drawn at a multiple, and
-# those that stand beside each other are made smaller
+# Pixels of the longer side: smaller images are drawn at a multiple; those that stand beside each
+# other are made smaller; and what every format can hold.
+LEAST, BESIDE, MOST = 640, 2000, 16_000
 
 
 def colors_of(*class_names: list[str]) -> dict[str, str]:
@@ -24,7 +25,8 @@ def draw(image: np.ndarray, found: Detections, colors: dict[str, str]) -> Image.
     Args:
         image: (H, W, 3) uint8 RGB; a small one is enlarged by a whole number.
     """
-    scale = max(1, LEAST // max(image.shape[:2]))
+    longer = max(image.shape[:2])
+    scale = min(max(1, LEAST // longer), MOST / longer)
     return _drawn(Image.fromarray(image), found, colors, scale)
 
 
@@ -38,7 +40,7 @@ def draw_side_by_side(
         of_each: by the detector's name.
     """
     longer = max(image.shape[:2])
-    scale = min(max(1, LEAST // longer), MOST / longer)
+    scale = min(max(1, LEAST // longer), BESIDE / longer)
     pictures = [_drawn(Image.fromarray(image), found, colors, scale) for found in of_each.values()]
     width, height = pictures[0].size
     bar = 2 * _letter(width, height)

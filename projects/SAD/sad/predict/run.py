@@ -1,56 +1,36 @@
-"""From inputs to pictures with boxes, jsons and txts."""
+"""From inputs to results: read, find, write."""
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
 from tqdm import tqdm
 
-from ..data.image_files import SUFFIXES
 from ..data.images import ImageError, check_resizable, read_picture
 from ..utils.errors import UserError
-from ..utils.files import atomic_write
 from .detections import Detections
-from .drawing import colors_of, draw, draw_side_by_side
 from .inputs import Inputs, Source
-from .predictions_file import PredictionsFile
-from .predictor import Predictor
+from .results import Results, Shown
 from .tiles import find_in_tiles
 from .video import Video, video_writer
-from .yolo_files import write_names, write_txt
 
 logger = logging.getLogger(__name__)
 
-PICTURES, YOLO = "pictures", "yolo"  # folders of the output
 READERS = 8  # threads that decode images
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A detector among those whose boxes are drawn.
-
-    Attributes:
-        name: on pictures, where there are several.
-        file: the name of its json.
-        threshold: boxes of lower scores are left out.
-    """
-
-    name: str
-    file: str
-    predictor: Predictor
-    threshold: float
 
 
 @dataclass
 class Done:
+    """How many of each; `boxes` are those of all detectors."""
+
     images: int = 0
     videos: int = 0
     frames: int = 0
-    boxes: int = 0  # of all detectors
+    boxes: int = 0
     unreadable: int = 0
     cut_short: int = 0  # videos
 
@@ -76,14 +56,11 @@ class Prediction:
             yolo: whether to write YOLO's txts, too; of the first detector.
         """
         self.shown = shown
-        self.output = output
         self.batch = batch
         self.tile = tile
-        self.yolo = yolo
-        self.colors = colors_of(*(one.predictor.class_names for one in shown))
         self.max_pixels = min(one.predictor.detector.max_pixels for one in shown)
+        self.results = Results(shown, output, yolo)
         self.done = Done()
-        self.files = []
 
     def run(self, inputs: Inputs) -> Done:
         """
@@ -97,37 +74,37 @@ class Prediction:
                 progress = stack.enter_context(
                     tqdm(desc="predicting", total=total, unit="file", mininterval=1)
                 )
-                stack.callback(self._close)
+                stack.callback(self.results.close)
                 for some in _chunks(inputs, self.batch):
                     if some[0].is_video:
                         self._video(some[0])
                     else:
                         self._images(some, pool)
                     progress.update(len(some))
-                self._finish(inputs, total)
+                if self.done.images + self.done.videos == 0:
+                    raise UserError(
+                        f"none of {total} images and videos could be read: the log names each, and "
+                        "says why"
+                    )
+                self.results.finish(inputs.root)
         except OSError as error:
             raise UserError(
-                f"--output {self.output} cannot be written to ({error.strerror}: "
-                f"{error.filename}): mend that, or name another folder"
+                f"{error.filename or self.results.output} cannot be written to "
+                f"({error.strerror or error}): mend that, or let --output name another folder"
             ) from error
+        self.done.boxes = self.results.boxes
         return self.done
 
     def _images(self, sources: list[Source], pool: ThreadPool) -> None:
-        readable, pixels = [], []
+        readable, images = [], []
         for source, read in zip(sources, pool.map(self._read, sources), strict=True):
             if isinstance(read, str):
                 self._skip(source, read)
             else:
                 readable.append(source)
-                pixels.append(read)
-        if not readable:
-            return
-        self._open()
-        for source, image, found in zip(readable, pixels, self._find(pixels), strict=True):
-            self._record(source, image, found)
-            path = self._path(source.name if _is_image(source.name) else f"{source.name}.png")
-            with atomic_write(path, "wb") as file:
-                self._draw(image, found).save(file, format=_format(path), quality=95)
+                images.append(read)
+        for source, image, found in zip(readable, images, self._find(images), strict=True):
+            self.results.save(source, self.results.add(source, image, found))
             self.done.images += 1
 
     def _video(self, source: Source) -> None:
@@ -147,25 +124,25 @@ class Prediction:
             )
 
     def _frames(self, source: Source, video: Video) -> None:
-        frames = _lists(video, self.batch)
-        first = next(frames)  # before anything is written
-        self._check_shape(first[0])
-        self._open()
+        frames = iter(video)
+        some = list(
+            islice(frames, self.batch)
+        )  # of a broken video none, before anything is written
+        self._check_shape(some[0])
         name = source.name if source.name.lower().endswith(".mp4") else f"{source.name}.mp4"
         with (
-            video_writer(self._path(name), video.rate) as add,
+            video_writer(self.results.picture_path(name), video.rate) as write,
             tqdm(
                 desc=source.name, total=video.said or None, unit="frame", leave=False, mininterval=1
             ) as progress,
         ):
             number = 0
-            while first:
-                for image, found in zip(first, self._find(first), strict=True):
-                    self._record(source, image, found, frame=number)
-                    add(np.asarray(self._draw(image, found)))
+            while some:
+                for image, found in zip(some, self._find(some), strict=True):
+                    write(np.asarray(self.results.add(source, image, found, number)))
                     number += 1
-                progress.update(len(first))
-                first = next(frames, None)
+                progress.update(len(some))
+                some = list(islice(frames, self.batch))
 
     def _read(self, source: Source) -> np.ndarray | str:
         """(H, W, 3) RGB, or why it cannot be read."""
@@ -201,48 +178,6 @@ class Prediction:
             of_each.append([x[x.scores >= one.threshold] for x in found])
         return [list(found) for found in zip(*of_each, strict=True)]
 
-    def _record(self, source: Source, image: np.ndarray, found: list[Detections], **more) -> None:
-        height, width = image.shape[:2]
-        for file, of_one in zip(self.files, found, strict=True):
-            file.add(source.name, (width, height), of_one, **more)
-        if self.yolo:
-            folder = os.path.join(self.output, YOLO)
-            write_txt(folder, source, (width, height), found[0], more.get("frame"))
-
-    def _draw(self, image: np.ndarray, found: list[Detections]):
-        if len(self.shown) == 1:
-            return draw(image, found[0], self.colors)
-        names = [one.name for one in self.shown]
-        return draw_side_by_side(image, dict(zip(names, found, strict=True)), self.colors)
-
-    def _path(self, name: str) -> str:
-        path = os.path.join(self.output, PICTURES, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return path
-
-    def _open(self) -> None:
-        if not self.files:
-            os.makedirs(self.output, exist_ok=True)
-            self.files = [
-                PredictionsFile(self.output, one.predictor.class_names) for one in self.shown
-            ]
-
-    def _finish(self, inputs: Inputs, total: int) -> None:
-        if not self.files:
-            raise UserError(
-                f"none of {total} images and videos could be read: the log names each and says why"
-            )
-        for one, file in zip(self.shown, self.files, strict=True):
-            info = {"image_root": inputs.root, "score_threshold": one.threshold}
-            file.write(os.path.join(self.output, one.file), info)
-            self.done.boxes += file.num_boxes
-        if self.yolo:
-            write_names(os.path.join(self.output, YOLO), self.shown[0].predictor.class_names)
-
-    def _close(self) -> None:
-        for file in self.files:
-            file.close()
-
 
 def _chunks(inputs: Inputs, size: int) -> Iterator[list[Source]]:
     """Some images at once, or one video."""
@@ -257,24 +192,3 @@ def _chunks(inputs: Inputs, size: int) -> Iterator[list[Source]]:
             yield [source]
     if images:
         yield images
-
-
-def _lists(items, size: int) -> Iterator[list]:
-    some = []
-    for item in items:
-        some.append(item)
-        if len(some) == size:
-            yield some
-            some = []
-    if some:
-        yield some
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES)
-
-
-def _format(path: str) -> str:
-    """Pillow's name of a picture's format."""
-    ending = os.path.splitext(path)[1][1:].lower()
-    return {"jpg": "jpeg", "tif": "tiff"}.get(ending, ending)
