@@ -27,7 +27,7 @@ def test_from_weights_and_a_yaml(toy, tmp_path, monkeypatch, capsys):
     assert "0.5" in first and "no card" in first
     content = json.loads((out / "predictions.json").read_text())
     assert content["annotations"] and min(x["score"] for x in content["annotations"]) >= 0.5
-    assert f"6 images: {len(content['annotations'])} boxes" in done and str(out) in wrote
+    assert f"images: 6, boxes: {len(content['annotations'])}" == done and str(out) in wrote
     assert len(list((out / "pictures").iterdir())) == len(list((out / "yolo").iterdir())) - 1 == 6
 
 
@@ -62,7 +62,7 @@ def test_what_is_skipped_is_counted_at_the_end(toy, tmp_path, monkeypatch, capsy
     run_script(monkeypatch, SCRIPT, "--weights", toy.path("teacher.pth"), "--config-file",
                toy.path("teacher.yaml"), tmp_path / "broken.jpg", toy.path("labeled/000001.png"),
                "--output", tmp_path / "out")  # fmt: skip
-    assert "1 files could not be read" in capsys.readouterr().out.splitlines()[-2]
+    assert "cannot be read: 1" in capsys.readouterr().out.splitlines()[-2]
     assert any("broken.jpg" in line for line in log)
 
 

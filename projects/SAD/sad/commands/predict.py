@@ -102,12 +102,11 @@ def _shown(name: str, file: str, predictor: Predictor, threshold: float | None) 
 
 
 def _said(done: Done) -> str:
-    parts = [f"{done.images} images"] if done.images or not done.videos else []
+    parts = [f"images: {done.images}", f"boxes: {done.boxes}"]
     if done.videos:
-        parts.append(f"{done.videos} videos ({done.frames} frames)")
-    text = f"{' and '.join(parts)}: {done.boxes} boxes"
+        parts.insert(1, f"videos: {done.videos} ({done.frames} frames)")
     if done.cut_short:
-        text += f"; {done.cut_short} videos break off, see above"
+        parts.append(f"videos that break off: {done.cut_short} (see above)")
     if done.unreadable:
-        text += f"; {done.unreadable} files could not be read and were skipped, see above"
-    return text
+        parts.append(f"skipped, as they cannot be read: {done.unreadable} (see above)")
+    return ", ".join(parts)

@@ -49,8 +49,7 @@ def draw_side_by_side(
     pen = ImageDraw.Draw(sheet)
     for column, (name, picture) in enumerate(zip(of_each, pictures, strict=True)):
         left = column * (width + gap)
-        boxes = f"{len(of_each[name])} boxes" if len(of_each[name]) != 1 else "1 box"
-        pen.text((left + gap, bar / 2), f"{name}: {boxes}", INK, _font(bar // 2), anchor="lm")
+        pen.text((left + gap, bar / 2), name, INK, _font(bar // 2), anchor="lm")
         sheet.paste(picture, (left, bar))
     return sheet
 
@@ -82,7 +81,7 @@ def _drawn(
 
 def _letter(width: int, height: int) -> int:
     """Size of letters on a picture, pixels."""
-    return max(13, round(min(width, height) / 45))
+    return max(13, round(min(width, height) / 60))
 
 
 @cache
