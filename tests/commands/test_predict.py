@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from exported_files import tame_teacher, write_onnx
+from exported_files import tame_teacher, write_weights
 from toy import REPOSITORY, run_script
 
 SCRIPT = REPOSITORY / "scripts" / "predict.py"
@@ -47,7 +47,7 @@ def test_a_threshold_is_taken_and_one_below_the_detectors_is_said(
 
 
 def test_an_exported_file_has_the_threshold_of_its_card(toy, tmp_path, monkeypatch, capsys):
-    path = write_onnx(*tame_teacher(toy), tmp_path / "student.onnx", threshold=0.86)
+    path = write_weights(*tame_teacher(toy), tmp_path / "student.safetensors", threshold=0.86)
     run_script(monkeypatch, SCRIPT, "--weights", path, toy.path("labeled"),
                "--output", tmp_path / "out")  # fmt: skip
     first = capsys.readouterr().out.splitlines()[0]

@@ -33,8 +33,14 @@ def test_class_names_are_those_of_the_weights_or_numbers(run, tmp_path):
         assert open_detector(str(tmp_path / "w.pth")).class_names == expected
 
 
-@pytest.mark.parametrize("suffix", ["onnx", "safetensors"])
-@pytest.mark.parametrize("image_format", ["BGR", "RGB"])
+@pytest.mark.parametrize(
+    ("suffix", "image_format"),
+    [
+        pytest.param("onnx", "BGR", marks=pytest.mark.slow),
+        pytest.param("onnx", "RGB", marks=pytest.mark.slow),
+        ("safetensors", "RGB"),
+    ],
+)
 def test_an_exported_file_finds_what_its_checkpoint_finds(toy, tmp_path, suffix, image_format):
     opts = ["INPUT.FORMAT", image_format, "MODEL.PIXEL_MEAN", [90.0, 110.0, 130.0],
             "MODEL.RETINANET.NMS_THRESH_TEST", 0.4]  # fmt: skip

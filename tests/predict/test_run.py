@@ -148,6 +148,7 @@ def test_nothing_that_can_be_read_is_a_mistake_and_nothing_is_written(predict, t
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_video_and_one_that_breaks_off(predict, photos, tmp_path, log):
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 255, (40, 48, 64, 3), np.uint8)
