@@ -28,7 +28,11 @@ def test_from_weights_and_a_yaml(toy, tmp_path, monkeypatch, capsys):
     content = json.loads((out / "predictions.json").read_text())
     assert content["annotations"] and min(x["score"] for x in content["annotations"]) >= 0.5
     assert f"images: 6, boxes: {len(content['annotations'])}" == done and str(out) in wrote
-    assert len(list((out / "pictures").iterdir())) == len(list((out / "yolo").iterdir())) - 1 == 6
+    assert (
+        len(list((out / "predicted_pictures").iterdir()))
+        == len(list((out / "predicted_yolo").iterdir())) - 1
+        == 6
+    )
 
 
 def test_a_threshold_is_taken_and_one_below_the_detectors_is_said(
@@ -73,7 +77,10 @@ def test_comparing(toy, tmp_path, monkeypatch, capsys, names):
         make_run(toy, folder, "teacher")
     run_script(monkeypatch, SCRIPT, "--compare", *folders, toy.path("labeled/000001.png"),
                "--output", tmp_path / "out")  # fmt: skip
-    jsons = [(tmp_path / "out" / f"{name}.json").read_text() for name in ("teacher", "student")]
+    jsons = [
+        (tmp_path / "out" / f"{name}.json").read_text()
+        for name in ("predictions_teacher", "predictions_student")
+    ]
     assert jsons[0] == jsons[1] and json.loads(jsons[0])["annotations"]
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split(":")[0] != lines[1].split(":")[0]

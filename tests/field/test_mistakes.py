@@ -112,7 +112,7 @@ def wrong(toy, tmp_path_factory):
         grey = Image.open(path).convert("F")
         grey.save(folder / "floats" / path.name, "TIFF")
     (folder / "folder.pth").mkdir()
-    (folder / "shown" / "pictures").mkdir(parents=True)
+    (folder / "shown" / "predicted_pictures").mkdir(parents=True)
     (folder / "run").mkdir()
     (folder / "done").mkdir()
     (folder / "done" / "model_final.pth").touch()

@@ -27,8 +27,8 @@ MISTAKES = {
         "predict --output {wrong}/cut.json/out " + TEACHER + PHOTO, "cut.json/out",
         "name another folder"),
     "predictions written to what is predicted on": (
-        "predict --output {wrong}/shown " + TEACHER + "{wrong}/shown/pictures",
-        "shown/pictures is where results are written", "another --output"),
+        "predict --output {wrong}/shown " + TEACHER + "{wrong}/shown/predicted_pictures",
+        "shown/predicted_pictures is where results are written", "another --output"),
     "weights of a detector that do not exist": (
         "predict --output {out} --weights {toy}/absent.pth " + PHOTO, "absent.pth do not exist"),
     "weights without a yaml": (

@@ -15,7 +15,7 @@ def touch(root, *names):
         (root / name).touch()
 
 
-def listed(root, *given, written="out/pictures"):
+def listed(root, *given, written="out/predicted_pictures"):
     inputs = Inputs([str(root / name) for name in given], str(root / written))
     sources = list(inputs)
     assert inputs.count() == len(sources)
@@ -51,11 +51,23 @@ def test_what_several_names_lead_to_comes_once(tmp_path, monkeypatch):
 
 
 def test_what_is_written_is_not_read(tmp_path):
-    touch(tmp_path, "1.jpg", "out/pictures/1.jpg", "out/pictures/a/2.jpg", "out/3.jpg")
+    touch(
+        tmp_path,
+        "1.jpg",
+        "out/predicted_pictures/1.jpg",
+        "out/predicted_pictures/a/2.jpg",
+        "out/3.jpg",
+    )
     assert listed(tmp_path, ".") == (".", ["1.jpg", "out/3.jpg"])
     assert listed(tmp_path, "1.jpg", "out") == (".", ["1.jpg", "out/3.jpg"])
-    (tmp_path / "link").symlink_to(tmp_path / "out" / "pictures")
-    for name in ("out/pictures", "out/pictures/a", "out/pictures/a/2.jpg", "link", "link/a"):
+    (tmp_path / "link").symlink_to(tmp_path / "out" / "predicted_pictures")
+    for name in (
+        "out/predicted_pictures",
+        "out/predicted_pictures/a",
+        "out/predicted_pictures/a/2.jpg",
+        "link",
+        "link/a",
+    ):
         with pytest.raises(UserError, match="is where results are written"):
             listed(tmp_path, "1.jpg", name)
 

@@ -45,8 +45,8 @@ def test_a_json_for_each_detector(tmp_path, number):
     of_call.finish("/p")
     of_call.close()
     jsons = [f"{n}.json" for n in range(number)]
-    assert files(tmp_path / "out") == [
-        *jsons, "yolo/a/1.txt", "yolo/c.avi/000003.txt", "yolo/data.yaml"]  # fmt: skip
+    txts = [f"predicted_yolo/{name}" for name in ("a/1.txt", "c.avi/000003.txt", "data.yaml")]
+    assert files(tmp_path / "out") == [*jsons, *txts]
     contents = [json.loads((tmp_path / "out" / name).read_text()) for name in jsons]
     assert [len(content["annotations"]) for content in contents] == [2, 1][:number]
     assert of_call.boxes == (2 if number == 1 else 3)
@@ -65,6 +65,6 @@ def test_a_picture_has_its_images_name_and_format(tmp_path, name, expected, kind
     source = Source(f"/p/{name}", name)
     of_call.save(source, of_call.add(source, IMAGE, [FOUND]))
     of_call.close()
-    assert files(tmp_path / "out") == [f"pictures/{expected}"]
-    with Image.open(tmp_path / "out" / "pictures" / expected) as picture:
+    assert files(tmp_path / "out") == [f"predicted_pictures/{expected}"]
+    with Image.open(tmp_path / "out" / "predicted_pictures" / expected) as picture:
         assert picture.format == kind and picture.size == (640, 480)

@@ -28,7 +28,7 @@ def predicted(predictor, tmp_path, *inputs, threshold=0.0, **options):
     """(what was done, the json) of a call; the output is `out`."""
     done = Prediction(
         [Shown("toy", NAME, predictor, threshold)], str(tmp_path / "out"), **options
-    ).run(Inputs([str(x) for x in inputs], str(tmp_path / "out" / "pictures")))
+    ).run(Inputs([str(x) for x in inputs], str(tmp_path / "out" / "predicted_pictures")))
     return done, json.loads((tmp_path / "out" / NAME).read_text())
 
 
@@ -66,11 +66,14 @@ def test_a_folder(predict, photos, tmp_path, batch):
         found = predict(photos / name)
         image, rows = boxes_of(content, name)
         assert_agrees(rows, found[found.scores >= 0.02])
-        with Image.open(photos / name) as photo, Image.open(tmp_path / "out/pictures" / name) as x:
+        with (
+            Image.open(photos / name) as photo,
+            Image.open(tmp_path / "out/predicted_pictures" / name) as x,
+        ):
             assert (image["width"], image["height"]) == photo.size
             factor = 640 // max(photo.size)
             assert x.size == (factor * photo.width, factor * photo.height)
-    assert written(tmp_path / "out") == [*(f"pictures/{name}" for name in names), NAME]
+    assert written(tmp_path / "out") == [*(f"predicted_pictures/{name}" for name in names), NAME]
 
 
 def test_images_of_one_name_in_different_folders(predict, photos, tmp_path):
@@ -80,9 +83,9 @@ def test_images_of_one_name_in_different_folders(predict, photos, tmp_path):
     _, content = predicted(predict, tmp_path, tmp_path / "tree", yolo=True)
     names = ["a/1.png", "b/1.jpg", "b/1.png", "b/c/1.png"]
     assert sorted(image["file_name"] for image in content["images"]) == names
-    pictures = [f"pictures/{name}" for name in names]
+    pictures = [f"predicted_pictures/{name}" for name in names]
     txts = ["a/1.txt", "b/1.jpg.txt", "b/1.png.txt", "b/c/1.txt", "data.yaml"]
-    expected = [*pictures, NAME, *(f"yolo/{name}" for name in txts)]
+    expected = [*pictures, *(f"predicted_yolo/{name}" for name in txts), NAME]
     assert written(tmp_path / "out") == expected
 
 
@@ -97,10 +100,10 @@ def test_endings_of_all_kinds(predict, photos, tmp_path):
     done, content = predicted(predict, tmp_path, folder, folder / "a.gif")
     assert done.images == 7 and len(content["images"]) == 7  # a .gif only by its own name
     for ending in endings:
-        with Image.open(tmp_path / "out" / "pictures" / f"a.{ending}") as x:
+        with Image.open(tmp_path / "out" / "predicted_pictures" / f"a.{ending}") as x:
             assert x.size == (640, 640)
     predicted(predict, tmp_path, folder / "a.gif")
-    assert Image.open(tmp_path / "out" / "pictures" / "a.gif.png").size == (640, 640)
+    assert Image.open(tmp_path / "out" / "predicted_pictures" / "a.gif.png").size == (640, 640)
 
 
 def test_modes_and_orientation_are_those_of_the_projects_reader(predict, photos, tmp_path):
@@ -167,7 +170,7 @@ def test_a_video_and_one_that_breaks_off(predict, photos, tmp_path, log):
         of_video = [image for image in content["images"] if image["file_name"] == name]
         counts[name] = len(of_video)
         assert [image["frame"] for image in of_video] == list(range(len(of_video)))
-        shown = cv2.VideoCapture(str(tmp_path / "out" / "pictures" / f"{name}.mp4"))
+        shown = cv2.VideoCapture(str(tmp_path / "out" / "predicted_pictures" / f"{name}.mp4"))
         assert shown.get(cv2.CAP_PROP_FRAME_COUNT) == len(of_video)
         assert shown.get(cv2.CAP_PROP_FRAME_WIDTH) == 640 and shown.get(cv2.CAP_PROP_FPS) == 10
     assert counts["whole.mkv"] == 40 and 2 < counts["cut.mkv"] < 30
@@ -185,14 +188,14 @@ def test_two_detectors_side_by_side(predict, photos, toy, tmp_path):
 
     teacher = Predictor(toy.path("teacher.pth"), toy.path("teacher.yaml"))
     shown = [Shown("T", "teacher.json", teacher, 0.5), Shown("S", "student.json", predict, 0.01)]
-    inputs = Inputs([str(photos)], str(tmp_path / "out" / "pictures"))
+    inputs = Inputs([str(photos)], str(tmp_path / "out" / "predicted_pictures"))
     done = Prediction(shown, str(tmp_path / "out")).run(inputs)
     contents = [json.loads((tmp_path / "out" / one.file).read_text()) for one in shown]
     assert done.boxes == sum(len(content["annotations"]) for content in contents)
     for content, one in zip(contents, shown, strict=True):
         found = one.predictor(photos / "000005.png")
         assert_agrees(boxes_of(content, "000005.png")[1], found[found.scores >= one.threshold])
-    assert Image.open(tmp_path / "out/pictures/000005.png").width > 2 * 8 * 40
+    assert Image.open(tmp_path / "out/predicted_pictures/000005.png").width > 2 * 8 * 40
 
 
 def test_tiles_find_what_the_parts_hold(predict, photos, tmp_path):

@@ -79,7 +79,7 @@ def _detectors(args):
     if args.compare:
         names = [os.path.basename(os.path.normpath(weights)) for weights in args.compare]
         given = args.compare if names[0] == names[1] else names
-        files = "teacher.json", "student.json"
+        files = "predictions_teacher.json", "predictions_student.json"
         for name, file, weights in zip(given, files, args.compare, strict=True):
             yield _shown(name, file, Predictor(weights), args.threshold)
     else:

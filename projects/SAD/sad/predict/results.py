@@ -15,7 +15,8 @@ from .predictions_file import PredictionsFile
 from .predictor import Predictor
 from .yolo_files import write_names, write_txt
 
-PICTURES, YOLO = "pictures", "yolo"  # folders of the output
+# Folders of the output, by names that nobody gives to files of his own.
+PICTURES, YOLO = "predicted_pictures", "predicted_yolo"
 QUALITY = {"jpeg": 95, "webp": 95}
 
 
