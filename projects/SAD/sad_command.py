@@ -28,6 +28,7 @@ COMMANDS = (
     "label",
     "predict",
     "report",
+    "export",
     "weights",
     "digits",
 )

@@ -4,44 +4,13 @@ import pytest
 import torch
 from detectron2.layers import batched_nms
 
-from exported_files import assert_same, batch
+from exported_files import KINDS, assert_same, batch, random_model
 from sad.export.graph import NOTHING, DetectionGraph, suppress
 from sad.exported.describe import describe
 from sad.exported.runs import GraphDetector
 from sad.modeling.adapters import adapter_of
 from sad.modeling.build import build_detector
 from sad.utils.errors import UserError
-
-FCOS = ["MODEL.META_ARCHITECTURE", "FCOS"]
-UP = [
-    "MODEL.BACKBONE.NAME",
-    "build_upsampled_backbone",
-    "MODEL.UPSAMPLED.BACKBONE",
-    "build_small_resnet_fpn_backbone",
-]
-TO_P7 = ["MODEL.FPN.LAST_LEVEL", 7, "MODEL.RETINANET.IN_FEATURES", ["p3", "p4", "p5", "p6", "p7"]]
-KINDS = {
-    "RetinaNet": [],
-    "FCOS": FCOS,
-    "up": UP,
-    "up to P7": UP + TO_P7 + ["MODEL.ANCHOR_GENERATOR.SIZES", [[16], [24], [32], [48], [64]]],
-    "few candidates": ["MODEL.RETINANET.TOPK_CANDIDATES_TEST", 9, "TEST.DETECTIONS_PER_IMAGE", 20],
-    "fewer than detections": ["MODEL.RETINANET.TOPK_CANDIDATES_TEST", 5],
-    "no threshold": ["MODEL.RETINANET.SCORE_THRESH_TEST", 0.0],
-    "GN": ["MODEL.RETINANET.NORM", "GN", "MODEL.FPN.OUT_CHANNELS", 32],
-}
-
-
-def random_model(toy, opts):
-    """A detector of random weights that finds some tens of objects in noise."""
-    cfg = toy.cfg("teacher.yaml", *opts)
-    torch.manual_seed(3)
-    model = build_detector(cfg).eval().requires_grad_(False)
-    torch.nn.init.normal_(model.head.cls_score.weight, std=0.03)
-    torch.nn.init.constant_(model.head.cls_score.bias, -1.5)
-    torch.nn.init.normal_(model.head.bbox_pred.weight, std=0.02)
-    model.class_names = ["light", "dark"]
-    return model, cfg
 
 
 @pytest.mark.parametrize("kind", KINDS)

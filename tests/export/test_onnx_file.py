@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 import torch
 
-from exported_files import batch, tame_teacher
+from exported_files import KINDS, batch, random_model, tame_teacher
 from sad.export.graph import DetectionGraph
 from sad.export.onnx_file import DENSE, PLAIN, to_onnx, with_dense
 from sad.exported.card import KEY, Card
@@ -40,6 +40,19 @@ def test_any_batch_and_size_gives_what_the_graph_does(pair):
             np.testing.assert_allclose(one, other, atol=5e-3)
         found += int(wanted[3].sum())
     assert found > 20
+
+
+@pytest.mark.parametrize("kind", ["FCOS", "up to P7", "few candidates", "GN"])
+def test_other_detectors(toy, kind):
+    model, cfg = random_model(toy, KINDS[kind])
+    graph = DetectionGraph(model)
+    file = with_dense(to_onnx(graph, describe(model, cfg)))
+    session = onnxruntime.InferenceSession(file.SerializeToString())
+    for size in SIZES:
+        images = _images(*size)
+        found = session.run(list(DENSE), {"images": images.numpy()})
+        for one, other in zip(found, graph(images)[-2:], strict=True):
+            np.testing.assert_allclose(one, other, atol=5e-3)
 
 
 def test_the_file_is_one_of_plain_onnx(pair):

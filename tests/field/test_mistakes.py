@@ -81,8 +81,8 @@ def wrong(toy, tmp_path_factory):
         "theirs/configs/base.yaml": "MINE: 1",
         "plan/plan.json": '{"days": 3}',
         "empty.yaml": "",
-        "text.onnx": "a detector",
-        "text.pt2": "a detector",
+        "broken.onnx": "no protobuf",
+        "broken.pt2": "no zip",
     }.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -111,8 +111,9 @@ def wrong(toy, tmp_path_factory):
     for path in (toy.root / "unlabeled").iterdir():
         grey = Image.open(path).convert("F")
         grey.save(folder / "floats" / path.name, "TIFF")
-    (folder / "folder.pth").mkdir()
     (folder / "shown" / "predicted_pictures").mkdir(parents=True)
+    for name in ("folder.pth", "folder.onnx"):
+        (folder / name).mkdir()
     (folder / "run").mkdir()
     (folder / "done").mkdir()
     (folder / "done" / "model_final.pth").touch()

@@ -3,13 +3,14 @@
 {toy} is a folder with a good problem, {wrong} one with bad files, {out} one that does not exist.
 """
 
-from . import distill, labelling, predict, scripts, training
+from . import distill, export, labelling, predict, scripts, training
 
 TABLES = (
     training.MISTAKES,
     labelling.MISTAKES,
     distill.MISTAKES,
     predict.MISTAKES,
+    export.MISTAKES,
     scripts.MISTAKES,
 )
 MISTAKES = {mistake: row for table in TABLES for mistake, row in table.items()}

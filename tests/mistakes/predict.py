@@ -16,9 +16,9 @@ MISTAKES = {
     "an exported file that does not exist": (
         "predict --output {out} --weights absent.onnx " + PHOTO, "absent.onnx does not exist"),
     "an ONNX file that is none": (
-        "predict --output {out} --weights {wrong}/text.onnx " + PHOTO, "text.onnx"),
+        "predict --output {out} --weights {wrong}/broken.onnx " + PHOTO, "broken.onnx"),
     "a program of torch that is none": (
-        "predict --output {out} --weights {wrong}/text.pt2 " + PHOTO, "text.pt2"),
+        "predict --output {out} --weights {wrong}/broken.pt2 " + PHOTO, "broken.pt2"),
     "nothing to predict on": (PREDICT, "INPUT"),
     "no folder for predictions": ("predict " + TEACHER + PHOTO, "--output"),
     "an empty name of the folder for predictions": (

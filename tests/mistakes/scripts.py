@@ -64,6 +64,13 @@ MISTAKES = {
     "picture of something else": ("draw_method docs/photo.png", "unrecognized arguments"),
     "page of something else": ("write_config_page README.md", "unrecognized arguments"),
     "benchmark of a section that is none": ("benchmark --section loss", "--section", "'losses'"),
+    "benchmark of exported files of no run": (
+        "benchmark --section export", "--section export and --run go together"),
+    "benchmark of a run without a name": (
+        "benchmark --section export --run {toy}", "is not of the form NAME=DIR"),
+    "benchmark of a run that is none": (
+        "benchmark --section export --output {out} --run one={wrong}/absent",
+        "absent/config.yaml does not exist"),
     "no jobs": ("imbalance --no-run --jobs 0" + TABLES, "--jobs", "at least 1"),
 }
 # fmt: on

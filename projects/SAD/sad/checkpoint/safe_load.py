@@ -98,13 +98,11 @@ def check_download(path: str) -> None:
             )
 
 
-def write_safetensors(weights: str, output: str, texts: dict[str, str] | None = None) -> int:
+def write_safetensors(weights: str, output: str) -> int:
     """Write the model of a weights file as .safetensors, bit for bit.
 
     Its flags and class names go along.
 
-    Args:
-        texts: name -> what else to write into the file's metadata.
     Returns:
         number of tensors written.
     Raises:
@@ -121,7 +119,7 @@ def write_safetensors(weights: str, output: str, texts: dict[str, str] | None = 
     model = dict(zip(content["model"], copies, strict=True))
     os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
     with atomic_write(output, "wb") as file:
-        file.write(to_safetensors(model, {"format": "pt", **metadata, **(texts or {})}))
+        file.write(to_safetensors(model, {"format": "pt", **metadata}))
     return len(model)
 
 

@@ -22,8 +22,9 @@ from ..data.classes import check_same_classes, class_order
 from ..data.datasets import ClassOrder, known_order, register_from_config
 from ..engine import launch
 from ..engine.trainer import SADTrainer
+from ..exported.open import open_exported, read_card
 from ..modeling.teacher import build_teacher
-from ..preflight.run import check_evaluation, check_training
+from ..preflight.run import check_evaluation, check_training, runs_alone
 from ..preflight.values import check_config
 from ..utils.arguments import add_launch_arguments
 from ..utils.errors import UserError
@@ -39,7 +40,9 @@ def add_arguments(parser) -> None:
         "--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR"
     )
     parser.add_argument(
-        "--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS on DATASETS.TEST, no more"
+        "--eval-only",
+        action="store_true",
+        help="evaluate MODEL.WEIGHTS, which may be an exported file, on DATASETS.TEST, no more",
     )
     parser.add_argument(
         "--check-teacher", action="store_true", help="evaluate the teacher on DATASETS.TEST first"
@@ -62,7 +65,10 @@ def setup(args):
         cfg.MODEL.DEVICE = "cpu"
     register_from_config(cfg)
     teaches = not args.eval_only and (distills(cfg) or args.check_teacher)
-    order = class_order(cfg, resume=args.resume, evaluates=args.eval_only, teaches=teaches)
+    if args.eval_only and runs_alone(cfg, args.resume):
+        order = ClassOrder(read_card(cfg.MODEL.WEIGHTS).class_names, f"file {cfg.MODEL.WEIGHTS}")
+    else:
+        order = class_order(cfg, resume=args.resume, evaluates=args.eval_only, teaches=teaches)
     if order:
         register_from_config(cfg, order)
     cfg.freeze()
@@ -81,9 +87,13 @@ def setup(args):
 
 
 def evaluate(cfg, resume):
-    model = SADTrainer.build_model(cfg)
-    checkpointer = SADCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
-    names = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume).get("class_names")
+    if runs_alone(cfg, resume):
+        model = open_exported(cfg.MODEL.WEIGHTS, cfg.MODEL.DEVICE)
+        names = model.class_names
+    else:
+        model = SADTrainer.build_model(cfg)
+        checkpointer = SADCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
+        names = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume).get("class_names")
     if names:
         for known in filter(None, map(known_order, cfg.DATASETS.TEST)):
             check_same_classes(known.names, ClassOrder(names, "the weights"), known.source)

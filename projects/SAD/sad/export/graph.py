@@ -90,6 +90,19 @@ class DetectionGraph(nn.Module):
             )
         ]
 
+    def split(self, boxes: Tensor, scores: Tensor, height: int, width: int) -> list:
+        """By level, what `forward` returns without `nms` of images of this size; see `levels`."""
+        height, width = (side + -side % self.stride for side in (height, width))
+        counts = [
+            -(-height // stride) * -(-width // stride) * len(cell)
+            for stride, cell in zip(
+                self.model.anchor_generator.strides,
+                self.model.anchor_generator.cell_anchors,
+                strict=True,
+            )
+        ]
+        return list(zip(boxes.split(counts, dim=1), scores.split(counts, dim=1), strict=True))
+
     def _anchors(self, cell_anchors: Tensor, stride: int, features: Tensor) -> Tensor:
         """(R_l, 4) as Detectron2's generator has them, without making numbers of sizes."""
         offset = self.model.anchor_generator.offset

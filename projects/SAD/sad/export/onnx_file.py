@@ -56,7 +56,7 @@ def to_onnx(graph: DetectionGraph, card: Card, dtype: str = "uint8"):
     del model.graph.output[:]
     model.graph.output.extend(_outputs(onnx, graph))
     model.producer_name = "sad"
-    onnx.helper.set_model_props(model, {KEY: card.text()})
+    set_card(model, card)
     onnx.checker.check_model(model)
     return model
 
@@ -72,6 +72,11 @@ def _outputs(onnx, graph: DetectionGraph) -> list:
     return [
         onnx.helper.make_tensor_value_info(name, kind, ("N", *size)) for name, kind, size in values
     ]
+
+
+def set_card(model, card: Card) -> None:
+    """Let a model's metadata be this card."""
+    need("onnx", "an export to ONNX").helper.set_model_props(model, {KEY: card.text()})
 
 
 def with_dense(model):

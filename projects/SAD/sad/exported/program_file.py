@@ -8,8 +8,10 @@ where the user has said to trust such files.
 import io
 import os
 import zipfile
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from ..utils.errors import UserError, reason
 from .card import MOST_TEXT, Card
@@ -50,19 +52,23 @@ def open_program(path: str, device: str = "cpu") -> GraphDetector:
             "or take an .onnx or .safetensors file"
         )
     with open(path, "rb") as file:
-        return load_program(file.read(), card, device, path)
+        run = load_program(file.read(), device, path)
+    return GraphDetector(card, lambda images: run(images)[:4], device)
 
 
-def load_program(content: bytes, card: Card, device: str, path: str) -> GraphDetector:
+def load_program(content: bytes, device: str, path: str) -> Callable[[Tensor], tuple[Tensor, ...]]:
     """Of a file that this process may trust.
 
     Args:
         path: what messages call it.
+    Returns:
+        (N, 3, H, W) images -> the outputs of `sad.export.graph.DetectionGraph`, on the CPU.
     """
     import torchvision  # noqa: F401 - which has the operator for suppression
 
     try:
-        module = torch.export.load(io.BytesIO(content)).module().to(device)
+        program = torch.export.load(io.BytesIO(content))
+        module = program.module(check_guards=False).to(device)  # see `sad.export.torch_program`
     except Exception as error:  # a broken file can raise anything
         raise UserError(f"{path} is no program of torch.export ({reason(error)})") from error
 
@@ -70,4 +76,4 @@ def load_program(content: bytes, card: Card, device: str, path: str) -> GraphDet
     def run(images):
         return tuple(x.cpu() for x in module(images.to(device)))
 
-    return GraphDetector(card, run, device)
+    return run

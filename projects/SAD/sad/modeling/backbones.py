@@ -98,8 +98,10 @@ class UpsampledBackbone(Backbone):
         maps = {}
         for name, level in self.fpn(x).items():
             # Twice an odd level rounded up is one row more than the teacher has.
-            # Without math.ceil: an export's sides are tensors or symbols.
-            height, width = (-(-side // self._shape[name].stride) for side in x.shape[-2:])
+            # Not by math.ceil, as an export's sides are tensors or symbols; nor by dividing -side,
+            # which ONNX rounds towards 0.
+            stride = self._shape[name].stride
+            height, width = ((side + stride - 1) // stride for side in x.shape[-2:])
             maps[name] = self.upsample[name](level)[..., :height, :width]
         return maps
 

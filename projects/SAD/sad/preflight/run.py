@@ -22,6 +22,7 @@ from ..data.checks import check_classes, check_deciding_set, check_files, check_
 from ..data.loader import build_mixed_loader, check_before_reading
 from ..data.shared_read import once_per_machine
 from ..engine.schedule import derive_schedule
+from ..exported.open import is_exported, read_card
 from ..modeling.build import build_detector, load_weights
 from ..modeling.teacher import build_teacher
 from ..utils.errors import UserError
@@ -76,11 +77,34 @@ def check_evaluation(cfg, resume: bool) -> None:
     check_files(cfg.DATASETS.TEST)
     if not cfg.MODEL.WEIGHTS and not _has_checkpoint(cfg):
         raise UserError(f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds no checkpoint to resume from")
+    if runs_alone(cfg, resume):
+        _check_exported(cfg)
     with _silent():
-        _check_weights(cfg, _without_memory(cfg), resume, strict=True)
+        if not runs_alone(cfg, resume):
+            _check_weights(cfg, _without_memory(cfg), resume, strict=True)
         if _is_small(cfg.DATASETS.TEST):
             check_test_sets(cfg)
         check_classes(cfg, cfg.DATASETS.TEST)
+
+
+def runs_alone(cfg, resume: bool) -> bool:
+    """Whether MODEL.WEIGHTS is a file that is run as it is (.onnx, .pt2), without MODEL's network.
+
+    A .safetensors file with a card is read into the network, as every checkpoint.
+    """
+    path = cfg.MODEL.WEIGHTS
+    loads_checkpoint = resume and _has_checkpoint(cfg)
+    return not loads_checkpoint and not path.endswith(".safetensors") and is_exported(path)
+
+
+def _check_exported(cfg) -> None:
+    """That the config reads images as the file wants them."""
+    card = read_card(cfg.MODEL.WEIGHTS)
+    if cfg.INPUT.FORMAT != card.channel_order:
+        raise UserError(
+            f"INPUT.FORMAT is {cfg.INPUT.FORMAT}, and MODEL.WEIGHTS {cfg.MODEL.WEIGHTS} wants "
+            f"{card.channel_order}"
+        )
 
 
 def _check_folder(folder: str, resume: bool) -> None:

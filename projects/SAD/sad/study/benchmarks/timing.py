@@ -20,6 +20,7 @@ class Options:
     device: str  # "cpu" or "cuda"
     size: str  # "small" or "coco"
     rounds: int  # every arm's timed runs
+    runs: tuple[tuple[str, str], ...] = ()  # (name, folder) of trainings, for what needs any
 
 
 @dataclass

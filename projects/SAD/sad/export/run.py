@@ -1,0 +1,252 @@
+"""From a trained detector to a file of another program, which is proved before it has its name."""
+
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from tabulate import tabulate
+
+from ..data.checks import classes_of
+from ..data.classes import class_order
+from ..data.datasets import register_from_config
+from ..evaluation.loader import build_test_loader
+from ..exported.card import Card
+from ..exported.describe import describe
+from ..exported.onnx_file import make_session, need, open_onnx, run
+from ..exported.program_file import load_program
+from ..exported.runs import OUTPUTS, GraphDetector
+from ..exported.weights_file import open_weights
+from ..modeling.build import load_detector
+from ..utils.errors import UserError
+from ..utils.files import make_folder
+from .calibration import calibration_images
+from .graph import DetectionGraph
+from .int8 import quantize
+from .onnx_file import DENSE, PLAIN, set_card, to_onnx, with_dense
+from .proof import check_batches, prove
+from .timing import milliseconds
+from .torch_program import to_program
+from .validation import Worth, evaluate
+from .weights_file import differences, to_weights
+
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
+SAME_AP = 0.1  # in percent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be exported, and how."""
+
+    config_file: str
+    weights: str
+    format: str  # of SUFFIXES
+    output: str
+    nms: bool = True
+    dtype: str = "uint8"  # of the images that the file takes
+    dataset: str = ""  # to prove it on; the config's first one to validate on if empty
+    licence: str = ""
+    int8: bool = False
+    calibration_images: str = ""
+    max_loss: float = 1.0  # of int8's AP
+    anyway: bool = False  # whether an int8 file that is worse is written
+    opts: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Exported:
+    """A detector and what it is worth."""
+
+    name: str
+    detector: Callable
+    worth: Worth
+    size: int  # bytes
+
+
+def export(request: Request, say: Callable[[str], None] = print) -> None:
+    """Write the file, and say what was proved.
+
+    Raises:
+        UserError: something is missing or does not go together, or the file is not the detector
+            that it was made of, which is then not written.
+    """
+    check(request)
+    model, cfg = load_detector(request.config_file, request.weights, "cpu", request.opts)
+    name = _register(request, cfg)
+    images = _some_images(cfg, name)
+    model.class_names = model.class_names or classes_of(name)
+    card = describe(model, cfg, licence=request.licence)
+    calibrated_on = calibration_images(cfg, request.calibration_images) if request.int8 else None
+    graph = None if request.format == "safetensors" else DetectionGraph(model, request.nms)
+    make_folder(os.path.dirname(os.path.abspath(request.output)), "--output in")
+    worth = evaluate(model, cfg, name)
+    card = with_worth(card, worth, name)
+    rows = [Exported("Detectron2", model, worth, os.path.getsize(request.weights))]
+    folder = tempfile.mkdtemp(dir=os.path.dirname(os.path.abspath(request.output)), prefix=".sad_")
+    try:
+        path = os.path.join(folder, os.path.basename(request.output))
+        if request.format == "safetensors":
+            say(_write_weights(model, card, path))
+            rows.append(Exported("safetensors", open_weights(path), worth, os.path.getsize(path)))
+        else:
+            rows += _write_graph(request, graph, card, path, images, cfg, name, say)
+        if request.int8:
+            rows.append(_write_int8(path, calibrated_on, card, cfg, name))
+        times = milliseconds({row.name: row.detector for row in rows}, images[:1])
+        say(_table(rows, times))
+        if request.int8:
+            _check_int8(request, *rows[1:], times)
+        os.replace(path, request.output)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def check(request: Request) -> None:
+    """
+    Raises:
+        UserError: options do not go together, or the output cannot be written under this name.
+    """
+    suffix = SUFFIXES[request.format]
+    if not request.output.endswith(suffix):
+        raise UserError(
+            f"--output is {request.output}, a file of --format {request.format} ends in {suffix}"
+        )
+    if os.path.isdir(request.output):
+        raise UserError(f"--output {request.output} is a folder: name the {suffix} to write in it")
+    if not os.path.isfile(request.weights):
+        raise UserError(f"--weights {request.weights} is no file")
+    if request.format != "onnx" and (request.int8 or not request.nms):
+        option = "--int8" if request.int8 else "--nms none"
+        raise UserError(f"{option} has no say beside --format {request.format}, give --format onnx")
+    if request.int8 and not request.nms:
+        raise UserError("--int8 has no say beside --nms none")
+    if request.format == "safetensors" and request.dtype != "uint8":
+        raise UserError("--input has no say beside --format safetensors")
+    if request.calibration_images and not request.int8:
+        raise UserError("--calibration-images has no say without --int8")
+
+
+def _register(request: Request, cfg) -> str:
+    """The name of the set to validate on, registered in the order of the weights' classes."""
+    name = request.dataset or next(iter([*cfg.DATASETS.VAL, *cfg.DATASETS.TEST]), "")
+    if not name:
+        raise UserError(
+            "DATASETS.TEST is empty: name a labelled set by --dataset, which the file is proved on"
+        )
+    cfg.defrost()
+    cfg.DATASETS.TEST = (name,)
+    cfg.DATASETS.VAL = ()
+    cfg.freeze()
+    register_from_config(cfg)
+    if order := class_order(cfg, resume=False, evaluates=True, teaches=False):
+        register_from_config(cfg, order)
+    return name
+
+
+def _some_images(cfg, name: str, number: int = 3) -> list[torch.Tensor]:
+    found = []
+    for batch in build_test_loader(cfg, name):
+        found += [item["image"] for item in batch]
+        if len(found) >= number:
+            break
+    return found
+
+
+def _write_weights(model, card: Card, path: str) -> str:
+    _write(path, to_weights(model, card))
+    if wrong := differences(model, open_weights(path)):
+        raise UserError(f"the file is not its detector: {wrong[0]} is another tensor in it")
+    return "Proof: the model that is built of the file has the same tensors, bit for bit"
+
+
+def _write_graph(request, graph, card, path, images, cfg, name, say) -> list[Exported]:
+    """Write the file, prove it on batches and on the validation set."""
+    detector, detect, dense = _opened(request, graph, card, path)
+    proof = prove(graph.model, detect, dense, check_batches(images, graph.stride))
+    say(f"Proof: {proof}")
+    worth, reference = evaluate(detector, cfg, name), card.metrics[f"{name}/AP"]
+    if not abs(worth.ap - reference) <= SAME_AP:
+        raise UserError(
+            f"the file is not its detector: on {name} its AP is {worth.ap:.2f} instead of "
+            f"{reference:.2f}"
+        )
+    kind = {"onnx": "ONNX float32", "torch": "torch.export"}[request.format]
+    return [Exported(kind, detector, worth, os.path.getsize(path))]
+
+
+def _opened(request, graph: DetectionGraph, card: Card, path: str) -> tuple:
+    """Write a file, and read it: as a detector, as one before the proof (None where it has no
+    suppression), and as the function up to the suppression."""
+    if request.format == "torch":
+        content = to_program(graph, card, request.dtype)
+        _write(path, content)
+        program = load_program(content, "cpu", request.output)
+        detector = GraphDetector(card, lambda images: program(images)[: len(OUTPUTS)])
+        return detector, detector, lambda images: program(images)[len(OUTPUTS) :]
+    model = to_onnx(graph, card, request.dtype)
+    _write(path, model.SerializeToString())
+    if request.nms:
+        inner = make_session(with_dense(model).SerializeToString(), "cpu", request.output)
+        detector = open_onnx(path)
+        return detector, detector, lambda images: run(inner, images, list(DENSE))
+    session = make_session(model.SerializeToString(), "cpu", request.output)
+
+    def select(images):
+        height, width = images.shape[-2:]
+        found = run(session, images, list(PLAIN))
+        return graph.select(graph.split(*found, height, width), height, width)
+
+    return GraphDetector(card, select), None, lambda images: run(session, images, list(PLAIN))
+
+
+def _write_int8(path: str, images, card: Card, cfg, name: str) -> Exported:
+    """Put an int8 file in the place of a float one, with a card that says what it is worth."""
+    model = quantize(need("onnx", "an export to int8").load_model(path), images)
+    _write(path, model.SerializeToString())
+    detector = open_onnx(path)
+    worth = evaluate(detector, cfg, name)
+    set_card(model, with_worth(card, worth, name))
+    _write(path, model.SerializeToString())
+    return Exported("ONNX int8", detector, worth, os.path.getsize(path))
+
+
+def with_worth(card: Card, worth: Worth, name: str) -> Card:
+    """A card that tells what a detector is worth on the set of this name."""
+    return dataclasses.replace(
+        card,
+        threshold=worth.best and worth.best.threshold,
+        metrics={f"{name}/{key}": value for key, value in worth.metrics.items()},
+    )
+
+
+def _check_int8(request: Request, real: Exported, small: Exported, times: dict) -> None:
+    """
+    Raises:
+        UserError: the file is slower than the float one, or finds too much less.
+    """
+    loss = real.worth.ap - small.worth.ap
+    slower = times[small.name] > times[real.name]
+    if (slower or loss > request.max_loss) and not request.anyway:
+        why = "is slower than float32's" if slower else f"loses {loss:.2f} AP"
+        raise UserError(
+            f"the int8 file {why}, so it is not written: export without --int8, or give --anyway"
+        )
+
+
+def _table(rows: list[Exported], times: dict) -> str:
+    return tabulate(
+        [
+            [row.name, row.worth.ap, row.worth.metrics["AP50"], times[row.name], row.size / 1e6]
+            for row in rows
+        ],
+        headers=["", "AP", "AP50", "ms per image", "MB"],
+        floatfmt=("", ".2f", ".2f", ".1f", ".2f"),
+    )
+
+
+def _write(path: str, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)

@@ -1,0 +1,42 @@
+"""A program of torch.export against the graph that it was made of."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from exported_files import batch, tame_teacher
+from sad.export.graph import DetectionGraph
+from sad.export.torch_program import to_program
+from sad.exported.describe import describe
+from sad.exported.program_file import load_program, read_card
+
+SIZES = [(1, 64, 64), (2, 50, 70), (3, 33, 200), (1, 100, 30), (8, 1, 1)]
+ALONE = """
+import sys, torch, torchvision
+program = torch.export.load(sys.argv[1]).module(check_guards=False)
+boxes, scores, labels, num, *_ = program(torch.load(sys.argv[2]))
+assert not {"detectron2", "sad"} & set(sys.modules)
+torch.save([boxes, scores, labels, num], sys.argv[3])
+"""
+
+
+@pytest.mark.slow
+def test_any_batch_and_size_also_without_detectron2(toy, tmp_path):
+    model, cfg = tame_teacher(toy)
+    graph, card = DetectionGraph(model), describe(model, cfg)
+    content = to_program(graph, card)
+    path = tmp_path / "teacher.pt2"
+    path.write_bytes(content)
+    assert read_card(str(path)) == card
+    run = load_program(content, "cpu", str(path))
+    for number, *size in SIZES:
+        images = torch.stack([x["image"] for x in batch(*[size] * number)])
+        for found, wanted in zip(run(images), graph(images), strict=True):
+            torch.testing.assert_close(found, wanted)
+    torch.save(images, tmp_path / "images.pth")
+    arguments = [path, tmp_path / "images.pth", tmp_path / "found.pth"]
+    subprocess.run([sys.executable, "-c", ALONE, *map(str, arguments)], check=True)
+    for found, wanted in zip(torch.load(arguments[2]), graph(images)[:4], strict=True):
+        torch.testing.assert_close(found, wanted)

@@ -1,0 +1,83 @@
+"""The examples, in an environment that has what they say and nothing else."""
+
+import subprocess
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from exported_files import tame_teacher, write_onnx
+from sad import Predictor
+from toy import REPOSITORY
+
+RUNNER = REPOSITORY / "examples" / "run_onnx.py"
+# onnxruntime asks for the last three, and imports none of them to run a model.
+PACKAGES = ("numpy", "onnxruntime", "pillow", "flatbuffers", "packaging", "protobuf")
+CHECK = (
+    "import runpy, sys\n"
+    "sys.path.insert(0, sys.argv.pop(1))\n"
+    "sys.argv.pop(0)\n"
+    "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    "assert not {'torch', 'detectron2', 'sad', 'onnx'} & set(sys.modules)\n"
+    "for name in ('torch', 'detectron2', 'sad'):\n"
+    "    try:\n"
+    "        __import__(name)\n"
+    "    except ImportError:\n"
+    "        continue\n"
+    "    raise AssertionError(name)\n"
+)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory) -> Path:
+    """A folder of links to the packages that the runner needs."""
+    folder = tmp_path_factory.mktemp("bare")
+    for name in PACKAGES:
+        for file in distribution(name).files:
+            top = file.parts[0]
+            if top != ".." and not (folder / top).exists():
+                (folder / top).symlink_to(distribution(name).locate_file(top))
+    return folder
+
+
+def run(bare, *arguments) -> list[str]:
+    command = [sys.executable, "-I", "-S", "-c", CHECK, bare, RUNNER, *arguments]
+    done = subprocess.run([str(x) for x in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("order", ["BGR", "RGB"])
+def test_the_runner_finds_what_the_predictor_does(toy, tmp_path, bare, order):
+    options = ["INPUT.FORMAT", order, "INPUT.MIN_SIZE_TEST", 48, "INPUT.MAX_SIZE_TEST", 70]
+    model, cfg = tame_teacher(toy, opts=options)
+    path = write_onnx(model, cfg, tmp_path / "x.onnx", threshold=0.3)
+    torch.save({"model": model.state_dict(), "class_names": model.class_names}, tmp_path / "x.pth")
+    predict = Predictor(toy.path("teacher.yaml"), tmp_path / "x.pth", options)
+    photo = tmp_path / "photo.png"
+    Image.open(toy.path("labeled/000004.png")).resize((200, 90)).save(photo)
+    for image in (photo, toy.path("labeled/000001.png")):
+        wanted = predict(image)
+        wanted = wanted[wanted.scores >= 0.3]
+        lines = run(bare, path, image)
+        assert len(lines) == len(wanted) > 3
+        found = [line.removeprefix(f"{image}: ").split() for line in lines]
+        for box, score, label in zip(
+            wanted.pred_boxes.tensor.tolist(),
+            wanted.scores.tolist(),
+            wanted.pred_classes.tolist(),
+            strict=True,
+        ):
+            assert any(
+                name == ["light", "dark"][label]
+                and float(its_score) == pytest.approx(score, abs=0.006)
+                and [float(x) for x in corners] == pytest.approx(box, abs=0.11)
+                for name, its_score, _, *corners in found
+            )
+
+
+def test_the_runner_is_short():
+    assert len(RUNNER.read_text().splitlines()) < 50
