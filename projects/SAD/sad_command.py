@@ -26,6 +26,7 @@ COMMANDS = (
     "train",
     "calibrate",
     "label",
+    "predict",
     "report",
     "export",
     "weights",

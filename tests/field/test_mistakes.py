@@ -111,6 +111,7 @@ def wrong(toy, tmp_path_factory):
     for path in (toy.root / "unlabeled").iterdir():
         grey = Image.open(path).convert("F")
         grey.save(folder / "floats" / path.name, "TIFF")
+    (folder / "shown" / "predicted_pictures").mkdir(parents=True)
     for name in ("folder.pth", "folder.onnx"):
         (folder / name).mkdir()
     (folder / "run").mkdir()

@@ -3,12 +3,13 @@
 {toy} is a folder with a good problem, {wrong} one with bad files, {out} one that does not exist.
 """
 
-from . import distill, export, labelling, scripts, training
+from . import distill, export, labelling, predict, scripts, training
 
 TABLES = (
     training.MISTAKES,
     labelling.MISTAKES,
     distill.MISTAKES,
+    predict.MISTAKES,
     export.MISTAKES,
     scripts.MISTAKES,
 )

@@ -126,7 +126,7 @@ def test_what_to_use_runs(runs, toy, tmp_path, monkeypatch, weights):
     photo = next((toy.root / "labeled").iterdir())
     (tmp_path / "use.py").write_text(python.replace("photo.jpg", str(photo)))
     found = runpy.run_path(str(tmp_path / "use.py"))["found"]
-    assert found.has("pred_boxes") and len(found.scores) == len(found.pred_classes)
+    assert found.boxes.shape == (len(found), 4) and len(found.scores) == len(found.labels)
     before = (folder / "config.yaml").read_bytes()
     run_train_net(monkeypatch, *shlex.split(evaluate)[2:])
     assert (folder / "evaluation/inference/toy_labeled/coco_instances_results.json").exists()

@@ -10,17 +10,20 @@ class DetectorKeys(NamedTuple):
 
     num_classes: str
     score_threshold: str  # a detection of a lower score is not reported
+    nms_threshold: str  # nor is one that overlaps with a better one of its class by more
     anchor_levels: str  # the feature maps that have anchors
 
 
 DENSE = DetectorKeys(
     "MODEL.RETINANET.NUM_CLASSES",
     "MODEL.RETINANET.SCORE_THRESH_TEST",
+    "MODEL.RETINANET.NMS_THRESH_TEST",
     "MODEL.RETINANET.IN_FEATURES",
 )
 TWO_STAGES = DetectorKeys(
     "MODEL.ROI_HEADS.NUM_CLASSES",
     "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
+    "MODEL.ROI_HEADS.NMS_THRESH_TEST",
     "MODEL.RPN.IN_FEATURES",
 )
 

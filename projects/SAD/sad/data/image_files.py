@@ -2,8 +2,9 @@
 
 import logging
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from multiprocessing.pool import ThreadPool
 
 from ..utils.errors import UserError
@@ -14,12 +15,40 @@ from .images import FEW, ImageError, check_header, read_record
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+BLOCK = 10_000  # names that are in memory at once while a folder is listed
 DECODED = 500  # images of a test set that are read before training; of more, the headers
 # Thumbnails, copies and rubbish that systems and archives leave; hidden folders are skipped anyway.
 HOUSEKEEPING = {
     *("__macosx", "@eadir", "@__thumb", "@recycle", "#recycle", "$recycle.bin", "recycler"),
     *("#snapshot", "@recently-snapshot", "system volume information", "lost+found"),
 }
+
+
+class Listing:
+    """What a walk through a folder takes and skips: counts, and a name of each kind."""
+
+    def __init__(self, root: str):
+        self.root = root
+        self.endings, self.skipped = Counter(), {}  # what -> (how many, the first by name)
+
+    def add(self, path: str, skipped: str) -> None:
+        if not skipped:
+            self.endings[os.path.splitext(path)[1].lower()] += 1
+            return
+        count, first = self.skipped.get(skipped, (0, path))
+        self.skipped[skipped] = count + 1, min(first, path)
+
+    def __len__(self) -> int:
+        return self.endings.total()
+
+    def said(self) -> str:
+        """What is skipped."""
+        left = [f"{n} {what} ({first})" for what, (n, first) in sorted(self.skipped.items())]
+        return f"; skipped: {', '.join(left)}" if left else ""
+
+    def __str__(self) -> str:
+        of_each = ", ".join(f"{count} {ending}" for ending, count in self.endings.most_common())
+        return f"{self.root}: {len(self)} images ({of_each}){self.said()}"
 
 
 def find_images(root: str) -> list[str]:
@@ -32,51 +61,72 @@ def find_images(root: str) -> list[str]:
     Raises:
         UserError: there are none.
     """
-    taken, skipped = [], defaultdict(list)  # what, and why -> names
+    listing, taken = Listing(root), []
+    for path, skipped in walk(root):
+        listing.add(path, skipped)
+        if not skipped:
+            taken.append(path)
+    if not taken:
+        raise UserError(f"there are no images in {root} ({', '.join(SUFFIXES)}){listing.said()}")
+    logger.info(str(listing))
+    return sorted(taken)
+
+
+def walk(
+    root: str, suffixes: tuple[str, ...] = SUFFIXES, own: Collection[tuple[int, int]] = ()
+) -> Iterator[tuple[str, str]]:
+    """All that is below a folder, by name where a folder has at most BLOCK entries; of a larger one
+    no list is kept, so that its blocks come as the file system has them.
+
+    Args:
+        suffixes: of the files to take, in small letters.
+        own: device and inode of folders that are not looked into.
+    Yields:
+        a path that starts at `root`, and why it is skipped; nothing if it is not.
+    """
     folders, links, seen = [""], [], set()  # links last, so that images go by their own path
     while folders or links:
         folder = (folders or links).pop()
         try:
             status = os.stat(os.path.join(root, folder))
-            with os.scandir(os.path.join(root, folder)) as found:
-                entries = list(found)
-        except OSError:
-            skipped["folders that cannot be opened"].append(folder)
-            continue
-        if (status.st_dev, status.st_ino) in seen:
-            skipped["links to folders that are listed already"].append(folder)
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        for entry in entries:
-            path, hidden = os.path.join(folder, entry.name), entry.name.startswith(".")
-            try:
-                is_folder = entry.is_dir()
-            except OSError:  # a link that leads to itself
-                skipped["links that lead nowhere"].append(path)
+            place = status.st_dev, status.st_ino
+            if place in seen or place in own:
+                listed = "links to folders that are listed already"
+                yield folder, listed if place in seen else "folders that this command writes to"
                 continue
-            if is_folder:
-                if hidden or entry.name.lower() in HOUSEKEEPING:
-                    skipped["hidden or housekeeping folders"].append(path)
-                else:
-                    (links if entry.is_symlink() else folders).append(path)
-            elif hidden:
-                skipped["hidden files"].append(path)
-            elif not entry.name.lower().endswith(SUFFIXES):
-                skipped["files of other endings"].append(path)
-            elif not (entry.is_file() or entry.is_symlink()):
-                skipped["pipes and other non-files"].append(path)
-            elif UNPRINTABLE.search(path):
-                skipped["names that no json takes"].append(repr(path))
-            else:
-                taken.append(path)
-    left = [f"{len(names)} {what} ({min(names)})" for what, names in sorted(skipped.items())]
-    said = f"; skipped: {', '.join(left)}" if left else ""
-    if not taken:
-        raise UserError(f"there are no images in {root} ({', '.join(SUFFIXES)}){said}")
-    endings = Counter(os.path.splitext(path)[1].lower() for path in taken)
-    of_each = ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
-    logger.info(f"{root}: {len(taken)} images ({of_each}){said}")
-    return sorted(taken)
+            seen.add(place)
+            with os.scandir(os.path.join(root, folder)) as entries:
+                for entry in _by_name(entries):
+                    path = os.path.join(folder, entry.name)
+                    try:
+                        is_folder, skipped = entry.is_dir(), _why_skipped(entry, path, suffixes)
+                    except OSError:  # a link that leads to itself
+                        is_folder, skipped = False, "links that lead nowhere"
+                    if is_folder and not skipped:
+                        (links if entry.is_symlink() else folders).append(path)
+                    else:
+                        yield (repr(path) if UNPRINTABLE.search(path) else path), skipped
+        except OSError:
+            yield folder, "folders that cannot be opened"
+
+
+def _by_name(entries: Iterator[os.DirEntry]) -> Iterator[os.DirEntry]:
+    while block := sorted(islice(entries, BLOCK), key=lambda entry: entry.name):
+        yield from block
+
+
+def _why_skipped(entry: os.DirEntry, path: str, suffixes: tuple[str, ...]) -> str:
+    hidden = entry.name.startswith(".")
+    if entry.is_dir():
+        housekeeping = hidden or entry.name.lower() in HOUSEKEEPING
+        return "hidden or housekeeping folders" if housekeeping else ""
+    if hidden:
+        return "hidden files"
+    if not entry.name.lower().endswith(suffixes):
+        return "files of other endings"
+    if not (entry.is_file() or entry.is_symlink()):
+        return "pipes and other non-files"
+    return "names that no json takes" if UNPRINTABLE.search(path) else ""
 
 
 def absent(paths: Iterable[str]) -> list[int]:

@@ -1,77 +1,73 @@
-"""A trained detector on one image: what a program of one's own calls."""
+"""A trained detector on images: what a program of one's own calls."""
 
 import os
 
 import numpy as np
 import torch
 from detectron2.data import transforms as T
-from detectron2.data.detection_utils import build_augmentation, convert_PIL_to_numpy
-from detectron2.structures import Instances
+from detectron2.data.detection_utils import convert_PIL_to_numpy
 from PIL import Image
 
-from ..config.load import get_sad_cfg
 from ..data.images import ImageError, check_resizable, read_image
-from ..modeling.build import load_detector
 from ..utils.errors import UserError
+from .detections import Detections
+from .detector import open_detector
 
 
 class Predictor:
     """Detections as `train_net.py --eval-only` finds them, on a GPU or, where none is, a CPU.
 
-    `class_names` are those of the labels it was trained with, by number; None where the weights do
-    not tell. `model` and `cfg` are Detectron2's.
+    `class_names` are those of its labels, `threshold` is the score of the best F1 on validation
+    images (None where no card tells), `detector` holds the rest.
     """
 
-    def __init__(self, run: str | os.PathLike, weights: str | os.PathLike = "", opts=()):
+    def __init__(self, weights: str | os.PathLike, config_file: str | os.PathLike = "", opts=()):
         """
         Args:
-            run: the folder of a training, of which config.yaml and model_final.pth are used; or a
+            weights: the folder of a training, of which config.yaml and model_final.pth are used; a
+                file of weights; or an exported file (.onnx, .pt2, .safetensors), which needs no
                 yaml.
-            weights: other weights than the folder's last ones; those of a yaml.
+            config_file: the yaml of weights that have no config.yaml beside them.
             opts: KEY VALUE pairs on top of the config, the score threshold say.
         Raises:
             UserError: a file is absent or broken, or the weights are not all of the config's model.
         """
-        config_file, weights = os.fspath(run), os.fspath(weights)
-        if os.path.isdir(config_file):
-            weights = weights or _inside(run, "model_final.pth")
-            config_file = _inside(run, "config.yaml")
-        wanted = get_sad_cfg(config_file, opts).MODEL.DEVICE
-        device = wanted if torch.cuda.is_available() else "cpu"
-        self.model, self.cfg = load_detector(config_file, weights, device, opts)
-        self.class_names = self.model.class_names
-        self.augmentations = T.AugmentationList(build_augmentation(self.cfg, is_train=False))
+        self.detector = open_detector(os.fspath(weights), os.fspath(config_file), opts)
+        self.class_names = self.detector.class_names
+        self.threshold = self.detector.threshold
+        sides = self.detector.min_size, self.detector.max_size
+        self._resize = T.ResizeShortestEdge(sides[:1], sides[1], "choice")
 
-    @torch.no_grad()
-    def __call__(self, image: str | os.PathLike | np.ndarray) -> Instances:
+    def __call__(self, images) -> Detections | list[Detections]:
         """
         Args:
-            image: a file, or (H, W, 3) uint8 in the order blue, green, red, as OpenCV reads.
+            images: a file, or (H, W, 3) uint8 in the order blue, green, red, as OpenCV reads; or a
+                list of such. Those of a list that have one shape are computed together.
         Returns:
-            N detections on the CPU, the best first: pred_boxes in pixels of the image, scores and
-            pred_classes.
+            what is found in the image, or a list of that of each one.
         Raises:
             UserError: naming the file that cannot be read, or saying what is no image.
         """
-        pixels = self._read(image)
-        try:
-            check_resizable(pixels, self.cfg.INPUT.MAX_SIZE_TEST)
-        except ImageError as error:
-            raise UserError(f"the image cannot be resized: {error}") from error
-        seen = T.AugInput(pixels)
-        height, width = seen.image.shape[:2]
-        self.augmentations(seen)
-        pixels = torch.as_tensor(np.ascontiguousarray(seen.image.transpose(2, 0, 1)))
-        (output,) = self.model([{"image": pixels, "height": height, "width": width}])
-        return output["instances"].to("cpu")
+        if not isinstance(images, (list, tuple)):
+            return self([images])[0]
+        shown = [self._shown(self._read(image)) for image in images]
+        # Padding would let what is found in an image depend on the others.
+        of_shape = {}
+        for position, item in enumerate(shown):
+            of_shape.setdefault(item["image"].shape, []).append(position)
+        found = {}
+        for positions in of_shape.values():
+            with torch.no_grad():
+                outputs = self.detector.model([shown[position] for position in positions])
+            for position, output in zip(positions, outputs, strict=True):
+                found[position] = Detections.of_instances(output["instances"], self.class_names)
+        return [found[position] for position in range(len(shown))]
 
     def _read(self, image) -> np.ndarray:
-        """(H, W, C) in the model's INPUT.FORMAT."""
+        """(H, W, C) in the detector's image format."""
         if isinstance(image, (str, os.PathLike)):
             try:
-                return read_image(
-                    image, self.cfg.INPUT.FORMAT, self.cfg.DATALOADER.MAX_IMAGE_PIXELS
-                )
+                return read_image(image, self.detector.image_format, self.detector.max_pixels)
             except ImageError as error:
                 raise UserError(f"image {image} cannot be read ({error})") from error
         dtype, shape = getattr(image, "dtype", type(image).__name__), getattr(image, "shape", ())
@@ -81,13 +77,15 @@ class Predictor:
                 f"but this is {dtype} {shape or ''}"
             )
         rgb = Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
-        return convert_PIL_to_numpy(rgb, self.cfg.INPUT.FORMAT)
+        return convert_PIL_to_numpy(rgb, self.detector.image_format)
 
-
-def _inside(run: str | os.PathLike, name: str) -> str:
-    path = os.path.join(run, name)
-    if not os.path.exists(path):
-        raise UserError(
-            f"{run} holds no {name}: name the folder of a finished training, or a yaml and weights"
-        )
-    return path
+    def _shown(self, pixels: np.ndarray) -> dict:
+        """What the model is given: the image as it sees it, and its own height and width."""
+        try:
+            check_resizable(pixels, self.detector.max_size)
+        except ImageError as error:
+            raise UserError(f"the image cannot be resized: {error}") from error
+        height, width = pixels.shape[:2]
+        seen = self._resize.get_transform(pixels).apply_image(pixels)
+        image = torch.as_tensor(np.ascontiguousarray(seen.transpose(2, 0, 1)))
+        return {"image": image, "height": height, "width": width}

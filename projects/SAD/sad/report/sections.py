@@ -109,11 +109,11 @@ def to_use(report: dict) -> Section:
     folder, weights = run["directory"], f"{run['directory']}/{run['weights']}"
     where = repr(folder)
     if run["weights"] != "model_final.pth":
-        where += f", {weights!r}"
+        where = f"{weights!r}, {folder + '/config.yaml'!r}"
     python = (
         "from sad import Predictor\n"
         f"predict = Predictor({where})\n"
-        'found = predict("photo.jpg")  # pred_boxes, scores, pred_classes (see predict.class_names)'
+        'found = predict("photo.jpg")  # boxes, scores, labels and names, as arrays'
     )
     evaluate = (
         f"python projects/SAD/train_net.py --config-file {shlex.quote(folder + '/config.yaml')} "

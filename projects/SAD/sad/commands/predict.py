@@ -1,0 +1,112 @@
+"""Let trained detectors find objects in images and videos.
+
+    sad predict --weights my_detector/runs/SAD photos clip.mp4 --output found
+    sad predict --compare my_detector/runs/teacher my_detector/runs/SAD photos --output compared
+
+--weights takes the folder of a training, a file of weights (with --config-file where no config.yaml
+lies beside it), or an exported file. Inputs are images, folders, patterns such as 'photos/*.jpg',
+and videos. The output folder then holds pictures with boxes and predictions.json, a COCO json with
+scores.
+"""
+
+import os
+
+from detectron2.utils.logger import setup_logger
+
+from ..predict.inputs import Inputs
+from ..predict.predictor import Predictor
+from ..predict.results import PICTURES, YOLO, Shown
+from ..predict.run import Done, Prediction
+from ..utils.arguments import between
+from ..utils.errors import UserError
+
+THRESHOLD = 0.5
+WHY = (
+    "no card says which score has the best F1; of nine detectors that this project has trained, "
+    "this one cost 0.03 of it at most"
+)
+
+
+def add_arguments(parser) -> None:
+    detector = parser.add_mutually_exclusive_group(required=True)
+    detector.add_argument(
+        "--weights", help="the folder of a training, weights, or an exported file"
+    )
+    detector.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("TEACHER", "STUDENT"),
+        help="two detectors, each as of --weights: their pictures side by side",
+    )
+    parser.add_argument("--config-file", metavar="FILE", help="the yaml of --weights")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="images, folders, videos")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument(
+        "--threshold",
+        type=between(float, 0, 1),
+        help="leave out boxes of lower scores; else that of the best F1 on validation images",
+    )
+    parser.add_argument(
+        "--batch", type=between(int, 1), default=8, help="images at once (%(default)s)"
+    )
+    parser.add_argument(
+        "--tile",
+        type=between(int, 32),
+        metavar="SIZE",
+        help="look at larger images in tiles of so many pixels, too",
+    )
+    parser.add_argument("--yolo", action="store_true", help="write YOLO's txts, too")
+
+
+def run(args) -> None:
+    setup_logger(name="sad")
+    if args.config_file and not args.weights:
+        raise UserError("--config-file is the yaml of --weights: leave it out, or give those")
+    if args.yolo and args.compare:
+        raise UserError("--yolo is of one detector: give --weights instead of --compare")
+    if not args.output:
+        raise UserError("--output is empty: name a folder")
+    inputs = Inputs(args.inputs, os.path.join(args.output, PICTURES))
+    shown = list(_detectors(args))
+    prediction = Prediction(shown, args.output, batch=args.batch, tile=args.tile, yolo=args.yolo)
+    print(_said(prediction.run(inputs)))
+    written = [PICTURES, *(one.file for one in shown), *([YOLO] if args.yolo else [])]
+    print(f"wrote {', '.join(written)} in {args.output}")
+
+
+def _detectors(args):
+    """Each with its threshold, of which a line says where it comes from."""
+    if args.compare:
+        names = [os.path.basename(os.path.normpath(weights)) for weights in args.compare]
+        given = args.compare if names[0] == names[1] else names
+        files = "predictions_teacher.json", "predictions_student.json"
+        for name, file, weights in zip(given, files, args.compare, strict=True):
+            yield _shown(name, file, Predictor(weights), args.threshold)
+    else:
+        predictor = Predictor(args.weights, args.config_file or "")
+        yield _shown(args.weights, "predictions.json", predictor, args.threshold)
+
+
+def _shown(name: str, file: str, predictor: Predictor, threshold: float | None) -> Shown:
+    if threshold is not None:
+        why = "--threshold"
+        least = predictor.detector.score_threshold
+        if threshold < least:
+            why += f", but the detector itself reports nothing below {least:g}"
+    elif predictor.threshold is not None:
+        threshold, why = predictor.threshold, "the best F1 on validation images, says its card"
+    else:
+        threshold, why = THRESHOLD, WHY
+    print(f"{name}: boxes with a score from {threshold:g} ({why})")
+    return Shown(name, file, predictor, threshold)
+
+
+def _said(done: Done) -> str:
+    parts = [f"images: {done.images}", f"boxes: {done.boxes}"]
+    if done.videos:
+        parts.insert(1, f"videos: {done.videos} ({done.frames} frames)")
+    if done.cut_short:
+        parts.append(f"videos that break off: {done.cut_short} (see above)")
+    if done.unreadable:
+        parts.append(f"skipped, as they cannot be read: {done.unreadable} (see above)")
+    return ", ".join(parts)

@@ -1,0 +1,86 @@
+"""The command from its arguments to its last line; tests/predict/test_run.py has the rest."""
+
+import json
+import shutil
+
+import pytest
+
+from exported_files import tame_teacher, write_weights
+from toy import REPOSITORY, run_script
+
+SCRIPT = REPOSITORY / "scripts" / "predict.py"
+
+
+def make_run(toy, folder, name):
+    """What a training leaves that is predicted with."""
+    folder.mkdir(parents=True)
+    shutil.copy(toy.path(f"{name}.pth"), folder / "model_final.pth")
+    (folder / "config.yaml").write_text(f"_BASE_: {toy.path(name)}.yaml\n")
+
+
+def test_from_weights_and_a_yaml(toy, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    weights = toy.path("teacher.pth"), "--config-file", toy.path("teacher.yaml")
+    run_script(monkeypatch, SCRIPT, "--weights", *weights, toy.path("labeled"),
+               "--output", out, "--yolo")  # fmt: skip
+    first, *_, done, wrote = capsys.readouterr().out.splitlines()
+    assert "0.5" in first and "no card" in first
+    content = json.loads((out / "predictions.json").read_text())
+    assert content["annotations"] and min(x["score"] for x in content["annotations"]) >= 0.5
+    assert f"images: 6, boxes: {len(content['annotations'])}" == done and str(out) in wrote
+    assert (
+        len(list((out / "predicted_pictures").iterdir()))
+        == len(list((out / "predicted_yolo").iterdir())) - 1
+        == 6
+    )
+
+
+def test_a_threshold_is_taken_and_one_below_the_detectors_is_said(
+    toy, tmp_path, monkeypatch, capsys
+):
+    make_run(toy, tmp_path / "run", "rcnn_teacher")
+    lows = []
+    for threshold in ("0.9", "0"):
+        run_script(monkeypatch, SCRIPT, "--weights", tmp_path / "run", "--threshold", threshold,
+                   toy.path("labeled/000001.png"), "--output", tmp_path / "out")  # fmt: skip
+        content = json.loads((tmp_path / "out" / "predictions.json").read_text())
+        lows.append(min(x["score"] for x in content["annotations"]))
+        said = "reports nothing below 0.001" in capsys.readouterr().out
+        assert said == (threshold == "0")
+    assert lows[0] >= 0.9 > lows[1]
+
+
+def test_an_exported_file_has_the_threshold_of_its_card(toy, tmp_path, monkeypatch, capsys):
+    path = write_weights(*tame_teacher(toy), tmp_path / "student.safetensors", threshold=0.86)
+    run_script(monkeypatch, SCRIPT, "--weights", path, toy.path("labeled"),
+               "--output", tmp_path / "out")  # fmt: skip
+    first = capsys.readouterr().out.splitlines()[0]
+    assert "0.86" in first and "its card" in first
+    content = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert content["info"]["score_threshold"] == 0.86
+    assert 0.86 <= min(x["score"] for x in content["annotations"]) < 0.9
+
+
+def test_what_is_skipped_is_counted_at_the_end(toy, tmp_path, monkeypatch, capsys, log):
+    (tmp_path / "broken.jpg").touch()
+    run_script(monkeypatch, SCRIPT, "--weights", toy.path("teacher.pth"), "--config-file",
+               toy.path("teacher.yaml"), tmp_path / "broken.jpg", toy.path("labeled/000001.png"),
+               "--output", tmp_path / "out")  # fmt: skip
+    assert "cannot be read: 1" in capsys.readouterr().out.splitlines()[-2]
+    assert any("broken.jpg" in line for line in log)
+
+
+@pytest.mark.parametrize("names", [("one", "two"), ("same", "other/same")])
+def test_comparing(toy, tmp_path, monkeypatch, capsys, names):
+    folders = [tmp_path / name for name in names]
+    for folder in folders:
+        make_run(toy, folder, "teacher")
+    run_script(monkeypatch, SCRIPT, "--compare", *folders, toy.path("labeled/000001.png"),
+               "--output", tmp_path / "out")  # fmt: skip
+    jsons = [
+        (tmp_path / "out" / f"{name}.json").read_text()
+        for name in ("predictions_teacher", "predictions_student")
+    ]
+    assert jsons[0] == jsons[1] and json.loads(jsons[0])["annotations"]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split(":")[0] != lines[1].split(":")[0]
