@@ -61,6 +61,14 @@ def test_an_exported_file_has_the_threshold_of_its_card(toy, tmp_path, monkeypat
     assert 0.86 <= min(x["score"] for x in content["annotations"]) < 0.9
 
 
+def test_a_model_of_the_zoo(toy, tmp_path, monkeypatch, capsys):
+    run_script(monkeypatch, SCRIPT, "--model", "digits/SAD", toy.path("labeled/000003.png"),
+               "--output", tmp_path / "out")  # fmt: skip
+    assert capsys.readouterr().out.startswith("digits/SAD: boxes with a score from")
+    content = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [category["name"] for category in content["categories"]] == list("0123456789")
+
+
 def test_what_is_skipped_is_counted_at_the_end(toy, tmp_path, monkeypatch, capsys, log):
     (tmp_path / "broken.jpg").touch()
     run_script(monkeypatch, SCRIPT, "--weights", toy.path("teacher.pth"), "--config-file",

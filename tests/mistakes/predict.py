@@ -19,6 +19,12 @@ MISTAKES = {
         "predict --output {out} --weights {wrong}/broken.onnx " + PHOTO, "broken.onnx"),
     "a program of torch that is none": (
         "predict --output {out} --weights {wrong}/broken.pt2 " + PHOTO, "broken.pt2"),
+    "a model that the zoo has not": (
+        "predict --output {out} --model digits/SAT " + PHOTO, "digits/SAT",
+        "did you mean digits/SAD?"),
+    "a yaml for a model of the zoo": (
+        "predict --output {out} --model digits/SAD --config-file {toy}/teacher.yaml " + PHOTO,
+        "--config-file is the yaml of --weights"),
     "nothing to predict on": (PREDICT, "INPUT"),
     "no folder for predictions": ("predict " + TEACHER + PHOTO, "--output"),
     "an empty name of the folder for predictions": (

@@ -1,5 +1,6 @@
 """Let trained detectors find objects in images and videos.
 
+    sad predict --model digits/SAD photo.jpg --output found
     sad predict --weights my_detector/runs/SAD photos clip.mp4 --output found
     sad predict --compare my_detector/runs/teacher my_detector/runs/SAD photos --output compared
 
@@ -13,6 +14,7 @@ import os
 
 from detectron2.utils.logger import setup_logger
 
+from ..model_zoo.zoo import get_checkpoint
 from ..predict.inputs import Inputs
 from ..predict.predictor import Predictor
 from ..predict.results import PICTURES, YOLO, Shown
@@ -32,6 +34,7 @@ def add_arguments(parser) -> None:
     detector.add_argument(
         "--weights", help="the folder of a training, weights, or an exported file"
     )
+    detector.add_argument("--model", metavar="NAME", help="one of MODEL_ZOO.md, such as digits/SAD")
     detector.add_argument(
         "--compare",
         nargs=2,
@@ -83,8 +86,9 @@ def _detectors(args):
         for name, file, weights in zip(given, files, args.compare, strict=True):
             yield _shown(name, file, Predictor(weights), args.threshold)
     else:
-        predictor = Predictor(args.weights, args.config_file or "")
-        yield _shown(args.weights, "predictions.json", predictor, args.threshold)
+        weights = get_checkpoint(args.model) if args.model else args.weights
+        predictor = Predictor(weights, args.config_file or "")
+        yield _shown(args.model or weights, "predictions.json", predictor, args.threshold)
 
 
 def _shown(name: str, file: str, predictor: Predictor, threshold: float | None) -> Shown:
