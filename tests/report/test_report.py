@@ -32,7 +32,9 @@ def test_report_of_two_runs(runs, tmp_path, monkeypatch, capsys):
     assert content["test_images"] == 6 and content["timed_images"] == 4
     assert [row["name"] for row in content["runs"]] == ["teacher", "student"]
     assert content["runs"][0]["gflops"] > content["runs"][1]["gflops"]
-    assert len(set(content["pictures"]["images"])) == 3
+    names = [picture["file_name"] for picture in content["pictures"]["images"]]
+    assert len(set(names)) == 3 and content["pictures"]["from"] == 6
+    assert set(content["pictures"]["thresholds"].values()) == {0.012}
     for row in content["runs"]:
         last = (runs / row["name"] / "metrics.json").read_text().splitlines()[-1]
         assert row["AP"] == json.loads(last)["bbox/AP"]
@@ -42,8 +44,9 @@ def test_report_of_two_runs(runs, tmp_path, monkeypatch, capsys):
     with Image.open(output / "report.png") as page:
         assert page.width == 1600 and len(page.getcolors(page.width * page.height)) > 50
     html = (output / "report.html").read_text()
-    assert html.count("<img ") == html.count("data:image/") == 2 + 3 * (1 + 2)  # curves, tiles
-    assert content["gain"] is None
+    assert html.count("<img ") == html.count("data:image/") == 3 * (1 + 2)
+    assert html.count("<svg ") == 3 + 3 + 1 + 2 + 2  # results, rates, costs, matrices, curves
+    assert content["gain"] is None and content["no_details"] == {}
     assert sorted(path.name for path in output.iterdir()) == [
         "report.html",
         "report.json",
@@ -64,6 +67,9 @@ def test_report_with_a_gain(runs, tmp_path, monkeypatch):
     report(monkeypatch, *pairs, *roles, *files, *notes, *options)
     content = json.loads((tmp_path / "report" / "report.json").read_text())
     gain = content["gain"]
+    assert content["pictures"]["agreement"]["first"] == 0  # by a model over itself
+    assert content["uncertainty"]["students"] == ["SAD", "alone"]
+    assert [set(x["divergence"]) for x in content["uncertainty"]["images"]] == [{"SAD", "alone"}]
     assert gain["verdict"] == "no difference" and gain["use"] == "alone"
     assert gain["differences"][0]["AP"] == {"difference": 0, "low": 0, "high": 0}
     assert content["notes"] == ["It is a toy.", "It is small."]
@@ -97,3 +103,20 @@ def test_mistakes_exit_with_2(runs, tmp_path, monkeypatch, capsys):
         error = capsys.readouterr().err
         assert sentence in error and error.startswith("error: ") and error.count("\n") == 1
     assert not (tmp_path / "report").exists()
+
+
+def test_details_are_those_of_the_run(runs, tmp_path, monkeypatch):
+    """Without the detections of a run the others are still described, and pictures made anew."""
+    shutil.copytree(runs / "student", tmp_path / "bare")
+    shutil.rmtree(tmp_path / "bare" / "inference")
+    arguments = ["--run", f"teacher={runs}/teacher", "--run", f"bare={tmp_path}/bare"]
+    report(monkeypatch, *arguments, "--images", 3, "--output", tmp_path / "report")
+    content = json.loads((tmp_path / "report" / "report.json").read_text())
+    described, bare = content["runs"]
+    assert described["AP50"] == pytest.approx(described["details"]["costs"]["AP50"])
+    assert sum(map(sum, described["details"]["confusion"][:2])) == 12  # objects
+    assert bare["details"] is None and "does not exist" in content["no_details"]["bare"]
+    assert content["pictures"]["from"] == 3 and len(content["pictures"]["images"]) == 3
+    assert "“bare” is left out" in (tmp_path / "report" / "report.md").read_text()
+    seen = bare["curves"]["total_loss"][0]
+    assert seen[-1] == 10 and content["settings"]["runs"][0]["iterations"] == 10

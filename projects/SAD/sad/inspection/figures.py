@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from ..data.images import read_picture
-from ..report.page import label_size, style_axes
+from ..report.plots import style_axes
+from ..report.tiles import label_size
 from ..utils.drawing import (
     DPI,
     INK,
