@@ -4,10 +4,14 @@ import json
 import shutil
 
 import pytest
+import torch
+from detectron2.structures import Boxes, Instances
 from PIL import Image
 
-from sad.data.datasets import register_coco_set
+from sad.data.datasets import read_sets, register_coco_set
 from sad.modeling.build import load_detector
+from sad.report.report import count_objects, details_of, pictures_of
+from sad.report.runs import read_runs
 from sad.utils.errors import UserError
 from toy import REPOSITORY, run_script
 
@@ -105,18 +109,30 @@ def test_mistakes_exit_with_2(runs, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "report").exists()
 
 
-def test_details_are_those_of_the_run(runs, tmp_path, monkeypatch):
-    """Without the detections of a run the others are still described, and pictures made anew."""
+def test_a_run_without_detections_leaves_the_others_theirs(runs, tmp_path):
+    """Pictures are then of the images that time was measured on."""
     shutil.copytree(runs / "student", tmp_path / "bare")
     shutil.rmtree(tmp_path / "bare" / "inference")
-    arguments = ["--run", f"teacher={runs}/teacher", "--run", f"bare={tmp_path}/bare"]
-    report(monkeypatch, *arguments, "--images", 3, "--output", tmp_path / "report")
-    content = json.loads((tmp_path / "report" / "report.json").read_text())
-    described, bare = content["runs"]
-    assert described["AP50"] == pytest.approx(described["details"]["costs"]["AP50"])
-    assert sum(map(sum, described["details"]["confusion"][:2])) == 12  # objects
-    assert bare["details"] is None and "does not exist" in content["no_details"]["bare"]
-    assert content["pictures"]["from"] == 3 and len(content["pictures"]["images"]) == 3
-    assert "“bare” is left out" in (tmp_path / "report" / "report.md").read_text()
-    seen = bare["curves"]["total_loss"][0]
-    assert seen[-1] == 10 and content["settings"]["runs"][0]["iterations"] == 10
+    pairs = [("teacher", str(runs / "teacher")), ("bare", str(tmp_path / "bare"))]
+    read = read_runs(pairs)
+    images = read_sets(["toy_labeled"], 10**6)
+    details, reasons = details_of(read, None)
+    assert list(details) == ["teacher"] and "does not exist" in reasons["bare"]
+    assert details["teacher"]["costs"]["AP50"] == pytest.approx(read[0].accuracy["AP50"])
+    assert sum(map(sum, details["teacher"]["confusion"][:2])) == 12  # objects
+    nothing = [[Instances((9, 9), pred_boxes=Boxes(torch.zeros(0, 4)), scores=torch.zeros(0),
+                          pred_classes=torch.zeros(0, dtype=int))] * 3] * 2  # fmt: skip
+    options = {"number": 2, "threshold": None, "pair": None}
+    made = pictures_of(read, details, images, images[:3], nothing, 2, **options)
+    assert made["from"] == 3 and len(made["images"]) == 2
+    assert [run["missed"] for run in made["images"][0]["runs"]] == [[0, 1]] * 2
+    made = pictures_of(read[:1], details, images, images[:3], nothing, 2, **options)
+    assert made["from"] == 6 and made["thresholds"] == {"teacher": details["teacher"]["threshold"]}
+
+
+def test_objects_of_each_class_without_crowds(toy):
+    toy.cfg("student.yaml")
+    images = read_sets(["toy_labeled"], 10**6)
+    crowd = images[0]["annotations"][0] | {"iscrowd": 1}
+    images[0] = images[0] | {"annotations": [crowd]}
+    assert count_objects(images, ["light", "dark", "grey"]) == {"light": 5, "dark": 5, "grey": 0}

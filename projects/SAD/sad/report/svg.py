@@ -18,6 +18,7 @@ COLORS = {
     for number, (color, dark) in enumerate(zip(RUN_COLORS, DARK_RUNS, strict=True))
 }
 VARIABLES = {color: name for color, (name, _) in COLORS.items()} | {
+    "#000000": "--ink",
     to_hex(INK): "--ink",
     to_hex(PALE): "--pale",
     to_hex(LINE): "--line",
