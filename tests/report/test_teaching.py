@@ -1,6 +1,7 @@
 """What the folders of runs tell of the teaching."""
 
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from sad.report.runs import Run
 from sad.report.teaching import curves_of, describe_pseudo_labels
 from sad.utils.files import sha256
 
+LABELS_KEY = "DATASETS.REGISTER.toy_pseudo_labels.JSON"
 LABELS = {"threshold": 0.4, "instances": 12, "images_kept": 5, "warnings": []}
 LABELS |= {"score_histogram": {"edges": [0, 1], "counts": [12]}}
 MEASURED = {"overall": {"precision": 0.5, "recall": 0.25, "labels": 8}, "per_class": {}}
@@ -18,9 +20,7 @@ MEASURED = {"overall": {"precision": 0.5, "recall": 0.25, "labels": 8}, "per_cla
 def distilled(toy, tmp_path):
     """A run whose pseudo-labels lie in a folder of the test's."""
     path = str(tmp_path / "labels.json")
-    return SimpleNamespace(
-        cfg=toy.cfg("SAD.yaml", "DATASETS.REGISTER.toy_pseudo_labels.JSON", path)
-    )
+    return SimpleNamespace(cfg=toy.cfg("SAD.yaml", LABELS_KEY, path, checked=False))
 
 
 def write_report(tmp_path, content):
@@ -49,6 +49,14 @@ def test_the_label_report_beside_the_json(distilled, tmp_path):
     assert describe_pseudo_labels([distilled], None)["labels"]["measured"] is None
 
 
+def test_paths_begin_where_those_of_data_sets_do(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    write_report(tmp_path, json.dumps(LABELS | {"precision_recall_at_iou_0.5": None}))
+    cfg = toy.cfg("SAD.yaml", LABELS_KEY, "labels.json", checked=False)
+    found = describe_pseudo_labels([SimpleNamespace(cfg=cfg)], None)
+    assert found["labels"]["instances"] == 12
+
+
 @pytest.mark.parametrize("content", ["{}", "[]", "{", '{"threshold": 1}'])
 def test_a_report_of_another_form_is_left_out(distilled, tmp_path, content):
     assert describe_pseudo_labels([distilled], None) == {"labels": None, "held_out": None}
@@ -73,10 +81,11 @@ def test_ratios_are_those_of_metrics_json(student):
     lines = [
         {"iteration": 19, "distill_class_to_detection": 2.5, "total_loss": 3.0},
         {"iteration": 39, "distill_class_to_detection": 1.5, "distill_box_to_detection": 0.5},
+        {"iteration": 30, "bbox/AP": math.nan},
         {"iteration": 40, "bbox/AP": 1.0},
     ]
     (student / "metrics.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
     curves = curves_of(Run("student", str(student)))
     assert curves["ratios"] == {"box": [[40], [0.5]], "class": [[20, 40], [2.5, 1.5]]}
-    assert curves["AP"] == [[40], [1.0]] and curves["total_loss"] == [[20], [3.0]]
+    assert curves["AP"] == [[31, 40], [0.0, 1.0]] and curves["total_loss"] == [[20], [3.0]]
     assert curves["class_loss"] == [[], []]

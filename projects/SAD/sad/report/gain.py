@@ -31,8 +31,6 @@ class Roles:
         Raises:
             UserError: a name is not one of the runs, stands for two roles, or none is a baseline.
         """
-        if len(set(names)) < len(names):
-            raise UserError("two runs have one name: give each --run a NAME of its own")
         if not (self.distilled and self.baselines):
             raise UserError("a gain is that of --distilled NAME over --baseline NAME: give both")
         given = [("--distilled", self.distilled)] + [("--baseline", b) for b in self.baselines]

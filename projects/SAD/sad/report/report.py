@@ -99,20 +99,12 @@ def write_report(
         "settings": describe_settings(runs),
         "gain": gain,
         "pictures": pictures_of(
-            runs,
-            details,
-            images,
-            records,
-            detections,
-            len(class_names),
-            number=num_pictures,
-            threshold=score_threshold,
+            runs, details, images, records, detections, len(class_names),
+            number=num_pictures, threshold=score_threshold,
             pair=(gain["distilled"], gain["baseline"]) if gain else None,
-        ),  # fmt: skip
-        "pseudo_labels": describe_pseudo_labels(
-            runs, by_name.get(roles.teacher) if roles else None
         ),
-    }
+        "pseudo_labels": describe_pseudo_labels(runs, by_name.get(roles and roles.teacher)),
+    }  # fmt: skip
     shown = [picture["file_name"] for picture in report["pictures"]["images"]]
     seen = {record["file_name"]: record for record in images}
     maps, report["uncertainty"] = looks(

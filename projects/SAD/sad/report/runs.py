@@ -184,9 +184,12 @@ def read_runs(
     Args:
         weights, test_set: see `Run`; of all of them.
     Raises:
-        UserError: a run is missing or unfinished, or not all are tested on the same set; or other
-            weights than the last ones are without a set of which there are detections.
+        UserError: a run is missing or unfinished, or has the name of another, or not all are tested
+            on the same set; or other weights than the last ones are without a set of which there
+            are detections.
     """
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise UserError("two runs have one name: give each --run a NAME of its own")
     if weights != WEIGHTS and not test_set:
         raise UserError(
             f"--weights {weights} needs --test-set: metrics.json ends with the figures of {WEIGHTS}"

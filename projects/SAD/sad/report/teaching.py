@@ -2,9 +2,11 @@
 
 import json
 import logging
+import math
 import os
 from collections.abc import Sequence
 
+from ..data.datasets import data_path
 from ..utils.files import sha256
 from .runs import Run
 
@@ -25,7 +27,7 @@ def describe_pseudo_labels(runs: Sequence[Run], teacher: Run | None) -> dict | N
         ("images", "thresholds", "precision", "recall"), or None.
     """
     files = [
-        run.cfg.DATASETS.REGISTER[name].JSON
+        data_path(run.cfg.DATASETS.REGISTER[name].JSON)
         for run in runs
         for name in run.cfg.DATASETS.UNLABELED
         if name in run.cfg.DATASETS.REGISTER
@@ -90,8 +92,9 @@ def curves_of(run: Run) -> dict:
         key.removesuffix(RATIO).removeprefix("distill_"): list(run.curve(key))
         for key in sorted(keys)
     }
+    iterations, ap = run.accuracy_curve()
     return {
-        "AP": list(run.accuracy_curve()),
+        "AP": [iterations, [0.0 if math.isnan(x) else x for x in ap]],  # NaN: nothing was found
         "class_loss": list(run.curve("loss_cls", "loss_fcos_cls")),
         "total_loss": list(run.curve("total_loss")),
         "ratios": ratios,
