@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 
 import sad_command  # noqa: F401
 from sad.digit_scenes.dataset import SceneOptions, render_scene
-from sad.report.page import INK, PALE, RUN_COLORS
+from sad.utils.drawing import INK, PALE, RUN_COLORS
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "method.png"
 TEACHER, HARD, STUDENT, _, SOFT, *_ = RUN_COLORS

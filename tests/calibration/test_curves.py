@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from sad.calibration.curves import best_position, count_boxes, judge, lowest_precise, rates
+from sad.calibration.curves import count_boxes, judge
+from sad.evaluation.rates import rates
 from sad.pseudo_labels.coco_file import to_annotations
 from sad.pseudo_labels.detections import scores
 from sad.pseudo_labels.quality import precision_recall
@@ -67,12 +68,6 @@ def test_recall_only_falls(case):
         assert np.allclose(curve.f1, harmonic)
 
 
-def test_rates_of_nothing():
-    curve = rates(np.zeros(3, int), np.array([1, 0, 0]), 0)
-    assert curve.precision.tolist() == [0, 1, 1]
-    assert curve.recall.tolist() == curve.f1.tolist() == [0, 0, 0]
-
-
 def test_a_class_without_labels_or_boxes(case):
     found = case.found[case.found["category"] == 0]
     labels = [label for label in case.held_out.labels if label["category_id"] == 7]
@@ -80,14 +75,3 @@ def test_a_class_without_labels_or_boxes(case):
     counts = count_boxes(held_out, found, *judge(held_out, found), 0.5)
     assert counts.labels[1].sum() == counts.right[1].sum() == counts.wrong[1].sum() == 0
     assert counts.labels[0].sum() > 0 and counts.right[0].sum() > 0
-
-
-def test_best_is_the_middle_of_equals():
-    assert best_position(np.array([0.1, 0.5, 0.5, 0.5, 0.2])) == 2
-    assert best_position(np.array([[0.5, 0.5], [0.1, 0.2]])).tolist() == [0, 1]
-
-
-def test_lowest_precise():
-    precision, found = np.array([0.5, 0.8, 0.6, 0.9, 1.0]), np.array([9, 5, 4, 2, 0])
-    assert lowest_precise(precision, found, 0.7) == 1
-    assert lowest_precise(precision, found, 0.95) is None

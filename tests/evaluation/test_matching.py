@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sad.evaluation.matching import match_boxes
+from sad.evaluation.matching import match_boxes, overlaps
 
 CATEGORIES = [{"id": 3}, {"id": 7}]
 
@@ -76,3 +76,19 @@ def test_nothing_on_either_side():
     box = {"image_id": 1, "category_id": 3, "bbox": [0, 0, 10, 10], "score": 0.5}
     assert [x.tolist() for x in match_boxes([], [box], [1], CATEGORIES)] == [[False], [True], []]
     assert [x.tolist() for x in match_boxes([box], [], [1], CATEGORIES)] == [[], [], [True]]
+
+
+def test_overlaps_by_image():
+    def box(image, *corners):
+        return {"image_id": image, "bbox": list(corners)}
+
+    labels = [box(1, 0, 0, 10, 10), box(2, 0, 0, 10, 10), box(1, 5, 0, 10, 10)]
+    found = [box(2, 0, 5, 10, 10), box(1, 0, 0, 10, 5), box(3, 0, 0, 10, 10)]
+    seen = {}
+    for objects, boxes, ious in overlaps(labels, found):
+        for row, position in enumerate(boxes):
+            for column, label in enumerate(objects):
+                seen[position, label] = ious[row, column]
+    assert set(seen) == {(0, 1), (1, 0), (1, 2)}
+    for (position, label), iou in seen.items():
+        assert abs(iou - overlap(found[position]["bbox"], labels[label]["bbox"])) < 1e-12

@@ -154,5 +154,3 @@ def test_roles_that_are_none(roles, sentence):
 
 def test_roles_of_runs():
     Roles("a", ("b", "c"), "d").check(["a", "b", "c", "d", "e"])
-    with pytest.raises(UserError, match="two runs have one name"):
-        Roles("a", ("b",)).check(["a", "b", "b"])

@@ -1,14 +1,44 @@
-"""The page's curves."""
+"""The page as a picture: no text lies on another, however many runs and however slow they are."""
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from sad.report.page import running_mean
+from report_made import NAMES, picture, report
+from sad.report.page import draw_page
+
+LONG = ("a teacher with a long name", "the student alone, as long", "c", "d", "e", "f")
 
 
-def test_running_mean_at_the_ends():
-    assert running_mean([2.0, 4.0]) == pytest.approx([2, 4])  # too few to smooth
-    curve = np.arange(20.0)
-    smooth = running_mean(curve + 3 * (np.arange(20) % 3 == 0))  # a spike in each window of 3
-    assert smooth[1:-1] == pytest.approx(curve[1:-1] + 1)
-    assert smooth[[0, -1]] == pytest.approx([(3 + 1) / 2, (18 + 3 + 19) / 2])
+def texts(figure) -> list:
+    """(text, its extent) of all texts, those of the axes too."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    found = [text for text in figure.texts]
+    found += [x for axes in figure.axes for x in (axes.title, axes._left_title)]
+    return [(x.get_text(), x.get_window_extent(renderer)) for x in found if x.get_text()]
+
+
+@pytest.mark.parametrize("names", [("alone",), NAMES, LONG])
+def test_no_text_on_another_or_beyond_the_edge(toy, names):
+    shown = [picture(toy.root / "labeled" / f"00000{n}.png", runs=len(names)) for n in (1, 2)]
+    content = report(shown, names)
+    page = draw_page(content)
+    width, height = page.get_size_inches() * page.dpi
+    found = texts(page)
+    assert {*names} <= {text for text, _ in found}
+    for number, (text, extent) in enumerate(found):
+        assert 0 <= extent.x0 and extent.x1 <= width and 0 <= extent.y0 <= extent.y1 <= height, text
+        for other, its_extent in found[:number]:
+            assert not extent.overlaps(its_extent), (text, other)
+    sizes = [text.get_fontsize() for text in page.texts]
+    assert min(sizes) > 6
+
+
+def test_pictures_and_their_number(toy):
+    shown = [picture(toy.root / "labeled" / f"00000{n}.png") for n in (1, 2, 3)]
+    page = draw_page(report(shown))
+    images = [axes for axes in page.axes if axes.images]
+    assert len(images) == 2 * 5  # the first two, labelled and by four runs
+    assert len(page.axes) - len(images) == 3
+    assert np.isfinite(page.get_size_inches()).all()

@@ -4,10 +4,14 @@ import json
 import shutil
 
 import pytest
+import torch
+from detectron2.structures import Boxes, Instances
 from PIL import Image
 
-from sad.data.datasets import register_coco_set
+from sad.data.datasets import read_sets, register_coco_set
 from sad.modeling.build import load_detector
+from sad.report.report import count_objects, details_of, pictures_of
+from sad.report.runs import read_runs
 from sad.utils.errors import UserError
 from toy import REPOSITORY, run_script
 
@@ -32,7 +36,9 @@ def test_report_of_two_runs(runs, tmp_path, monkeypatch, capsys):
     assert content["test_images"] == 6 and content["timed_images"] == 4
     assert [row["name"] for row in content["runs"]] == ["teacher", "student"]
     assert content["runs"][0]["gflops"] > content["runs"][1]["gflops"]
-    assert len(set(content["pictures"]["images"])) == 3
+    names = [picture["file_name"] for picture in content["pictures"]["images"]]
+    assert len(set(names)) == 3 and content["pictures"]["from"] == 6
+    assert set(content["pictures"]["thresholds"].values()) == {0.012}
     for row in content["runs"]:
         last = (runs / row["name"] / "metrics.json").read_text().splitlines()[-1]
         assert row["AP"] == json.loads(last)["bbox/AP"]
@@ -42,8 +48,9 @@ def test_report_of_two_runs(runs, tmp_path, monkeypatch, capsys):
     with Image.open(output / "report.png") as page:
         assert page.width == 1600 and len(page.getcolors(page.width * page.height)) > 50
     html = (output / "report.html").read_text()
-    assert html.count("<img ") == html.count("data:image/") == 2 + 3 * (1 + 2)  # curves, tiles
-    assert content["gain"] is None
+    assert html.count("<img ") == html.count("data:image/") == 3 * (1 + 2)
+    assert html.count("<svg ") == 3 + 3 + 1 + 2 + 2  # results, rates, costs, matrices, curves
+    assert content["gain"] is None and content["no_details"] == {}
     assert sorted(path.name for path in output.iterdir()) == [
         "report.html",
         "report.json",
@@ -64,6 +71,9 @@ def test_report_with_a_gain(runs, tmp_path, monkeypatch):
     report(monkeypatch, *pairs, *roles, *files, *notes, *options)
     content = json.loads((tmp_path / "report" / "report.json").read_text())
     gain = content["gain"]
+    assert content["pictures"]["agreement"]["first"] == 0  # by a model over itself
+    assert content["uncertainty"]["students"] == ["SAD", "alone"]
+    assert [set(x["divergence"]) for x in content["uncertainty"]["images"]] == [{"SAD", "alone"}]
     assert gain["verdict"] == "no difference" and gain["use"] == "alone"
     assert gain["differences"][0]["AP"] == {"difference": 0, "low": 0, "high": 0}
     assert content["notes"] == ["It is a toy.", "It is small."]
@@ -97,3 +107,32 @@ def test_mistakes_exit_with_2(runs, tmp_path, monkeypatch, capsys):
         error = capsys.readouterr().err
         assert sentence in error and error.startswith("error: ") and error.count("\n") == 1
     assert not (tmp_path / "report").exists()
+
+
+def test_a_run_without_detections_leaves_the_others_theirs(runs, tmp_path):
+    """Pictures are then of the images that time was measured on."""
+    shutil.copytree(runs / "student", tmp_path / "bare")
+    shutil.rmtree(tmp_path / "bare" / "inference")
+    pairs = [("teacher", str(runs / "teacher")), ("bare", str(tmp_path / "bare"))]
+    read = read_runs(pairs)
+    images = read_sets(["toy_labeled"], 10**6)
+    details, reasons = details_of(read, None)
+    assert list(details) == ["teacher"] and "does not exist" in reasons["bare"]
+    assert details["teacher"]["costs"]["AP50"] == pytest.approx(read[0].accuracy["AP50"])
+    assert sum(map(sum, details["teacher"]["confusion"][:2])) == 12  # objects
+    nothing = [[Instances((9, 9), pred_boxes=Boxes(torch.zeros(0, 4)), scores=torch.zeros(0),
+                          pred_classes=torch.zeros(0, dtype=int))] * 3] * 2  # fmt: skip
+    options = {"number": 2, "threshold": None, "pair": None}
+    made = pictures_of(read, details, images, images[:3], nothing, 2, **options)
+    assert made["from"] == 3 and len(made["images"]) == 2
+    assert [run["missed"] for run in made["images"][0]["runs"]] == [[0, 1]] * 2
+    made = pictures_of(read[:1], details, images, images[:3], nothing, 2, **options)
+    assert made["from"] == 6 and made["thresholds"] == {"teacher": details["teacher"]["threshold"]}
+
+
+def test_objects_of_each_class_without_crowds(toy):
+    toy.cfg("student.yaml")
+    images = read_sets(["toy_labeled"], 10**6)
+    crowd = images[0]["annotations"][0] | {"iscrowd": 1}
+    images[0] = images[0] | {"annotations": [crowd]}
+    assert count_objects(images, ["light", "dark", "grey"]) == {"light": 5, "dark": 5, "grey": 0}

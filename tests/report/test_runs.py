@@ -99,3 +99,8 @@ def test_runs_must_share_one_test_set(runs, student):
     config.write_text(text.replace("  TEST:\n", "  TEST:\n  - digits_tune\n"))
     with pytest.raises(UserError, match="'two': DATASETS.TEST is .*exactly one"):
         read_runs([("two", str(student))])
+
+
+def test_two_runs_of_one_name_are_refused(runs):
+    with pytest.raises(UserError, match="two runs have one name"):
+        read_runs([("a", str(runs / "student")), ("a", str(runs / "teacher"))])

@@ -6,11 +6,12 @@ import shutil
 
 import pytest
 
-from sad.report.html import Code, Note, Table, render
-from sad.report.sections import gained, lead, markdown, results, table, text_sections, to_use
+from sad.report.html import Code, Folded, Note, Picture, Pictures, Section, Table, render
+from sad.report.sections import gained, lead, markdown, results, settings, table, to_use, verdict
 from toy import run_train_net
 
 ROW = {"AP": 41.04, "AP50": 60.0, "AP75": 44.96, "parameters": 0.4181, "gflops": 0.0538327}
+ROW |= {"AP_by_size": {"small": 30.04, "medium": None, "large": 51.0}}
 ROW |= {"minutes": 61.26, "weights": "model_final.pth", "class_AP": {"cat": 51.04, "dog": None}}
 
 
@@ -37,8 +38,16 @@ def content(verdict="helped", low=0.5, high=2.0, **changes) -> dict:
             {"name": "alone", "directory": "runs/alone", "ms": 17.5, **ROW},
         ],
         "gain": gain,
+        "settings": {
+            "runs": [{"seed": 0}, {"seed": 1}],
+            "differing": {"SOLVER.MAX_ITER": ["9", None]},
+        },
         **changes,
     }
+
+
+def text_sections(report):
+    return [*verdict(report), Section("Results", results(report)), settings(report)]
 
 
 def cells(text):
@@ -59,6 +68,14 @@ def test_markdown_rounds_and_keeps_the_order():
         ["class", "objects", "SAD", "alone"],
         ["cat", "1,200", "51.0", "51.0"],
         ["dog", "0", "–", "–"],
+        ["size", "SAD", "alone"],
+        ["small", "30.0", "30.0"],
+        ["medium", "–", "–"],
+        ["large", "51.0", "51.0"],
+        ["", "SAD", "alone"],
+        ["seed", "0", "1"],
+        ["key", "SAD", "alone"],
+        ["SOLVER.MAX_ITER", "9", "–"],
     ]
     assert "make it" in text and "1,000 images of some_set" in text and "(X, 2 cores" in text
     assert table(report["runs"], "github") in text
@@ -99,15 +116,27 @@ def test_differences_with_and_without_an_interval():
 
 
 def test_notes_are_told_without_a_gain():
-    (mind, _) = text_sections(content(gain=None))
+    (mind,) = verdict(content(gain=None))
     assert [note.text for note in mind.parts[0].notes] == ["Chosen on the same set."]
-    assert len(text_sections(content(gain=None, notes=[]))) == 1
-    assert [section.title for section in text_sections(content())][0] == gained(content()).title
+    assert verdict(content(gain=None, notes=[])) == []
+    assert [section.title for section in verdict(content())][0] == gained(content()).title
 
 
 def test_one_class_has_no_table_of_classes():
     report = content(classes={"cat": 1200})
-    assert sum(isinstance(part, Table) for part in results(report).parts) == 1
+    heads = [part.head[0] for part in results(report) if isinstance(part, Table)]
+    assert heads == ["", "size"]
+
+
+def test_runs_of_one_config_differ_in_nothing():
+    report = content(settings={"runs": [{"seed": 0}] * 2, "differing": {}})
+    assert not any(isinstance(part, Folded) for part in settings(report).parts)
+
+
+def test_pictures_are_left_out_of_the_text():
+    pictures = Section("Pictures alone", [Pictures([Picture(None)])])
+    text = markdown(content(), [pictures, settings(content())])
+    assert "Pictures alone" not in text and "What was run" in text
 
 
 def test_a_page_of_anybodys_names():

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .curves import Counts, best_position, f1_of
+from ..evaluation.rates import best_position, f1_of
+from .curves import Counts
 
 MIN_BOXES = 30
 MARGIN = 0.02

@@ -8,10 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..evaluation.matching import match_boxes
+from ..evaluation.rates import STEPS
 from ..pseudo_labels.coco_file import to_annotations
 from ..pseudo_labels.detections import scores
-
-STEPS = 100  # thresholds from 0 to 1
 
 
 class Counts(NamedTuple):
@@ -21,12 +20,6 @@ class Counts(NamedTuple):
     right: np.ndarray  # (K, N, T)
     wrong: np.ndarray  # (K, N, T); boxes on crowds are neither right nor wrong
     labels: np.ndarray  # (K, N) objects that people have drawn, crowds excluded
-
-
-class Rates(NamedTuple):
-    precision: np.ndarray  # 1 where there is no box
-    recall: np.ndarray  # 0 where there is no object
-    f1: np.ndarray  # 2 right / (right + wrong + labels), 0 where there is neither
 
 
 def judge(held_out, detections: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -71,33 +64,3 @@ def count_boxes(held_out, detections, right, wrong, floor: float, others=()) -> 
         if not label["iscrowd"]:
             labels[class_of[label["category_id"]], position_of[label["image_id"]]] += 1
     return Counts(thresholds, *counts, labels)
-
-
-def rates(right: np.ndarray, wrong: np.ndarray, labels: np.ndarray) -> Rates:
-    """
-    Args:
-        right, wrong: (..., T) counts.
-        labels: (...) counts.
-    """
-    labels = np.asarray(labels)[..., None]
-    found = right + wrong
-    precision = np.where(found > 0, right / np.maximum(found, 1), 1.0)
-    return Rates(precision, right / np.maximum(labels, 1), f1_of(right, wrong, labels))
-
-
-def f1_of(right, wrong, labels):
-    """F1 of counts that broadcast against each other."""
-    return 2 * right / np.maximum(right + wrong + labels, 1)
-
-
-def best_position(f1: np.ndarray) -> np.ndarray:
-    """(...) where (..., T) values are largest; of equals the one in their middle."""
-    best = f1 == f1.max(axis=-1, keepdims=True)
-    order = best.cumsum(axis=-1)
-    return np.argmax(best & (order == (order[..., -1:] + 1) // 2), axis=-1)
-
-
-def lowest_precise(precision: np.ndarray, found: np.ndarray, wanted: float) -> int | None:
-    """Of T positions the lowest with this precision, and at least one box; None without any."""
-    positions = np.flatnonzero((precision >= wanted) & (found > 0))
-    return int(positions[0]) if len(positions) else None

@@ -58,7 +58,7 @@ def draw_curves(report: dict) -> Figure:
         classes.plot(scores, precision, color=color, label=f"{row['name']} ({row['labels']})")
     classes.set(title="precision by class (labelled boxes)", xlabel="score threshold", xlim=(0, 1))
     for axes in (together, classes):
-        axes.legend(fontsize="small", loc="lower right")
+        axes.legend(fontsize="small", loc="lower right", frameon=False)
         axes.grid(alpha=0.3)
     return figure
 
@@ -172,7 +172,7 @@ def _thresholds(report: dict) -> Section:
         f"{MARGIN:g} and one standard deviation. A box is right when it covers an object of its "
         "class with an IoU of 0.5 or more. Recall is of all labelled objects."
     )
-    parts = [Paragraph(text), Pictures([Picture(draw_curves(report))])]
+    parts = [Paragraph(text), Pictures([Picture(draw_curves(report), wide=True)])]
     parts += [Table(["class", "threshold", "why"], reasons), Paragraph(rule), Table(head, rows)]
     return Section("Pseudo-labels by threshold", parts)
 

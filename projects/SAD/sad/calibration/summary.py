@@ -8,9 +8,10 @@ import math
 import numpy as np
 
 from ..evaluation.coco_evaluator import evaluate_boxes, read_truth
+from ..evaluation.rates import best_position, lowest_precise, rates
 from ..pseudo_labels.coco_file import to_annotations
 from ..utils.compat import derive_box_results
-from .curves import Counts, best_position, lowest_precise, rates
+from .curves import Counts
 
 ALL = "all classes"
 WANTED_PRECISION = 0.7

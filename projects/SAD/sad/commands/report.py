@@ -67,13 +67,15 @@ def add_arguments(parser) -> None:
         help="test images, drawn by lot, to measure time on",
     )
     parser.add_argument(
-        "--pictures", type=between(int, 1), default=4, help="how many of them the page shows"
+        "--pictures",
+        type=between(int, 1),
+        default=4,
+        help="how many test images the page shows of each kind",
     )
     parser.add_argument(
         "--score-threshold",
         type=between(float, 0, 1),
-        default=0.4,
-        help="of the detections that the page shows",
+        help="of the detections that the page shows; that of each run's best F1 if not given",
     )
     parser.add_argument("--seed", type=between(int, 0), default=0, help="of the lot")
 

@@ -2,8 +2,11 @@
 
 import contextlib
 import io
+from collections import defaultdict
+from collections.abc import Iterator
 
 import numpy as np
+from pycocotools import mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -43,6 +46,31 @@ def match_boxes(
         alone = (result["gtMatches"][0] == 0) & (result["gtIgnore"] == 0)
         missed[np.array(result["gtIds"], int) - 1] = alone
     return correct, wrong, missed
+
+
+def overlaps(
+    labels: list[dict], found: list[dict]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The IoUs of all detections with all labelled boxes, image by image.
+
+    Args:
+        labels, found: see `match_boxes`.
+    Yields:
+        positions (p,) in labels and (m,) in found of what is on an image, and IoUs (m, p); an
+        image without either is left out.
+    """
+    on_image = defaultdict(lambda: ([], []))
+    for kind, boxes in enumerate((labels, found)):
+        for position, box in enumerate(boxes):
+            on_image[box["image_id"]][kind].append(position)
+    for objects, boxes in on_image.values():
+        if objects and boxes:
+            sides = (
+                np.array([all_[i]["bbox"] for i in some], float)
+                for all_, some in ((found, boxes), (labels, objects))
+            )
+            ious = mask.iou(*sides, [0] * len(objects))
+            yield np.array(objects), np.array(boxes), ious
 
 
 def _index(boxes: list[dict], image_ids: list, categories: list[dict]) -> COCO:

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.colors import LogNorm
+from matplotlib.colors import ListedColormap, LogNorm, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from ..data.images import read_picture
-from ..report.page import label_size, style_axes
+from ..report.plots import style_axes
+from ..report.tiles import label_size
 from ..utils.drawing import (
     DPI,
     INK,
@@ -63,7 +64,7 @@ def _tile(path: str, size=None) -> tuple[Figure, object, np.ndarray | float]:
 def plot_classes(sets: Sequence[LabeledSet], class_names: Sequence[str]) -> Figure:
     """Boxes of each class in each set, as shares of the set's boxes."""
     names = class_names[:MOST_CLASSES]
-    figure = Figure(figsize=(7, 1.2 + 0.22 * len(names) * (len(sets) + 0.5)), layout="constrained")
+    figure = Figure(figsize=(6, 1.2 + 0.22 * len(names) * (len(sets) + 0.5)), layout="constrained")
     axes = figure.subplots()
     thick = 0.8 / len(sets)
     for number, one in enumerate(sets):
@@ -87,7 +88,7 @@ def plot_sides(sides: dict[str, np.ndarray], anchors: dict | None, where: str) -
         anchors: of `sad.inspection.training_size.fit_anchors`.
         where: the pixels are, for the axis.
     """
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     levels = anchors["sizes"] if anchors else []
     everything = np.concatenate([*sides.values(), *levels]).clip(1)
@@ -120,11 +121,11 @@ def plot_shapes(shapes: np.ndarray, anchors: dict | None, where: str) -> Figure:
         anchors: of `sad.inspection.training_size.fit_anchors`.
         where: the pixels are, for the axes.
     """
-    figure = Figure(figsize=(7, 4.6), layout="constrained")
+    figure = Figure(figsize=(6, 4.4), layout="constrained")
     axes = figure.subplots()
     shapes = shapes.clip(1)
     bins = [np.geomspace(side.min() / 1.1, side.max() * 1.1, 40) for side in shapes.T]
-    axes.hist2d(*shapes.T, bins, norm=LogNorm(), cmin=1, cmap="Blues")
+    axes.hist2d(*shapes.T, bins, norm=LogNorm(), cmin=1, cmap=_density())
     if anchors:
         pairs = [
             (size / ratio**0.5, size * ratio**0.5)
@@ -140,8 +141,13 @@ def plot_shapes(shapes: np.ndarray, anchors: dict | None, where: str) -> Figure:
     axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.set_xlabel(f"width, pixels {where}", color=PALE)
     axes.set_ylabel("height", color=PALE)
-    style_axes(axes, "Shapes of the boxes (dark: many)")
+    style_axes(axes, "Shapes of the boxes (full colour: many)")
     return figure
+
+
+def _density() -> ListedColormap:
+    """From nearly transparent to a full colour, so that it shows on any ground."""
+    return ListedColormap([to_rgba(RUN_COLORS[2], alpha) for alpha in np.linspace(0.2, 1, 64)])
 
 
 def _color(number: int) -> str:

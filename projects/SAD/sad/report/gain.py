@@ -1,6 +1,5 @@
 """What distillation has gained, how sure that is, and which weights to use."""
 
-import os
 from dataclasses import dataclass
 
 from detectron2.data import MetadataCatalog
@@ -10,9 +9,9 @@ from ..utils.errors import UserError
 from .runs import Run
 
 RESAMPLES = 1000
-# In points of AP: what two ways of computing one AP may differ by, and from where on a teacher is
-# better enough than a student for shares of the gap to mean something.
-SAME_AP, GAP = 0.01, 1.0
+# Points of AP from where on a teacher is better enough than a student for shares of the gap to mean
+# something.
+GAP = 1.0
 
 HELPED, SAME, DID_NOT_HELP, UNKNOWN = "helped", "no difference", "did not help", "not known"
 
@@ -32,8 +31,6 @@ class Roles:
         Raises:
             UserError: a name is not one of the runs, stands for two roles, or none is a baseline.
         """
-        if len(set(names)) < len(names):
-            raise UserError("two runs have one name: give each --run a NAME of its own")
         if not (self.distilled and self.baselines):
             raise UserError("a gain is that of --distilled NAME over --baseline NAME: give both")
         given = [("--distilled", self.distilled)] + [("--baseline", b) for b in self.baselines]
@@ -97,8 +94,7 @@ def _with_intervals(runs: list[Run], seed: int) -> list[dict]:
         UserError: the detections of a run are absent, or not those that its figures are of.
     """
     for run in runs:
-        if not os.path.isfile(run.detections_file):
-            raise UserError(f"{run.detections_file} does not exist")
+        run.require_detections()
     first, *others = [run.name for run in runs]
     found = paired_bootstrap(
         MetadataCatalog.get(runs[0].test_set).json_file,
@@ -108,12 +104,7 @@ def _with_intervals(runs: list[Run], seed: int) -> list[dict]:
         seed=seed,
     )
     for run in runs:
-        ap = found["arms"][run.name]["AP"]
-        if abs(ap - run.accuracy["AP"]) > SAME_AP:
-            raise UserError(
-                f"the detections in {run.detections_file} have AP {ap:.2f}, those of "
-                f"{run.weights} had {run.accuracy['AP']:.2f}"
-            )
+        run.check_same_ap(found["arms"][run.name]["AP"])
     return [
         {"to": other, **of_pair}
         for other, of_pair in zip(others, found["differences"], strict=True)

@@ -6,11 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
+
+from .svg import COLORS, as_svg
 
 NUMBER = re.compile(r"[-+−]?[\d.,]+ ?%?")
 NOTHING = "–"  # what a table shows of None
@@ -53,6 +55,7 @@ class Picture(NamedTuple):
 
     image: np.ndarray | Figure  # (H, W, 3) RGB, uint8
     caption: str = ""
+    wide: bool = False  # takes a whole line
 
 
 class Pictures(NamedTuple):
@@ -62,9 +65,36 @@ class Pictures(NamedTuple):
     kind = "pictures"
 
 
+class Folded(NamedTuple):
+    """A table that unfolds."""
+
+    title: str
+    table: Table
+    kind = "folded"
+
+
+class Group(NamedTuple):
+    """Pictures that belong together, such as those of one image."""
+
+    title: str
+    pictures: Sequence[Picture]
+    tags: Sequence[str] = ()  # names of choices, see Filtered
+
+
+class Filtered(NamedTuple):
+    """Groups of pictures, all of them or those of one choice, which the page's address keeps."""
+
+    choices: dict[str, str]  # {tag: what it is called}; "all" is there anyway
+    groups: Sequence[Group]
+    kind = "filtered"
+
+    def number_of(self, tag: str) -> int:
+        return sum(tag in group.tags for group in self.groups)
+
+
 class Section(NamedTuple):
     title: str
-    parts: Sequence[Paragraph | Code | Table | Notes | Pictures]
+    parts: Sequence[Paragraph | Code | Table | Notes | Pictures | Folded | Filtered]
 
 
 def render(title: str, lead: str, sections: Sequence[Section]) -> str:
@@ -80,8 +110,8 @@ def render(title: str, lead: str, sections: Sequence[Section]) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"cell": _cell, "data_uri": _data_uri}
-    environment.globals["numeric_columns"] = _numeric_columns
+    environment.filters |= {"cell": _cell, "drawing": _drawing}
+    environment.globals |= {"numeric_columns": _numeric_columns, "colors": COLORS}
     page = environment.get_template("page.html")
     return page.render(title=title, lead=lead, sections=sections)
 
@@ -95,23 +125,24 @@ def _cell(value: str | int | float | None) -> str:
 
 
 def _numeric_columns(table: Table) -> list[bool]:
+    """The first column names the row, even by a number."""
     return [
-        all(NUMBER.fullmatch(_cell(row[column])) or row[column] is None for row in table.rows)
+        column > 0
+        and all(NUMBER.fullmatch(_cell(row[column])) or row[column] is None for row in table.rows)
         for column in range(len(table.head))
     ]
 
 
-def _data_uri(image: np.ndarray | Figure) -> str:
-    file = io.BytesIO()
+def _drawing(picture: Picture) -> Markup:
+    """A figure of lines and text as part of the page, all else as a JPEG that it holds."""
+    image = picture.image
     if isinstance(image, Figure) and not any(axes.images for axes in image.axes):
-        # Text stays text. The same figure gives the same bytes: no date, and ids of a fixed salt.
-        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sad"}):
-            image.savefig(file, format="svg", metadata={"Date": None})
-        kind = "svg+xml"
+        return Markup(as_svg(image, picture.caption))
+    file = io.BytesIO()
+    if isinstance(image, Figure):
+        image.savefig(file, format="jpeg", pil_kwargs={"quality": JPEG_QUALITY})
     else:
-        if isinstance(image, Figure):
-            image.savefig(file, format="jpeg", pil_kwargs={"quality": JPEG_QUALITY})
-        else:
-            Image.fromarray(image).save(file, format="JPEG", quality=JPEG_QUALITY)
-        kind = "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+        Image.fromarray(image).save(file, format="JPEG", quality=JPEG_QUALITY)
+    content = base64.b64encode(file.getvalue()).decode()
+    source = f"data:image/jpeg;base64,{content}"
+    return Markup('<img src="{}" alt="{}" loading="lazy">').format(source, picture.caption)

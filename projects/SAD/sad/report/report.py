@@ -1,6 +1,5 @@
 """The report on finished runs: what each model scores and costs, what it sees, what was gained."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,16 +8,21 @@ import torch
 from detectron2.data import MetadataCatalog
 
 from ..data.datasets import read_sets
+from ..evaluation.bootstrap import read_results
 from ..modeling.build import load_detector
-from ..utils.files import atomic_write, make_folder, write_json
+from ..utils.errors import UserError
+from ..utils.files import make_folder
 from .cost import machine, measure
-from .figures import seen, training
+from .details import describe_detections, read_test_set
+from .files import write_files
 from .gain import Roles, measure_gain
-from .html import render
-from .matching import choose, match
-from .page import draw_page
+from .pictures import best_threshold, describe_pictures, of_instances, of_results
 from .runs import WEIGHTS, Run, read_runs
-from .sections import lead, markdown, text_sections
+from .settings import describe_settings
+from .teaching import curves_of, describe_pseudo_labels
+from .uncertainty import looks
+
+UNSURE_IMAGES = 2  # that show what the teacher is unsure of
 
 
 def write_report(
@@ -33,7 +37,7 @@ def write_report(
     weights: str = WEIGHTS,
     num_images: int = 50,
     num_pictures: int = 4,
-    score_threshold: float = 0.4,
+    score_threshold: float | None = None,
     seed: int = 0,
 ) -> dict:
     """Write report.html, report.md, report.json and report.png to the folder `output`.
@@ -45,14 +49,19 @@ def write_report(
         notes: sentences that a reader of the figures must know.
         test_set, weights: other than the only set of DATASETS.TEST and the last weights, see `Run`.
         num_images: test images, drawn by lot, that time is measured on.
-        num_pictures: how many of these the page shows.
-        score_threshold: lowest score of a detection that the page shows.
+        num_pictures: how many of the test images the page shows of each kind.
+        score_threshold: lowest score of a detection that the page shows and counts as an error;
+            None is that of each run's best F1.
         seed: of the lot, and of the bootstrap.
     Returns:
         the content of report.json: "title", "command", "notes", "test_set", "test_images",
         "timed_images", "machine", "classes" ({name: objects of the test set}), "runs" (of each
-        "name", "directory", "weights", "AP", "AP50", "AP75", "class_AP", "minutes" of training,
-        "parameters", "gflops", "ms"), "gain" (see `measure_gain`; None without roles), "pictures".
+        "name", "directory", "weights", "AP", "AP50", "AP75", "class_AP", "AP_by_size", "minutes" of
+        training, "parameters", "gflops", "ms", "curves" (see `curves_of`) and "details" (see
+        `describe_detections`; None where "no_details" says why)), "no_details", "settings" (see
+        `describe_settings`), "gain" (see `measure_gain`; None without roles), "pictures" (see
+        `describe_pictures`), "pseudo_labels" (see `describe_pseudo_labels`) and "uncertainty" (see
+        `sad.report.uncertainty.looks`).
     Raises:
         UserError: see `read_runs` and `Roles.check`; also when weights do not load or images are
             missing.
@@ -69,7 +78,10 @@ def write_report(
     records = [images[position] for position in lot]
     make_folder(output, "--output")
     costs = measure(models, records)
-    pictures = most_different(costs, records, score_threshold, num_pictures)
+    detections = [cost.pop("detections") for cost in costs]
+    details, no_details = details_of(runs, score_threshold)
+    gain = measure_gain(runs, roles, seed=seed) if roles else None
+    by_name = {run.name: run for run in runs}
     report = {
         "title": title,
         "command": command,
@@ -79,32 +91,69 @@ def write_report(
         "timed_images": len(records),
         "machine": machine(device),
         "classes": count_objects(images, class_names),
-        "runs": [figures | cost for figures, cost in zip(of_runs, costs, strict=True)],
-        "gain": measure_gain(runs, roles, seed=seed) if roles else None,
-        "pictures": {
-            "images": [os.path.basename(record["file_name"]) for record, _ in pictures],
-            "score_threshold": score_threshold,
-            "seed": seed,
-        },
-    }
-    write_files(output, report, curves_of(runs), pictures, class_names)
+        "runs": [
+            figures | cost | {"curves": curves_of(run), "details": details.get(run.name)}
+            for run, figures, cost in zip(runs, of_runs, costs, strict=True)
+        ],
+        "no_details": no_details,
+        "settings": describe_settings(runs),
+        "gain": gain,
+        "pictures": pictures_of(
+            runs, details, images, records, detections, len(class_names),
+            number=num_pictures, threshold=score_threshold,
+            pair=(gain["distilled"], gain["baseline"]) if gain else None,
+        ),
+        "pseudo_labels": describe_pseudo_labels(runs, by_name.get(roles and roles.teacher)),
+    }  # fmt: skip
+    shown = [picture["file_name"] for picture in report["pictures"]["images"]]
+    seen = {record["file_name"]: record for record in images}
+    maps, report["uncertainty"] = looks(
+        gain, dict(zip(by_name, models, strict=True)), [seen[x] for x in shown[:UNSURE_IMAGES]]
+    )
+    write_files(output, report, maps)
     return report
 
 
-def most_different(
-    costs: list[dict], records: list[dict], score_threshold: float, number: int
-) -> list[tuple]:
-    """The images that show how the runs differ, and the matches of each run on them.
+def details_of(runs: Sequence[Run], threshold: float | None) -> tuple[dict, dict]:
+    """({name of a run: its details}, {name of a run: why it has none})."""
+    try:
+        test_set = read_test_set(runs[0].test_set)
+    except UserError as error:
+        return {}, {run.name: str(error) for run in runs}
+    details, reasons = {}, {}
+    for run in runs:
+        try:
+            details[run.name] = describe_detections(run, test_set, threshold)
+        except UserError as error:
+            reasons[run.name] = str(error)
+    return details, reasons
+
+
+def pictures_of(
+    runs: Sequence[Run], details: dict, images: list[dict], timed: list[dict], detections: list,
+    num_classes: int, *, number: int, threshold: float | None, pair: tuple[str, str] | None,
+) -> dict:  # fmt: skip
+    """The entry "pictures" of report.json: of all test images, or, where the detections of a run
+    are not there, of those that time was measured on.
 
     Args:
-        costs: of each run, see `measure`; their detections are taken out.
+        detections: of each run, on the timed images.
     """
-    detections = [cost.pop("detections") for cost in costs]  # [run][image]
-    matches = [
-        [match(of_run[i][of_run[i].scores >= score_threshold], record) for of_run in detections]
-        for i, record in enumerate(records)
-    ]
-    return [(records[i], matches[i]) for i in choose(matches, number)]
+    if all(run.name in details for run in runs):
+        truth = read_test_set(runs[0].test_set).truth
+        records = images
+        results = [read_results(run.detections_file, truth) for run in runs]
+        found = {x.name: of_results(y, x.test_set) for x, y in zip(runs, results, strict=True)}
+        thresholds = {name: of_run["threshold"] for name, of_run in details.items()}
+    else:
+        records = timed
+        pairs = zip(runs, detections, strict=True)
+        found = {run.name: of_instances(of_run, timed) for run, of_run in pairs}
+        thresholds = {
+            name: best_threshold(timed, boxes, num_classes) if threshold is None else threshold
+            for name, boxes in found.items()
+        }
+    return describe_pictures(records, found, thresholds, num_classes, number, pair)
 
 
 def count_objects(images: list[dict], class_names: list[str]) -> dict[str, int]:
@@ -116,33 +165,3 @@ def count_objects(images: list[dict], class_names: list[str]) -> dict[str, int]:
         if not annotation.get("iscrowd", 0)
     )
     return {name: count[number] for number, name in enumerate(class_names)}
-
-
-def curves_of(runs: list[Run]) -> dict[str, list[tuple]]:
-    """What is drawn over the iterations: {name: (iterations, values) of each run}"""
-    return {
-        "bbox/AP": [run.accuracy_curve() for run in runs],
-        "loss_cls": [run.curve("loss_cls", "loss_fcos_cls") for run in runs],
-        "total_loss": [run.curve("total_loss") for run in runs],
-    }
-
-
-def write_files(
-    output: str, report: dict, curves: dict, pictures: list, class_names: list[str]
-) -> None:
-    """The page as HTML and as a picture, and their content as text and json.
-
-    Args:
-        curves, pictures, class_names: see `draw_page`.
-    """
-    text = text_sections(report)
-    names = [run["name"] for run in report["runs"]]
-    drawn = [training(names, curves), seen(report, pictures, class_names)]
-    html = render(report["title"], lead(report), [*text, *drawn])
-    page = draw_page(report, curves, pictures, class_names)
-    with atomic_write(os.path.join(output, "report.png"), "wb") as file:
-        page.savefig(file, format="png", pil_kwargs={"optimize": True})
-    write_json(os.path.join(output, "report.json"), report, indent=2)
-    for name, content in {"report.md": markdown(report, text), "report.html": html}.items():
-        with atomic_write(os.path.join(output, name)) as file:
-            file.write(content)

@@ -19,6 +19,7 @@ from ..utils.errors import UserError
 logger = logging.getLogger(__name__)
 
 WEIGHTS = "model_final.pth"
+SAME_AP = 0.01  # points that two ways of computing one AP may differ by
 
 
 @dataclass
@@ -78,6 +79,27 @@ class Run:
         """What the last evaluation on the test set has found; it may be absent."""
         return self.path(f"inference/{self.test_set}/coco_instances_results.json")
 
+    def require_detections(self) -> None:
+        """
+        Raises:
+            UserError: they are absent.
+        """
+        if not os.path.isfile(self.detections_file):
+            raise UserError(f"{self.detections_file} does not exist")
+
+    def check_same_ap(self, ap: float) -> None:
+        """
+        Args:
+            ap: of the detections in the directory, in percent.
+        Raises:
+            UserError: the run's own is another, so that the detections are of other weights.
+        """
+        if abs(ap - self.accuracy["AP"]) > SAME_AP:
+            raise UserError(
+                f"the detections in {self.detections_file} have AP {ap:.2f}, those of "
+                f"{self.weights} had {self.accuracy['AP']:.2f}"
+            )
+
     @cached_property
     def results(self) -> dict[str, float]:
         """COCO's numbers in percent: AP, its kinds and AP-<class>; NaN where there is no object.
@@ -111,6 +133,13 @@ class Run:
             if key.startswith("AP-")
         }
 
+    @property
+    def size_accuracy(self) -> dict[str, float | None]:
+        """AP by the objects' size in percent; None where the test set has none of it."""
+        values = {"small": "APs", "medium": "APm", "large": "APl"}
+        values = {size: self.results.get(key, math.nan) for size, key in values.items()}
+        return {size: None if math.isnan(value) else value for size, value in values.items()}
+
     @cached_property
     def minutes(self) -> float:
         """How long the iterations took, evaluations and what a resume did again left out."""
@@ -129,6 +158,7 @@ class Run:
             "weights": self.weights,
             **self.accuracy,
             "class_AP": self.class_accuracy,
+            "AP_by_size": self.size_accuracy,
             "minutes": self.minutes,
         }
 
@@ -154,9 +184,12 @@ def read_runs(
     Args:
         weights, test_set: see `Run`; of all of them.
     Raises:
-        UserError: a run is missing or unfinished, or not all are tested on the same set; or other
-            weights than the last ones are without a set of which there are detections.
+        UserError: a run is missing or unfinished, or has the name of another, or not all are tested
+            on the same set; or other weights than the last ones are without a set of which there
+            are detections.
     """
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise UserError("two runs have one name: give each --run a NAME of its own")
     if weights != WEIGHTS and not test_set:
         raise UserError(
             f"--weights {weights} needs --test-set: metrics.json ends with the figures of {WEIGHTS}"

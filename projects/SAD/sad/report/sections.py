@@ -8,8 +8,19 @@ from tabulate import tabulate
 from ..evaluation.bootstrap import CONFIDENCE
 from ..evaluation.metrics_file import METRICS
 from .gain import DID_NOT_HELP, HELPED, say_gap, say_use, say_verdict
-from .html import NOTHING, Code, Note, Notes, Paragraph, Section, Table
-from .page import timing
+from .html import (
+    NOTHING,
+    Code,
+    Filtered,
+    Folded,
+    Note,
+    Notes,
+    Paragraph,
+    Pictures,
+    Section,
+    Table,
+)
+from .wording import timing
 
 FEW = 50  # test images of which an interval is a rough guess
 HEAD = ("", *METRICS, "parameters (M)", "GFLOPs", "ms per image", "training (min)")
@@ -55,18 +66,17 @@ def lead(report: dict) -> str:
     )
 
 
-def text_sections(report: dict) -> list[Section]:
-    """The sections without pictures.
+def verdict(report: dict) -> list[Section]:
+    """What was gained and what to use; without a gain what to mind, if anything.
 
     Args:
         report: content of report.json, see `sad.report.report.write_report`.
     """
-    sections = []
     if report["gain"]:
-        sections = [gained(report), to_use(report)]
-    elif report["notes"]:
-        sections = [Section("Mind", [Notes([Note("warning", text) for text in report["notes"]])])]
-    return [*sections, results(report)]
+        return [gained(report), to_use(report)]
+    if report["notes"]:
+        return [Section("Mind", [Notes([Note("warning", text) for text in report["notes"]])])]
+    return []
 
 
 def gained(report: dict) -> Section:
@@ -132,10 +142,11 @@ def to_use(report: dict) -> Section:
     )
 
 
-def results(report: dict) -> Section:
+def results(report: dict) -> list:
     """Scores and costs of all runs, and of each class."""
+    runs = report["runs"]
     parts = [
-        runs_table(report["runs"]),
+        runs_table(runs),
         Paragraph(
             f"Accuracy on the {report['test_images']:,} images of {report['test_set']}, in "
             "percent. GFLOPs: 1e9 multiply-adds for one image, as fvcore counts them. "
@@ -143,23 +154,41 @@ def results(report: dict) -> Section:
             "without evaluations."
         ),
     ]
+    names = [run["name"] for run in runs]
     if len(report["classes"]) > 1:
         rows = [
-            [name, f"{objects:,}", *(_percent(run["class_AP"].get(name)) for run in report["runs"])]
+            [name, f"{objects:,}", *(_percent(run["class_AP"].get(name)) for run in runs)]
             for name, objects in report["classes"].items()
         ]
-        names = [run["name"] for run in report["runs"]]
         parts += [Paragraph("AP of each class:"), Table(("class", "objects", *names), rows)]
-    return Section("Results", [*parts, Paragraph("Made by:"), Code(report["command"])])
+    rows = [
+        [size, *(_percent(run["AP_by_size"][size]) for run in runs)]
+        for size in ("small", "medium", "large")
+    ]
+    text = "AP by the objects' area: small is under 32², large over 96² pixels of the image."
+    return [*parts, Paragraph(text), Table(("size", *names), rows)]
+
+
+def settings(report: dict) -> Section:
+    """What was run."""
+    names = [run["name"] for run in report["runs"]]
+    told = report["settings"]["runs"]
+    rows = [[what, *(str(of_run[what]) for of_run in told)] for what in told[0]]
+    parts = [Table(("", *names), rows)]
+    if differing := report["settings"]["differing"]:
+        table = Table(("key", *names), [[key, *values] for key, values in differing.items()])
+        parts.append(Folded(f"All {len(differing)} settings in which the runs differ", table))
+    return Section("What was run", [*parts, Paragraph("Made by:"), Code(report["command"])])
 
 
 def markdown(report: dict, sections: Sequence[Section]) -> str:
-    """report.md: the sections without pictures, and the page as a picture."""
+    """report.md: what the sections hold beside pictures, and the page as a picture."""
     lines = [f"# {report['title']}", ""]
     for section in sections:
-        lines += [f"## {section.title}", ""]
-        for part in section.parts:
-            lines += [_markdown_of(part), ""]
+        texts = [text for part in section.parts if (text := _markdown_of(part))]
+        if texts:
+            lines += [f"## {section.title}", ""]
+            lines += [line for text in texts for line in (text, "")]
     return "\n".join([*lines, f"![{report['title']}](report.png)", ""])
 
 
@@ -171,8 +200,12 @@ def _markdown_of(part) -> str:
             return f"```\n{text}\n```"
         case Table():
             return as_text(part, "github")
+        case Folded(title, table):
+            return f"{title}:\n\n{as_text(table, 'github')}"
         case Notes(notes):
             return "\n".join(f"- {note.text}" for note in notes)
+        case Pictures() | Filtered():
+            return ""
     raise TypeError(f"{part} cannot be written as text")
 
 

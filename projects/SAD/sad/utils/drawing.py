@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 # Okabe and Ito's palette, told apart with any colour vision.
 RUN_COLORS = ("#4D4D4D", "#E69F00", "#0072B2", "#CC79A7", "#009E73", "#56B4E9", "#D55E00")
-INK, PALE = "#222222", "#777777"
+INK, PALE, LINE = "#222222", "#777777", "#E5E5E5"
 DPI = 100
 MAX_TILE = 3.6  # inches
 
