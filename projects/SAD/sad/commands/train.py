@@ -16,7 +16,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from ..checkpoint.checkpointer import SADCheckpointer
-from ..config.defaults import distills
+from ..config.defaults import distills, keeps_answers
 from ..config.load import config_path, get_sad_cfg
 from ..data.classes import check_same_classes, class_order
 from ..data.datasets import ClassOrder, known_order, register_from_config
@@ -72,6 +72,8 @@ def setup(args):
         check_training(cfg, args.resume, args.check_teacher)
     comm.synchronize()  # nobody writes before all have found nothing wrong
     make_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
+    if keeps_answers(cfg) and not args.eval_only:
+        make_folder(cfg.SAD.TEACHER.CACHE.DIR, "SAD.TEACHER.CACHE.DIR")
     if comm.is_main_process() and not args.eval_only:
         lock_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
     comm.synchronize()
