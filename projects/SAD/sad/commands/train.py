@@ -71,9 +71,9 @@ def setup(args):
     else:
         check_training(cfg, args.resume, args.check_teacher)
     comm.synchronize()  # nobody writes before all have found nothing wrong
-    make_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
     if keeps_answers(cfg) and not args.eval_only:
         make_folder(cfg.SAD.TEACHER.CACHE.DIR, "SAD.TEACHER.CACHE.DIR")
+    make_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
     if comm.is_main_process() and not args.eval_only:
         lock_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
     comm.synchronize()
