@@ -1,13 +1,14 @@
 """Outputs that are rounded and kept, against the same written out densely."""
 
+import pickle
 import zlib
 
+import numpy as np
 import pytest
-import safetensors.torch
 import torch
 
 from sad.losses.distillation import teacher_power
-from sad.terms.kept import KeptOutputs, expanded
+from sad.terms.kept import KeptOutputs, expanded, to_keep
 from sad.terms.term import Outputs
 
 CPU = torch.device("cpu")
@@ -43,14 +44,12 @@ def written_out(of_image, own, floor):
 
 def equal(one: KeptOutputs, other: KeptOutputs) -> bool:
     pairs = [(value, vars(other)[name]) for name, value in vars(one).items()]
-    return all(a is b or (a.dtype == b.dtype and torch.equal(a, b)) for a, b in pairs)
+    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
 
 
 def test_images_of_three_sizes_come_back_in_one_batch():
     images = [outputs(own, seed=seed) for seed, own in enumerate(OWN.values())]
-    kept = [
-        KeptOutputs.of(image, own, FLOOR) for image, own in zip(images, OWN.values(), strict=True)
-    ]
+    kept = [to_keep(image, own, FLOOR)[0] for image, own in zip(images, OWN.values(), strict=True)]
     found = expanded(kept, SIZES, CPU)
     of_images = [written_out(x, own, FLOOR) for x, own in zip(images, OWN.values(), strict=True)]
     for level, wanted in zip(found.logits, zip(*of_images, strict=True), strict=True):
@@ -59,7 +58,7 @@ def test_images_of_three_sizes_come_back_in_one_batch():
 
 def test_boxes_come_back_where_an_anchor_has_a_score():
     image = outputs(OWN["thin"])
-    found = expanded([KeptOutputs.of(image, OWN["thin"], FLOOR)], SIZES, CPU)
+    found = expanded([to_keep(image, OWN["thin"], FLOOR)[0]], SIZES, CPU)
     for level, (h, w) in enumerate(OWN["thin"]):
         height, width = SIZES[level]
         has_score = (image.logits[level].sigmoid() >= FLOOR).any(dim=2)[0]
@@ -74,9 +73,9 @@ def test_boxes_come_back_where_an_anchor_has_a_score():
 @pytest.mark.parametrize("deltas", [True, False])
 def test_bytes_hold_all(floor, deltas):
     """Also where every score is kept, or none is."""
-    kept = KeptOutputs.of(outputs(OWN["flat"], deltas=deltas), OWN["flat"], floor)
+    kept = to_keep(outputs(OWN["flat"], deltas=deltas), OWN["flat"], floor)[0]
     assert equal(KeptOutputs.from_bytes(kept.to_bytes()), kept)
-    all_of_them = kept.levels.prod(1).sum()
+    all_of_them = kept.levels.prod(axis=1).sum()
     assert {0: all_of_them, 0.999999: 0}.get(floor, len(kept.logits)) == len(kept.logits)
     found = expanded([kept], SIZES, CPU)
     assert all(level.isfinite().all() for level in found.logits)
@@ -84,7 +83,7 @@ def test_bytes_hold_all(floor, deltas):
 
 def test_what_is_not_kept_has_its_share_of_the_sum():
     image = outputs(SIZES, mean=-6.0)
-    found = expanded([KeptOutputs.of(image, SIZES, 0.05)], SIZES, CPU)
+    found = expanded([to_keep(image, SIZES, 0.05)[0]], SIZES, CPU)
     for exact, kept in zip(image.logits, found.logits, strict=True):
         assert kept.sigmoid().sum() == pytest.approx(exact.sigmoid().sum().item(), rel=1e-3)
         assert teacher_power(kept) == pytest.approx(teacher_power(exact).item(), rel=0.1)
@@ -93,38 +92,61 @@ def test_what_is_not_kept_has_its_share_of_the_sum():
 def test_numbers_beyond_half_precision_stay_finite():
     image = outputs(SIZES)
     image.logits[0][0, 0, 0], image.deltas[0][0, 0, 0] = 1e6, -1e6
-    found = expanded([KeptOutputs.of(image, SIZES, FLOOR)], SIZES, CPU)
+    found = expanded([to_keep(image, SIZES, FLOOR)[0]], SIZES, CPU)
     assert found.logits[0][0, 0, 0] == 65504 and found.deltas[0][0, 0, 0] == -65504
 
 
 def test_a_score_that_is_no_number_is_not_hidden():
     image = outputs(SIZES)
     image.logits[1][0, 3, 1] = float("nan")
-    found = expanded([KeptOutputs.of(image, SIZES, FLOOR)], SIZES, CPU)
+    found = expanded([to_keep(image, SIZES, FLOOR)[0]], SIZES, CPU)
     assert found.logits[1].isnan().any()
 
 
 @pytest.mark.parametrize("length", [0, 3, 4, 11, 500, -1])
 def test_a_file_that_was_cut_short_is_refused(length):
-    data = KeptOutputs.of(outputs(SIZES), SIZES, FLOOR).to_bytes()
+    data = to_keep(outputs(SIZES), SIZES, FLOOR)[0].to_bytes()
     with pytest.raises(ValueError, match="checksum"):
         KeptOutputs.from_bytes(data[:length])
 
 
 def test_a_bit_that_has_turned_is_refused():
-    data = bytearray(KeptOutputs.of(outputs(SIZES), SIZES, FLOOR).to_bytes())
+    data = bytearray(to_keep(outputs(SIZES), SIZES, FLOOR)[0].to_bytes())
     data[len(data) // 2] ^= 1
     with pytest.raises(ValueError, match="checksum"):
         KeptOutputs.from_bytes(bytes(data))
 
 
-def test_tensors_of_another_kind_are_refused():
-    content = safetensors.torch.save({"levels": torch.zeros(1)})
-    with pytest.raises(ValueError):
-        KeptOutputs.from_bytes(zlib.crc32(content).to_bytes(4, "little") + content)
+def test_arrays_that_are_longer_than_their_file_are_refused():
+    """Whoever wrote the checksum below them."""
+    data = bytearray(to_keep(outputs(SIZES), SIZES, FLOOR)[0].to_bytes())
+    for position in (4, 8, 12):
+        longer = data[:position] + b"\xff\xff\xff\x7f" + data[position + 4 :]
+        longer[:4] = zlib.crc32(longer[4:]).to_bytes(4, "little")
+        with pytest.raises(ValueError):
+            KeptOutputs.from_bytes(bytes(longer))
+
+
+def test_a_reader_hands_all_of_it_over():
+    for deltas in (True, False):
+        kept = to_keep(outputs(OWN["thin"], deltas=deltas), OWN["thin"], FLOOR)[0]
+        assert equal(pickle.loads(pickle.dumps(kept)), kept)
+
+
+def test_images_are_kept_each_by_itself():
+    images = [outputs(SIZES, seed=seed) for seed in range(3)]
+    batch = Outputs(
+        *[None],
+        *[
+            [torch.cat(level) for level in zip(*(getattr(x, kind) for x in images), strict=True)]
+            for kind in ("logits", "deltas")
+        ],
+    )
+    singles = [to_keep(image, SIZES, FLOOR)[0] for image in images]
+    assert all(map(equal, to_keep(batch, SIZES, FLOOR), singles))
 
 
 def test_a_larger_image_than_the_batch_is_an_error():
-    kept = KeptOutputs.of(outputs(SIZES), SIZES, FLOOR)
+    kept = to_keep(outputs(SIZES), SIZES, FLOOR)[0]
     with pytest.raises(ValueError, match="8 x 8 cells in a batch of 5 x 8"):
         expanded([kept], OWN["flat"], CPU)

@@ -1,14 +1,14 @@
 """The teacher's outputs for a batch: computed, or read where they are kept."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from math import prod
 
 from torch import Tensor
 
 from ..data.teacher_cache import TeacherCache
-from ..terms.kept import KeptOutputs, expanded
+from ..terms.kept import KeptOutputs, expanded, to_keep
 from ..terms.term import Outputs
 from .adapters import adapter_of
 from .teacher import padded_alone, teacher_outputs
@@ -61,7 +61,7 @@ def _missing(
     kept: list[KeptOutputs | None],
     ask: Callable[..., Outputs],
     floor: float,
-):
+) -> Iterator[tuple[int, KeptOutputs]]:
     """(position, answer) of each image whose answer is not kept."""
     of_shape = defaultdict(list)
     for position, image in enumerate(images):
@@ -74,7 +74,5 @@ def _missing(
             some = positions[start : start + count]
             given = [images[position] for position in some]
             given += given[-1:] * (count - len(given))
-            outputs = ask(images=given, padded_shape=shape)
-            kinds = [kind for kind in ("logits", "deltas") if getattr(outputs, kind)]
-            for number, position in enumerate(some):
-                yield position, KeptOutputs.of(outputs.select([number], kinds), sizes, floor)
+            found = to_keep(ask(images=given, padded_shape=shape), sizes, floor)
+            yield from zip(some, found, strict=False)
