@@ -57,8 +57,8 @@ class KeptOutputs:
             (np.float16, (anchors, 4)),
         )
         mask = np.frombuffer(zlib.decompress(bits), np.uint8)
-        index = np.unpackbits(mask, count=int(levels.prod(axis=1).sum())).nonzero()[0]
-        return cls(levels, rest, index.astype(np.int32), logits, deltas)
+        mask = np.unpackbits(mask, count=int(levels.prod(axis=1).sum())).view(bool)
+        return cls(levels, rest, mask.nonzero()[0].astype(np.int32), logits, deltas)
 
     def __reduce__(self):
         # From a reader to the process that trains in one piece of shared memory.
@@ -98,10 +98,10 @@ def to_keep(outputs: Outputs, sizes: list[tuple[int, int]], floor: float) -> lis
     scores = logits.sigmoid()
     kept = scores >= floor
     lengths = [level[0].numel() for level in outputs.logits]
-    rest = scores.masked_fill_(kept, 0).split(lengths, dim=1)
-    rest = torch.stack([level.sum(1, dtype=torch.float64) for level in rest], dim=1)
-    number = torch.stack([(~level).sum(1) for level in kept.split(lengths, dim=1)], dim=1)
-    mean = (rest / number.clamp_min(1)).float()
+    others = ~kept
+    total = [x.sum(1, dtype=torch.float64) for x in (scores * others).split(lengths, dim=1)]
+    number = [x.sum(1).clamp_min(1) for x in others.split(lengths, dim=1)]
+    mean = (torch.stack(total, dim=1) / torch.stack(number, dim=1)).float()
     rest = mean.logit(eps=torch.finfo(torch.float32).tiny).cpu().numpy()
     kept, logits = kept.cpu().numpy(), _half(logits)
     deltas = None if outputs.deltas is None else _half(torch.cat(outputs.deltas, dim=1))

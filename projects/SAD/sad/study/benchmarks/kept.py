@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import count
 
 from detectron2.data.build import trivial_batch_collator
 from torch.utils.data import DataLoader, Dataset
@@ -21,17 +22,20 @@ class Samples(Dataset):
     def __init__(self, batch: list[dict], cache: TeacherCache | None = None, read: bool = True):
         """
         Args:
-            read: False finds no answers.
+            read: False finds no answers, and each time a place for new ones.
         """
         self.batch = batch
         self.cache = cache
         self.read = read
+        self.new = count()
 
     def __getitem__(self, index: int) -> dict:
         sample = dict(self.batch[index])
         if self.cache:
             path = self.cache.path(sample["image"])
-            sample |= {"kept_path": path, "kept": self.cache.read(path) if self.read else None}
+            if not self.read:
+                path += f"_{next(self.new)}"
+            sample |= {"kept_path": path, "kept": self.cache.read(path)}
         return sample
 
     def __len__(self) -> int:
@@ -86,7 +90,7 @@ def kept_rows(
         for readers in READERS:
             arms[f"student, {readers} readers"] = arm(readers, *student)
             arms[f"SAD, answers read, {readers} readers"] = arm(readers, cache=cache)
-        arms["SAD, answers computed and kept"]()
+        arms["SAD, answers read, 0 readers"]()  # which are kept from here on
         times = take_turns(arms, options.rounds, options.device)
     pairs = {"SAD, answers computed and kept": "SAD, answers not kept"}
     pairs |= {f"SAD, answers read, {n} readers": f"student, {n} readers" for n in READERS}
