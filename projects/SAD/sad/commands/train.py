@@ -25,6 +25,7 @@ from ..engine.trainer import SADTrainer
 from ..modeling.teacher import build_teacher
 from ..preflight.run import check_evaluation, check_training
 from ..preflight.values import check_config
+from ..utils.allocator import keep_freed_memory
 from ..utils.arguments import add_launch_arguments
 from ..utils.errors import UserError
 from ..utils.files import lock_folder, make_folder
@@ -103,6 +104,8 @@ def evaluate(cfg, resume):
 def main(args):
     """What each process does."""
     cfg = setup(args)
+    if cfg.MODEL.DEVICE == "cpu":
+        keep_freed_memory()
     if args.eval_only:
         return evaluate(cfg, args.resume)
     with preemption.heeded():
