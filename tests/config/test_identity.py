@@ -177,3 +177,15 @@ def test_what_an_experiment_is(toy, tmp_path):
     toy.cfg("SAD.yaml")  # registers the set as it was
     keys = {key for key in run if run[key] != changed[key]}
     assert keys == {"the sha256 of toy_pseudo_labels's annotations"}
+
+
+def test_whether_answers_are_kept_is_part_of_a_run_and_not_where(toy, tmp_path):
+    folder = ("SAD.TEACHER.CACHE.DIR", str(tmp_path))
+    run = describe_run(toy.cfg("SAD.yaml", *folder))
+    elsewhere = ("SAD.TEACHER.CACHE.DIR", "elsewhere", "SAD.TEACHER.CACHE.LEAVE_FREE_GB", 1.0)
+    check_same_run(run, describe_run(toy.cfg("SAD.yaml", *elsewhere)))
+    with pytest.raises(UserError, match=r"SAD\.TEACHER\.CACHE\.DIR False before, True now"):
+        check_same_run(describe_run(toy.cfg("SAD.yaml")), run)
+    coarser = describe_run(toy.cfg("SAD.yaml", *folder, "SAD.TEACHER.CACHE.FLOOR", 0.01))
+    with pytest.raises(UserError, match=r"SAD\.TEACHER\.CACHE\.FLOOR 0\.001 before, 0\.01 now"):
+        check_same_run(run, coarser)

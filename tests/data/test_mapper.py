@@ -9,6 +9,8 @@ from PIL import Image
 
 from sad.data.datasets import load_coco_set
 from sad.data.mapper import ReadingMapper, SADDatasetMapper, seeded
+from sad.terms.kept import to_keep
+from sad.terms.term import Outputs
 
 SEED = (0, 0, 5)
 
@@ -180,3 +182,17 @@ def test_the_teachers_view_is_the_same_view_at_its_scale(toy, dicts):
         seen.add(image.shape)
     assert len(seen) == 2
     assert "teacher_image" not in mapper(toy)(dataset_dict(dicts))
+
+
+def test_a_sample_brings_the_teachers_answer_where_one_is_kept(toy, dicts, tmp_path):
+    folder = ("SAD.TEACHER.CACHE.DIR", str(tmp_path), "INPUT.RANDOM_FLIP", "none")
+    map_ = mapper(toy, *folder)
+    sample = map_(dataset_dict(dicts))
+    assert sample["kept"] is None and "kept" not in mapper(toy)(dataset_dict(dicts))
+    logits = torch.zeros(1, 4, 2)
+    kept = to_keep(Outputs(logits=[logits]), [(2, 2)], 0.001)[0]
+    map_.cache.write(sample["kept_path"], kept)
+    found = map_(dataset_dict(dicts))["kept"]
+    assert np.array_equal(found.logits, kept.logits) and len(found.index) == 8
+    hard_alone = mapper(toy, *folder, "SAD.TARGETS.LABELED", "('hard',)")
+    assert "kept" not in hard_alone(dataset_dict(dicts))

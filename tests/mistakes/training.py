@@ -2,6 +2,7 @@
 
 TRAIN = "train_net --config-file {toy}/SAD.yaml OUTPUT_DIR {out} "
 RCNN = "train_net --config-file {toy}/rcnn_student.yaml OUTPUT_DIR {out} "
+KEPT = TRAIN + "SAD.TEACHER.CACHE.DIR {out}/answers "
 TAR = "train_net --config-file {toy}/TAR.yaml OUTPUT_DIR {out} "
 LABELS = "--labeled {toy}/annotations/labeled.json --images {toy}/labeled "
 DISTILL = "distill --output {out} " + LABELS
@@ -65,6 +66,29 @@ MISTAKES = {
         TRAIN + "SAD.WATCH.TO wandb", "SAD.WATCH.TO is wandb", "a list"),
     "fewer pictures than none": (
         TRAIN + "SAD.WATCH.PICTURES -1", "SAD.WATCH.PICTURES is -1", "at least 0"),
+
+    # the teacher's answers that are kept
+    "kept answers of random crops": (
+        KEPT + "INPUT.CROP.ENABLED True", "SAD.TEACHER.CACHE.DIR", "INPUT.CROP.ENABLED is True"),
+    "kept answers in sizes of a range": (
+        KEPT + "INPUT.MIN_SIZE_TRAIN_SAMPLING range", "INPUT.MIN_SIZE_TRAIN_SAMPLING is range",
+        "choice"),
+    "kept feature maps": (
+        KEPT + "SAD.DISTILL.TERMS \"('feature',)\"", "SAD.DISTILL.TERMS has feature",
+        "leave the folder out"),
+    "kept answers for a loss of all logits alike": (
+        KEPT + "SAD.DISTILL.CLASS.LOSS l2", "SAD.DISTILL.CLASS.LOSS is l2"),
+    "a floor of kept scores that is a percentage": (
+        KEPT + "SAD.TEACHER.CACHE.FLOOR 1.0", "SAD.TEACHER.CACHE.FLOOR is 1.0", "below 1"),
+    "a floor and no folder": (
+        TRAIN + "SAD.TEACHER.CACHE.FLOOR 0.01", "SAD.TEACHER.CACHE.FLOOR is 0.01",
+        "SAD.TEACHER.CACHE.DIR ''"),
+    "less than no room on the disk": (
+        KEPT + "SAD.TEACHER.CACHE.LEAVE_FREE_GB -1.0", "SAD.TEACHER.CACHE.LEAVE_FREE_GB is -1.0",
+        "at least 0"),
+    "kept answers in a file": (
+        KEPT.replace("{out}/answers", "{toy}/SAD.yaml"), "SAD.TEACHER.CACHE.DIR",
+        "name another folder"),
 
     # TAR
     "TAR: a term of dense detectors": (

@@ -1,6 +1,6 @@
 """The benchmark of a training iteration, run at toy size."""
 
-from sad.study.benchmarks import step
+from sad.study.benchmarks import kept, step
 from sad.study.benchmarks.timing import Options
 
 OPTIONS = Options("cpu", "small", 3)
@@ -8,11 +8,14 @@ OPTIONS = Options("cpu", "small", 3)
 
 def test_step(monkeypatch):
     monkeypatch.setitem(step.SIZES, "small", [("configs/digits/SAD_ADL.yaml", 2, (64, 64))])
+    monkeypatch.setattr(kept, "STEPS", 1)
     rows = step.run(OPTIONS).rows
-    own = {name.removeprefix("digits/SAD_ADL: "): row["ms"] for name, row in rows.items()}
+    own = {name.removeprefix("digits/SAD_ADL: "): row.get("ms") for name, row in rows.items()}
     floor = own["student + teacher, class branch"]
     assert 0 < own["teacher, class branch"] < floor and own["SAD"] > 0
     assert rows["digits/SAD_ADL: SAD"]["peak memory (MB)"] > 1
+    ratios = [row["ratio"] for name, row in rows.items() if " / " in name]
+    assert len(ratios) == 3 and all(0.1 < ratio < 10 for ratio in ratios)
 
 
 def test_step_of_two_stages(monkeypatch):

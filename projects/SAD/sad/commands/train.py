@@ -16,7 +16,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from ..checkpoint.checkpointer import SADCheckpointer
-from ..config.defaults import distills
+from ..config.defaults import distills, keeps_answers
 from ..config.load import config_path, get_sad_cfg
 from ..data.classes import check_same_classes, class_order
 from ..data.datasets import ClassOrder, known_order, register_from_config
@@ -26,6 +26,7 @@ from ..exported.open import open_exported, read_card
 from ..modeling.teacher import build_teacher
 from ..preflight.run import check_evaluation, check_training, runs_alone
 from ..preflight.values import check_config
+from ..utils.allocator import keep_freed_memory
 from ..utils.arguments import add_launch_arguments
 from ..utils.errors import UserError
 from ..utils.files import lock_folder, make_folder
@@ -77,6 +78,8 @@ def setup(args):
     else:
         check_training(cfg, args.resume, args.check_teacher)
     comm.synchronize()  # nobody writes before all have found nothing wrong
+    if keeps_answers(cfg) and not args.eval_only:
+        make_folder(cfg.SAD.TEACHER.CACHE.DIR, "SAD.TEACHER.CACHE.DIR")
     make_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
     if comm.is_main_process() and not args.eval_only:
         lock_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
@@ -111,6 +114,8 @@ def evaluate(cfg, resume):
 def main(args):
     """What each process does."""
     cfg = setup(args)
+    if cfg.MODEL.DEVICE == "cpu":
+        keep_freed_memory()
     if args.eval_only:
         return evaluate(cfg, args.resume)
     with preemption.heeded():

@@ -115,6 +115,15 @@ def add_sad_config(cfg: CN) -> None:
     cfg.SAD.TEACHER.PRECISION = "float32"
     # Size of the teacher's image over the student's; 2.0 with build_upsampled_backbone.
     cfg.SAD.TEACHER.INPUT_SCALE = 1.0
+    # What a dense teacher says of an image is kept for the next time (docs/performance.md).
+    cfg.SAD.TEACHER.CACHE = CN()
+    # The folder, which any number of runs share; "" keeps nothing.
+    cfg.SAD.TEACHER.CACHE.DIR = ""
+    # Class scores from this on are kept each by itself, the others of a level of anchors by their
+    # mean. 0 keeps all.
+    cfg.SAD.TEACHER.CACHE.FLOOR = 0.001
+    # Gigabytes of the disk that stay free. Where they would not, nothing more is kept.
+    cfg.SAD.TEACHER.CACHE.LEAVE_FREE_GB = 5.0
 
     cfg.SAD.DISTILL = CN()
     # What is learned from the teacher's outputs, any of them together: "feature" (its FPN maps); of
@@ -165,6 +174,11 @@ def defaults() -> dict:
 def distills(cfg) -> bool:
     """Whether the config asks for a teacher."""
     return cfg.MODEL.META_ARCHITECTURE == "Distiller" and bool(cfg.SAD.DISTILL.TERMS)
+
+
+def keeps_answers(cfg) -> bool:
+    """Whether what the teacher says of an image is kept for the next time."""
+    return distills(cfg) and bool(cfg.SAD.TEACHER.CACHE.DIR)
 
 
 def stops_early(cfg) -> bool:

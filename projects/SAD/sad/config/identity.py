@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 NOT_SETTINGS = (
     *("OUTPUT_DIR", "SAD.TEACHER.WEIGHTS", "SAD.TEACHER.CONFIG_FILE", "DATASETS.REGISTER"),
     *("MODEL.DEVICE", "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINT"),
-    *("TEST.EVAL_PERIOD", "DATASETS.VAL", "SAD.WATCH"),
+    *("TEST.EVAL_PERIOD", "DATASETS.VAL", "SAD.TEACHER.CACHE.LEAVE_FREE_GB", "SAD.WATCH"),
 )
 
 
@@ -31,7 +31,10 @@ def settings(cfg) -> dict:
     }
     if stops_early(cfg):
         found["TEST.EVAL_PERIOD"] = cfg.TEST.EVAL_PERIOD
-    return found | {"SAD.DISTILL.TERMS": sorted(found["SAD.DISTILL.TERMS"])}  # a sum of them
+    found["SAD.DISTILL.TERMS"] = sorted(found["SAD.DISTILL.TERMS"])  # a sum of them
+    # Whether answers are kept decides how they are rounded, not where they lie.
+    found["SAD.TEACHER.CACHE.DIR"] = bool(found["SAD.TEACHER.CACHE.DIR"])
+    return found
 
 
 def training_settings(cfg) -> dict:
@@ -47,12 +50,16 @@ def describe_run(cfg) -> dict:
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.UNLABELED, *deciding):
         if json_file := MetadataCatalog.get(name).get("json_file"):
             described[f"the sha256 of {name}'s annotations"] = sha256(json_file)
-    if distills(cfg):
-        teacher = cfg.SAD.TEACHER
-        described["the sha256 of SAD.TEACHER.WEIGHTS"] = sha256(teacher.WEIGHTS)
-        for key, value in _settings(get_sad_cfg(teacher.CONFIG_FILE)).items():
-            if key.startswith(("MODEL.", "INPUT.FORMAT")) and key != "MODEL.WEIGHTS":
-                described[OF_TEACHER + key] = value
+    return described | describe_teacher(cfg) if distills(cfg) else described
+
+
+def describe_teacher(cfg) -> dict:
+    """All that tells one teacher from another, as `describe_run`."""
+    teacher = cfg.SAD.TEACHER
+    described = {"the sha256 of SAD.TEACHER.WEIGHTS": sha256(teacher.WEIGHTS)}
+    for key, value in _settings(get_sad_cfg(teacher.CONFIG_FILE)).items():
+        if key.startswith(("MODEL.", "INPUT.FORMAT")) and key != "MODEL.WEIGHTS":
+            described[OF_TEACHER + key] = value
     return described
 
 

@@ -104,6 +104,9 @@ def idle_keys(cfg) -> dict[str, str]:
     if is_distiller and cfg.SAD.STUDENT.META_ARCHITECTURE != "GeneralizedRCNN":
         student = f"SAD.STUDENT.META_ARCHITECTURE {cfg.SAD.STUDENT.META_ARCHITECTURE}"
         idle["SAD.DISTILL.PROPOSALS"] = student
+    if is_distiller and not cfg.SAD.TEACHER.CACHE.DIR:
+        for key in ("FLOOR", "LEAVE_FREE_GB"):
+            idle[f"SAD.TEACHER.CACHE.{key}"] = "SAD.TEACHER.CACHE.DIR ''"
     for name, term in TERMS.items() if is_distiller else ():
         section, node = f"SAD.DISTILL.{name.upper()}.", cfg.SAD.DISTILL[name.upper()]
         if name in cfg.SAD.DISTILL.TERMS:

@@ -12,6 +12,7 @@ from detectron2.data import transforms as T
 
 from ..config.defaults import distills
 from .images import ImageError, check_resizable, read_record
+from .teacher_cache import TeacherCache
 
 
 @contextmanager
@@ -114,7 +115,8 @@ class SADDatasetMapper(ImageMapper):
     A dict comes with `origin`, "labeled" or "unlabeled", and `augmentation_seed`. It leaves with
     `instances` (ground truth, or the teacher's boxes), `hard_targets`: whether they enter the
     focal and box losses, and `soft_targets`: whether the teacher's logits do. Where the teacher
-    has another input scale, `teacher_image` is its view of `image`.
+    has another input scale, `teacher_image` is its view of `image`. Where its answers are kept,
+    `kept` is that for this view, or None, and `kept_path` is its place.
     """
 
     @configurable
@@ -123,15 +125,18 @@ class SADDatasetMapper(ImageMapper):
         *,
         targets: dict[str, tuple[str, ...]],
         teacher_scale: float = 1.0,
+        cache: TeacherCache | None = None,
         **mapper_arguments,
     ):
         """
         Args:
             targets: origin -> some of "hard" and "soft"
             teacher_scale: size of the teacher's image over the student's.
+            cache: of the teacher's answers.
         """
         super().__init__(**mapper_arguments)
         self.targets = targets
+        self.cache = cache
         self.teacher_scale = teacher_scale
         if teacher_scale != 1:
             self.augmentations = WithTeacherView(self.augmentations, teacher_scale)
@@ -147,6 +152,7 @@ class SADDatasetMapper(ImageMapper):
                 "unlabeled": cfg.SAD.TARGETS.UNLABELED,
             },
             "teacher_scale": scale,
+            "cache": TeacherCache.of(cfg),
         }
 
     def __call__(self, dataset_dict: dict) -> dict:
@@ -158,4 +164,7 @@ class SADDatasetMapper(ImageMapper):
         targets = self.targets[sample["origin"]]
         sample["hard_targets"] = "hard" in targets
         sample["soft_targets"] = "soft" in targets
+        if self.cache and sample["soft_targets"]:
+            sample["kept_path"] = self.cache.path(sample.get("teacher_image", sample["image"]))
+            sample["kept"] = self.cache.read(sample["kept_path"])
         return sample

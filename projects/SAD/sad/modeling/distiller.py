@@ -9,12 +9,14 @@ from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
+from ..data.teacher_cache import TeacherCache
 from ..losses.distillation import at_least_float32, foreground_count
 from ..terms import TERMS
 from ..terms.term import Outputs, Term
 from .adapters import ADAPTERS
+from .ask_teacher import ask_teacher
 from .prepared_batch import PreparedBatch
-from .teacher import check_pair, teacher_answer, teacher_outputs
+from .teacher import check_pair, teacher_answer
 
 
 @META_ARCH_REGISTRY.register()
@@ -38,6 +40,7 @@ class Distiller(nn.Module):
         loss_normalizers: str = "local",
         teacher_precision: str = "float32",
         teacher_scale: float = 1.0,
+        cache: TeacherCache | None = None,
     ):
         """
         Args:
@@ -48,6 +51,7 @@ class Distiller(nn.Module):
             loss_normalizers: "local" or "global", see SOLVER.LOSS_NORMALIZERS.
             teacher_precision: see `sad.utils.precision`.
             teacher_scale: size of the teacher's image over the student's.
+            cache: of the teacher's answers; None asks for all of them in each step.
         """
         super().__init__()
         self.student = student
@@ -57,6 +61,7 @@ class Distiller(nn.Module):
         self.loss_normalizers = loss_normalizers
         self.teacher_precision = teacher_precision
         self.teacher_scale = teacher_scale
+        self.cache = cache
         self.need = frozenset().union(*(term.need for term in terms.values()))
         self.attach_teacher(None)
 
@@ -71,6 +76,7 @@ class Distiller(nn.Module):
             "loss_normalizers": cfg.SOLVER.LOSS_NORMALIZERS,
             "teacher_precision": cfg.SAD.TEACHER.PRECISION,
             "teacher_scale": cfg.SAD.TEACHER.INPUT_SCALE,
+            "cache": TeacherCache.of(cfg),
         }
 
     @property
@@ -231,14 +237,15 @@ class Distiller(nn.Module):
             return prepared, {name: torch.zeros((), device=self.device) for name in self.terms}
         if self.teacher is None:
             raise RuntimeError("distillation is on but attach_teacher has not been called")
-        view = "image" if self.teacher_scale == 1 else "teacher_image"
-        prepared.teacher = outputs = teacher_outputs(
+        prepared.teacher = outputs = ask_teacher(
             self.teacher,
-            [batch[i][view] for i in soft],
-            self.student.input_format,
-            self.need if self.proposals == "student" else self.need | {"proposals"},
-            self.teacher_precision,
-            tuple(round(self.teacher_scale * side) for side in padded_shape),
+            [batch[i] for i in soft],
+            padded_shape,
+            image_format=self.student.input_format,
+            need=self.need if self.proposals == "student" else self.need | {"proposals"},
+            precision=self.teacher_precision,
+            scale=self.teacher_scale,
+            cache=self.cache,
         )
         of_soft = targets.select(soft)
         return prepared, {x: term.divisor(outputs, of_soft) for x, term in self.terms.items()}

@@ -113,3 +113,13 @@ def teacher_answer(
     """
     with autocast(teacher.device, precision):
         adapter_of(teacher).answer(teacher, outputs, targets, need)
+
+
+def padded_alone(model, height: int, width: int) -> tuple[int, int]:
+    """(height, width) that a model pads an image to, which is alone in its batch."""
+    image = torch.empty((1, height, width), device="meta")  # a shape without memory
+    backbone = model.backbone
+    images = ImageList.from_tensors(
+        [image], backbone.size_divisibility, padding_constraints=backbone.padding_constraints
+    )
+    return tuple(images.tensor.shape[-2:])

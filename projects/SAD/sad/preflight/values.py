@@ -29,6 +29,7 @@ from ..utils.rules import (
     text,
     within,
 )
+from .cache import check_cache
 from .targets import check_targets
 
 logger = logging.getLogger(__name__)
@@ -108,6 +109,8 @@ RULES = {
     "SAD.TEACHER.CLASS_NAMES": each(text, least=0),
     "SAD.TEACHER.PRECISION": one_of("float32", "bfloat16", "float16"),
     "SAD.TEACHER.INPUT_SCALE": above(0),
+    "SAD.TEACHER.CACHE.FLOOR": Rule(lambda x: 0 <= x < 1, "at least 0 and below 1"),
+    "SAD.TEACHER.CACHE.LEAVE_FREE_GB": at_least(0),
     "SAD.STUDENT.META_ARCHITECTURE": one_of(*ADAPTERS),
     "SAD.DISTILL.TERMS": each(one_of(*TERMS), least=0),
     "SAD.DISTILL.PROPOSALS": one_of("student", "teacher", "union"),
@@ -234,6 +237,7 @@ def _check_student(cfg) -> None:
         _warn_of_no_teacher(cfg)
         return
     check_targets(cfg)
+    check_cache(cfg)
 
 
 def _warn_of_no_teacher(cfg) -> None:

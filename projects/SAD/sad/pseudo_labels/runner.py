@@ -8,7 +8,7 @@ shard that is missing. A shard is one batch of a short list and about 1,000 imag
 import logging
 import os
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from detectron2.data.build import trivial_batch_collator
 from detectron2.data.transforms import ResizeShortestEdge
-from detectron2.structures import ImageList
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -26,6 +25,7 @@ from ..data.loader_workers import worker_arguments
 from ..data.mapper import ReadingMapper
 from ..modeling.adapters import adapter_of
 from ..modeling.build import load_detector
+from ..modeling.teacher import padded_alone
 from .detections import DETECTION, SCORE_UNITS
 from .job import LabelingJob
 from .merge import merge_shards
@@ -100,17 +100,7 @@ def _shapes(model, cfg, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(padded, resized): the (N, 2) shapes that the teacher computes images of `sizes` at."""
     if not len(sizes):
         return sizes, sizes
-    backbone = model.backbone
-
-    @cache
-    def pad(height, width):
-        image = torch.empty((1, height, width), device="meta")  # a shape without memory
-        return ImageList.from_tensors(
-            [image],
-            backbone.size_divisibility,
-            padding_constraints=backbone.padding_constraints,
-        ).tensor.shape[-2:]
-
+    pad = cache(partial(padded_alone, model))
     different, which = np.unique(sizes, axis=0, return_inverse=True)
     resized = different
     if cfg.INPUT.MIN_SIZE_TEST:  # Detectron2: 0 is no resizing

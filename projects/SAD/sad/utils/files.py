@@ -102,15 +102,20 @@ def _sha256(path: str, _) -> str:
 
 
 @contextmanager
-def atomic_write(path: str, mode: str = "w"):
-    """Open a temporary file beside `path`; flush and rename it on success, remove it on failure."""
+def atomic_write(path: str, mode: str = "w", durable: bool = True):
+    """Open a temporary file beside `path`; flush and rename it on success, remove it on failure.
+
+    Args:
+        durable: wait until the disk has it, so that a power cut leaves the old file or the new one.
+    """
     folder = os.path.dirname(os.path.abspath(path))
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.")
     try:
         with os.fdopen(descriptor, mode) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes it private

@@ -5,6 +5,11 @@ is needed, taken from the same round: the class branch for SAD; for TAR backbone
 many regions as the student samples. "The peer's way" computes the whole teacher and the losses as
 written, in torch's own order of memory. Every arm trains on one batch that lies in memory, in the
 same precision.
+
+The last three rows are ratios of two arms. Where the teacher's answers are kept they are computed
+and written, or read, for each batch. "Readers" are DATALOADER.NUM_WORKERS, which read the answers
+and send the batch to the process that trains. The teacher's weights are random, so that nearly all
+of its scores are above SAD.TEACHER.CACHE.FLOOR: there is more to read than of a trained one.
 """
 
 import copy
@@ -24,6 +29,7 @@ from ...engine.step import SADStep
 from ...modeling.build import build_detector, to_channels_last
 from ...modeling.distiller import Distiller
 from ...modeling.teacher import teacher_answer, teacher_outputs
+from .kept import kept_rows
 from .timing import Arms, Options, Table, compare, peak_memory, take_turns
 
 # Configs that distill, images of a batch, their height and width.
@@ -170,13 +176,15 @@ def run_config(options: Options, config: str, num_images: int, size) -> dict[str
         arms = (two_stage_arms if keys == TWO_STAGES else dense_arms)(cfg, teacher, batch, step)
         times = take_turns(arms, options.rounds, options.device)
         memory = {name: peak_memory(arm, options.device) for name, arm in arms.items()}
+        student_alone = ("MODEL.META_ARCHITECTURE", cfg.SAD.STUDENT.META_ARCHITECTURE)
+        kept = {} if keys == TWO_STAGES else kept_rows(options, batch, student_alone, step)
     student, part = list(arms)[:2]
     floor = f"{student} + {part}"
     times[floor] = [sum(pair) for pair in zip(times[student], times[part], strict=True)]
     rows = compare(times, floor)
     for name, size_in_bytes in memory.items():
         rows[name]["peak memory (MB)"] = size_in_bytes / 1e6
-    return rows
+    return rows | kept
 
 
 def run(options: Options) -> Table:

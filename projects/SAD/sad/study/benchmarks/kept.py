@@ -1,0 +1,101 @@
+"""Steps whose teacher has answered before: they read its answers, or are the first to ask."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import count
+
+from detectron2.data.build import trivial_batch_collator
+from torch.utils.data import DataLoader, Dataset
+
+from ...data.loader_workers import worker_arguments
+from ...data.teacher_cache import TeacherCache
+from ...engine.step import SADStep
+from .timing import Options, ratio, take_turns
+
+STEPS = 6  # from the first batch to the last, so that readers begin and end with them
+READERS = (0, 2)
+
+
+class Samples(Dataset):
+    """A batch that lies in memory, with what the mapper adds of the teacher's answers."""
+
+    def __init__(self, batch: list[dict], cache: TeacherCache | None = None, read: bool = True):
+        """
+        Args:
+            read: False finds no answers, and each time a place for new ones.
+        """
+        self.batch = batch
+        self.cache = cache
+        self.read = read
+        self.new = count()
+
+    def __getitem__(self, index: int) -> dict:
+        sample = dict(self.batch[index])
+        if self.cache:
+            path = self.cache.path(sample["image"])
+            if not self.read:
+                path += f"_{next(self.new)}"
+            sample |= {"kept_path": path, "kept": self.cache.read(path)}
+        return sample
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+
+class InTurns:
+    """Batches of some readers, endless, who read no further than the steps that are timed."""
+
+    def __init__(self, dataset: Samples, readers: int):
+        self.dataset = dataset
+        self.loader = DataLoader(
+            dataset,
+            batch_sampler=[list(range(len(dataset)))] * STEPS,
+            num_workers=readers,
+            persistent_workers=readers > 0,
+            collate_fn=trivial_batch_collator,
+            **worker_arguments(readers),
+        )
+
+    def __iter__(self) -> Iterator[list[dict]]:
+        while True:
+            yield from self.loader
+
+
+def kept_rows(
+    options: Options, batch: list[dict], student: tuple[str, str], step: Callable[..., SADStep]
+) -> dict[str, dict]:
+    """
+    Args:
+        student: KEY VALUE that leaves the student alone.
+        step: of KEY VALUE pairs, see `run_config` of the section.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        cache = TeacherCache(folder, dict, floor=0.001, leave_free=0)
+
+        def arm(readers, *opts, cache=None, read=True):
+            trainer = step(*opts)
+            trainer.data_loader = InTurns(Samples(batch, cache, read), readers)
+            trainer.model.cache = cache
+
+            def run():
+                for _ in range(STEPS):
+                    trainer.run_step()
+
+            return run
+
+        arms = {
+            "SAD, answers not kept": arm(0),
+            "SAD, answers computed and kept": arm(0, cache=cache, read=False),
+        }
+        for readers in READERS:
+            arms[f"student, {readers} readers"] = arm(readers, *student)
+            arms[f"SAD, answers read, {readers} readers"] = arm(readers, cache=cache)
+        arms["SAD, answers read, 0 readers"]()  # which are kept from here on
+        times = take_turns(arms, options.rounds, options.device)
+    pairs = {"SAD, answers computed and kept": "SAD, answers not kept"}
+    pairs |= {f"SAD, answers read, {n} readers": f"student, {n} readers" for n in READERS}
+    rows = {}
+    for name, base in pairs.items():
+        value, interval = ratio(times[name], times[base])
+        rows[f"{name} / {base}"] = {"ratio": value, "95 % interval": interval}
+    return rows

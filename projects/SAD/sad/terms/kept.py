@@ -1,0 +1,200 @@
+"""The teacher's outputs of one image, rounded to what is worth keeping on disk.
+
+Shapes: N images, S of a batch; L levels of h x w cells, A anchors in a cell, K classes; E logits of
+all levels together, M of them kept; D anchors that have at least one of these.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..losses.distillation import at_least_float32
+from .term import Outputs
+
+
+@dataclass
+class KeptOutputs:
+    """Scores from a floor on, each by itself; the others of a level by their mean.
+
+    Numbers are rounded before their first use, so that it makes no difference whether they come
+    from the network or from a file.
+    """
+
+    levels: np.ndarray  # (L, 4) int32: h, w, A and K
+    rest: np.ndarray  # (L,) float32: the logit of the mean probability of what is not kept
+    index: np.ndarray  # (M,) int32: rising positions among the E logits, level by level
+    logits: np.ndarray  # (M,) float16
+    deltas: np.ndarray  # (D, 4) float16; D is 0 where boxes were not asked for
+
+    def to_bytes(self) -> bytes:
+        """A checksum, three lengths, and the arrays; the index as one bit for each logit."""
+        lengths = np.array([len(self.levels), len(self.logits), len(self.deltas)], np.int32)
+        mask = np.zeros(self.levels.prod(axis=1).sum(), bool)
+        mask[self.index] = True
+        bits = zlib.compress(np.packbits(mask), level=1)
+        arrays = (lengths, self.levels, self.rest, self.logits, self.deltas)
+        content = b"".join((*(array.tobytes() for array in arrays), bits))
+        return zlib.crc32(content).to_bytes(4, "little") + content
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "KeptOutputs":
+        """
+        Raises:
+            ValueError: these are not all the bytes that `to_bytes` made.
+        """
+        if zlib.crc32(memoryview(data)[4:]).to_bytes(4, "little") != data[:4]:
+            raise ValueError("its checksum is another")
+        number, kept, anchors = np.frombuffer(data, np.int32, 3, offset=4).tolist()
+        levels, rest, logits, deltas, bits = _cut(
+            data,
+            16,
+            (np.int32, (number, 4)),
+            (np.float32, (number,)),
+            (np.float16, (kept,)),
+            (np.float16, (anchors, 4)),
+        )
+        mask = np.frombuffer(zlib.decompress(bits), np.uint8)
+        mask = np.unpackbits(mask, count=int(levels.prod(axis=1).sum())).view(bool)
+        return cls(levels, rest, mask.nonzero()[0].astype(np.int32), logits, deltas)
+
+    def __reduce__(self):
+        # From a reader to the process that trains in one piece of shared memory.
+        arrays = tuple(vars(self).values())
+        piece = np.concatenate([array.reshape(-1).view(np.uint8) for array in arrays])
+        return _rejoined, (torch.from_numpy(piece), [(x.dtype.str, x.shape) for x in arrays])
+
+
+def _cut(data, offset: int, *kinds: tuple) -> list:
+    """Arrays of these (dtype, shape) in a row, and the bytes that are left."""
+    found = []
+    for dtype, shape in kinds:
+        array = np.frombuffer(data, dtype, int(np.prod(shape)), offset).reshape(shape)
+        offset += array.nbytes
+        found.append(array)
+    return [*found, memoryview(data)[offset:]]
+
+
+def _rejoined(piece: Tensor, kinds: list[tuple]) -> KeptOutputs:
+    return KeptOutputs(*_cut(piece.numpy(), 0, *kinds)[:-1])
+
+
+def to_keep(outputs: Outputs, sizes: list[tuple[int, int]], floor: float) -> list[KeptOutputs]:
+    """
+    Args:
+        outputs: logits, and perhaps deltas, of N images.
+        sizes: (h, w) of each level.
+        floor: the least probability that is kept.
+    Returns:
+        of each image
+    """
+    levels = [
+        (h, w, logits.shape[1] // (h * w), logits.shape[2])
+        for (h, w), logits in zip(sizes, outputs.logits, strict=True)
+    ]
+    logits = at_least_float32(torch.cat([level.flatten(1) for level in outputs.logits], dim=1))
+    scores = logits.sigmoid()
+    kept = scores >= floor
+    lengths = [level[0].numel() for level in outputs.logits]
+    others = ~kept
+    total = [x.sum(1, dtype=torch.float64) for x in (scores * others).split(lengths, dim=1)]
+    number = [x.sum(1).clamp_min(1) for x in others.split(lengths, dim=1)]
+    mean = (torch.stack(total, dim=1) / torch.stack(number, dim=1)).float()
+    rest = mean.logit(eps=torch.finfo(torch.float32).tiny).cpu().numpy()
+    kept, logits = kept.cpu().numpy(), _half(logits)
+    deltas = None if outputs.deltas is None else _half(torch.cat(outputs.deltas, dim=1))
+    found = []
+    for image, mask in enumerate(kept):
+        index = mask.nonzero()[0].astype(np.int32)
+        anchors = np.unique(index // levels[0][3]) if deltas is not None else []
+        boxes = np.empty((0, 4), np.float16) if deltas is None else deltas[image, anchors]
+        of_image = rest[image], index, logits[image, index], boxes
+        found.append(KeptOutputs(np.array(levels, np.int32), *of_image))
+    return found
+
+
+def _half(values: Tensor) -> np.ndarray:
+    limit = torch.finfo(torch.float16).max
+    return values.clamp(-limit, limit).half().cpu().numpy()
+
+
+def expanded(
+    kept: list[KeptOutputs], sizes: list[tuple[int, int]], device: torch.device
+) -> Outputs:
+    """The outputs of a batch, in float32.
+
+    An image that is smaller than the batch has the mean of a level's other scores in the cells
+    beyond it. Where no score of an anchor is kept, its deltas are 0.
+
+    Args:
+        kept: of the S images.
+        sizes: (H, W) of each level in the batch.
+    """
+    anchors, classes = kept[0].levels[0, 2:].tolist()
+    rest = torch.from_numpy(np.stack([image.rest for image in kept])).to(device)
+    scores = [(image.index, image.logits) for image in kept]
+    logits = _spread(kept, scores, anchors * classes, sizes, rest)
+    outputs = Outputs(logits=[level.unflatten(1, (-1, classes)) for level in logits])
+    if any(len(image.deltas) for image in kept):
+        boxes = [(np.unique(image.index // classes), image.deltas) for image in kept]
+        zeros = rest.new_zeros(*rest.shape, 4)
+        outputs.deltas = _spread(kept, boxes, anchors, sizes, zeros)
+    return outputs
+
+
+def _spread(
+    kept: list[KeptOutputs],
+    found: list[tuple[np.ndarray, np.ndarray]],
+    per_cell: int,
+    sizes: list[tuple[int, int]],
+    rest: Tensor,
+) -> list[Tensor]:
+    """
+    Args:
+        found: of each image positions among all values of all its cells, and these values.
+        per_cell: values.
+        sizes: (H, W) of each level in the batch.
+        rest: (S, L, ...), what stands everywhere else.
+    Returns:
+        (S, H x W x per_cell, ...) of each level.
+    """
+    lengths = [height * width * per_cell for height, width in sizes]
+    full = torch.cat(
+        [
+            rest[:, level, None].expand(-1, length, *rest.shape[2:])
+            for level, length in enumerate(lengths)
+        ],
+        dim=1,
+    )
+    places = [
+        _places(index, image.levels[:, :2].tolist(), per_cell, sizes) + number * sum(lengths)
+        for number, (image, (index, _)) in enumerate(zip(kept, found, strict=True))
+    ]
+    places = torch.from_numpy(np.concatenate(places)).to(full.device)
+    values = torch.from_numpy(np.concatenate([x for _, x in found])).to(full)
+    places = places.view(-1, *[1] * (values.dim() - 1)).expand_as(values)
+    full.flatten(0, 1).scatter_(0, places, values)
+    return [level.contiguous() for level in full.split(lengths, dim=1)]
+
+
+def _places(
+    index: np.ndarray, own: list[list[int]], per_cell: int, sizes: list[tuple[int, int]]
+) -> np.ndarray:
+    """Positions among the values of an image's cells, in a batch whose levels have `sizes`."""
+    index = index.astype(np.int64)
+    if own == [[*size] for size in sizes]:
+        return index
+    ends = np.cumsum([h * w * per_cell for h, w in own])
+    parts = np.split(index, np.searchsorted(index, ends[:-1]))
+    placed, start, start_in_batch = [], 0, 0
+    for part, (h, w), (height, width) in zip(parts, own, sizes, strict=True):
+        if h > height or w > width:
+            raise ValueError(f"kept outputs of {h} x {w} cells in a batch of {height} x {width}")
+        part = part - start
+        rows = part // (w * per_cell)  # each begins further on
+        placed.append(start_in_batch + part + rows * (width - w) * per_cell)
+        start += h * w * per_cell
+        start_in_batch += height * width * per_cell
+    return np.concatenate(placed)

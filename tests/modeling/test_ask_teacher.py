@@ -1,0 +1,182 @@
+"""What a teacher says of a batch is the same to the last bit, however much of it was kept."""
+
+import itertools
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+
+from sad.data.loader import build_mixed_loader
+from sad.data.teacher_cache import TeacherCache
+from sad.losses.distillation import DISTILLATION_LOSSES, teacher_power
+from sad.modeling import ask_teacher as asking
+from sad.modeling.ask_teacher import ask_teacher
+from sad.modeling.teacher import build_teacher, teacher_outputs
+
+TERMS = ("SAD.DISTILL.TERMS", "('class','box')")
+UNION = ("SAD.LOADER.MIX", "union", "DATALOADER.ASPECT_RATIO_GROUPING", False)
+
+
+class Run:
+    """A teacher, batches of wide, tall and square images in two sizes, flipped or not, and a
+    folder of its answers.
+    """
+
+    def __init__(self, toy, root, *opts, batch=4):
+        of_cache = ("SAD.TEACHER.CACHE.DIR", str(root), "SAD.TEACHER.CACHE.LEAVE_FREE_GB", 0.0)
+        size = ("SOLVER.IMS_PER_BATCH", batch)
+        self.cfg = toy.cfg("SAD.yaml", *UNION, *TERMS, *of_cache, *size, *opts)
+        self.cache = TeacherCache.of(self.cfg)
+        self.teacher = build_teacher(self.cfg)[0]
+        self.asked = []
+        self.teacher.backbone.register_forward_hook(
+            lambda _, given, __: self.asked.append(len(given[0]))
+        )
+
+    def batches(self, count=4):
+        return list(itertools.islice(build_mixed_loader(self.cfg), count))
+
+    def ask(self, samples):
+        sides = [max(side) for side in zip(*(x["image"].shape[-2:] for x in samples), strict=True)]
+        return ask_teacher(
+            self.teacher,
+            samples,
+            tuple(-(-side // 32) * 32 for side in sides),
+            image_format="BGR",
+            need={"logits", "deltas"},
+            precision="float32",
+            cache=self.cache,
+        )
+
+
+def same(one, other):
+    return all(
+        torch.equal(a, b)
+        for kind in ("logits", "deltas")
+        for a, b in zip(getattr(one, kind), getattr(other, kind), strict=True)
+    )
+
+
+def test_it_makes_no_difference_what_was_kept(toy, tmp_path):
+    run = Run(toy, tmp_path / "kept")
+    computed = [run.ask(batch) for batch in run.batches()]
+    assert run.asked
+    run.asked.clear()
+    read = [run.ask(batch) for batch in run.batches()]
+    assert not run.asked and all(map(same, computed, read))
+    # Half of the files are gone, so that other images are computed together.
+    for path in sorted((tmp_path / "kept").rglob("??????????*"))[::2]:
+        if path.is_file():
+            path.unlink()
+    mixed = [run.ask(batch) for batch in run.batches()]
+    assert run.asked and all(map(same, computed, mixed))
+
+
+def test_an_image_is_answered_alike_in_any_batch(toy, tmp_path):
+    """Also one by one, and with the images in another order."""
+    run = Run(toy, tmp_path)
+    for batch in run.batches():
+        together = run.ask(batch)
+        backwards = run.ask(batch[::-1])
+        singles = [run.ask([sample]) for sample in batch]
+        for level, other in enumerate(backwards.logits):
+            assert torch.equal(together.logits[level], other.flip(0))
+        for found, single in zip(together.logits[0], singles, strict=True):
+            alone = single.logits[0][0]
+            assert len(alone) < len(found) or torch.equal(alone, found)
+
+
+def test_alone_an_answer_is_the_teachers_but_for_the_rounding(toy, tmp_path):
+    run = Run(toy, tmp_path, "SAD.TEACHER.CACHE.FLOOR", 0.0)
+    for sample in run.batches()[0]:
+        exact = teacher_outputs(run.teacher, [sample["image"]], "BGR", {"logits", "deltas"})
+        found = run.ask([sample])
+        for kind in ("logits", "deltas"):
+            pairs = zip(getattr(exact, kind), getattr(found, kind), strict=True)
+            assert all(torch.allclose(a, b, rtol=2**-10, atol=1e-5) for a, b in pairs)
+
+
+@pytest.mark.parametrize("name", ["adl", "kl", "fdl"])
+def test_the_floor_changes_the_loss_by_little(toy, tmp_path, name):
+    """And the number that it is divided by, for a student that is not far from the teacher."""
+    run = Run(toy, tmp_path)
+    run.teacher.head.cls_score.bias.data -= 6.0  # which lets many scores fall below the floor
+    sample = run.batches(1)[0][0]
+    exact = teacher_outputs(run.teacher, [sample["image"]], "BGR", {"logits"})
+    exact, kept = (torch.cat(x.logits, dim=1)[0] for x in (exact, run.ask([sample])))
+    assert 0.1 < (exact.sigmoid() < 0.001).float().mean() < 0.9
+    student = exact + torch.randn(exact.shape, generator=torch.Generator().manual_seed(0))
+    background = torch.full((len(exact),), exact.shape[1])
+    options = {"gamma": 2.0, "beta": 1.5, "form": "kl", "alpha": 0.5}
+    losses = [
+        DISTILLATION_LOSSES[name](student, z, background, **options).sum().item()
+        for z in (exact, kept)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02) and losses[0] != losses[1]
+    assert teacher_power(kept) == pytest.approx(teacher_power(exact).item(), rel=0.01)
+
+
+def test_a_network_sees_about_as_many_pixels_at_a_time(toy, tmp_path, monkeypatch):
+    """Whatever is missing, and no more than that."""
+    monkeypatch.setattr(asking, "PIXELS", 3 * 64 * 64)
+    run = Run(toy, tmp_path, "INPUT.MIN_SIZE_TRAIN", "(48,)")
+    seen = []
+    run.teacher.backbone.register_forward_hook(lambda _, given, __: seen.append(given[0].shape))
+    (batch,) = run.batches(1)
+    run.ask(batch)
+    assert {(n, h * w // 1024) for n, _, h, w in seen} == {(2, 6), (3, 4)}
+    (batch,) = run.batches(1)
+    batch[2]["kept"] = None
+    run.asked.clear()
+    run.ask(batch)
+    assert run.asked in ([2], [3])
+
+
+def test_a_broken_file_is_computed_again(toy, tmp_path, log):
+    run = Run(toy, tmp_path)
+    first = [run.ask(batch) for batch in run.batches(1)]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    for path in files:
+        path.write_bytes(path.read_bytes()[:100])
+    run.asked.clear()
+    assert all(map(same, first, (run.ask(batch) for batch in run.batches(1))))
+    assert run.asked and sum("asked again" in line for line in log) == len(files)
+    run.asked.clear()
+    assert all(map(same, first, (run.ask(batch) for batch in run.batches(1)))) and not run.asked
+
+
+def test_an_image_or_a_teacher_that_has_changed_is_asked_anew(toy, tmp_path):
+    copy = tmp_path / "toy"
+    shutil.copytree(toy.root, copy)
+    for yaml in copy.glob("*.yaml"):
+        yaml.write_text(yaml.read_text().replace(str(toy.root), str(copy)))
+    toy = type(toy)(copy)
+    run = Run(toy, tmp_path / "kept", batch=12)
+    run.ask(run.batches(1)[0])
+    assert all(sample["kept"] for sample in run.batches(1)[0])
+    path = copy / "labeled" / "000001.png"
+    Image.open(path).point(lambda value: 255 - value).save(path)
+    kept = {sample["file_name"]: sample["kept"] for sample in run.batches(1)[0]}
+    assert [name for name, found in kept.items() if found is None] == [str(path)]
+    weights = torch.load(copy / "teacher.pth", weights_only=True)
+    weights["model"]["head.cls_score.bias"] += 1
+    torch.save(weights, copy / "teacher.pth")
+    assert not any(sample["kept"] for sample in Run(toy, tmp_path / "kept").batches(1)[0])
+
+
+def test_a_teacher_that_sees_larger_images(toy, tmp_path):
+    """Its maps have as many cells as those of the student, which enlarges its own."""
+    run = Run(toy, tmp_path)
+    large = {"image": torch.randint(256, (3, 64, 96), dtype=torch.uint8)}
+    given = {
+        "image": large["image"][:, ::2, ::2].contiguous(),
+        "teacher_image": large["image"],
+        "kept": None,
+        "kept_path": run.cache.path(large["image"]),
+    }
+    arguments = {"image_format": "BGR", "need": {"logits"}, "precision": "float32", "scale": 2.0}
+    exact = ask_teacher(run.teacher, [given], (32, 64), **arguments)
+    found = ask_teacher(run.teacher, [given], (32, 64), **arguments, cache=run.cache)
+    for level, wanted in zip(found.logits, exact.logits, strict=True):
+        assert level.shape == wanted.shape

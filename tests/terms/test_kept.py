@@ -1,0 +1,152 @@
+"""Outputs that are rounded and kept, against the same written out densely."""
+
+import pickle
+import zlib
+
+import numpy as np
+import pytest
+import torch
+
+from sad.losses.distillation import teacher_power
+from sad.terms.kept import KeptOutputs, expanded, to_keep
+from sad.terms.term import Outputs
+
+CPU = torch.device("cpu")
+ANCHORS, CLASSES = 3, 4
+SIZES = [(8, 8), (4, 4), (2, 2)]  # of the batch
+OWN = {"whole": SIZES, "flat": [(5, 8), (3, 4), (2, 2)], "thin": [(8, 5), (4, 3), (2, 2)]}
+FLOOR = 0.01
+
+
+def outputs(sizes, mean=-4.0, seed=0, deltas=True):
+    generator = torch.Generator().manual_seed(seed)
+
+    def noise(channels):
+        return [torch.randn(1, h * w * ANCHORS, channels, generator=generator) for h, w in sizes]
+
+    logits = [2 * level + mean for level in noise(CLASSES)]
+    return Outputs(logits=logits, deltas=noise(4) if deltas else None)
+
+
+def written_out(of_image, own, floor):
+    """The logits that an image should come back with, in a batch of SIZES."""
+    levels = []
+    for logits, (h, w), (height, width) in zip(of_image.logits, own, SIZES, strict=True):
+        scores = logits.sigmoid()
+        below = scores < floor
+        rest = scores[below].double().mean().float().logit() if below.any() else torch.tensor(0.0)
+        full = rest.expand(height, width, ANCHORS, CLASSES).clone()
+        rounded = torch.where(below, rest, logits.half().float())
+        full[:h, :w] = rounded.view(h, w, ANCHORS, CLASSES)
+        levels.append(full.view(1, -1, CLASSES))
+    return levels
+
+
+def equal(one: KeptOutputs, other: KeptOutputs) -> bool:
+    pairs = [(value, vars(other)[name]) for name, value in vars(one).items()]
+    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
+
+
+def test_images_of_three_sizes_come_back_in_one_batch():
+    images = [outputs(own, seed=seed) for seed, own in enumerate(OWN.values())]
+    kept = [to_keep(image, own, FLOOR)[0] for image, own in zip(images, OWN.values(), strict=True)]
+    found = expanded(kept, SIZES, CPU)
+    of_images = [written_out(x, own, FLOOR) for x, own in zip(images, OWN.values(), strict=True)]
+    for level, wanted in zip(found.logits, zip(*of_images, strict=True), strict=True):
+        assert level.is_contiguous() and torch.allclose(level, torch.cat(wanted), rtol=1e-6)
+
+
+def test_boxes_come_back_where_an_anchor_has_a_score():
+    image = outputs(OWN["thin"])
+    found = expanded([to_keep(image, OWN["thin"], FLOOR)[0]], SIZES, CPU)
+    for level, (h, w) in enumerate(OWN["thin"]):
+        height, width = SIZES[level]
+        has_score = (image.logits[level].sigmoid() >= FLOOR).any(dim=2)[0]
+        wanted = torch.zeros(height, width, ANCHORS, 4)
+        deltas = image.deltas[level][0].half().float() * has_score[:, None]
+        wanted[:h, :w] = deltas.view(h, w, ANCHORS, 4)
+        assert 0 < has_score.sum() < len(has_score) or level == 2
+        assert torch.equal(found.deltas[level][0], wanted.flatten(0, 2))
+
+
+@pytest.mark.parametrize("floor", [0, FLOOR, 0.999999])
+@pytest.mark.parametrize("deltas", [True, False])
+def test_bytes_hold_all(floor, deltas):
+    """Also where every score is kept, or none is."""
+    kept = to_keep(outputs(OWN["flat"], deltas=deltas), OWN["flat"], floor)[0]
+    assert equal(KeptOutputs.from_bytes(kept.to_bytes()), kept)
+    all_of_them = kept.levels.prod(axis=1).sum()
+    assert {0: all_of_them, 0.999999: 0}.get(floor, len(kept.logits)) == len(kept.logits)
+    found = expanded([kept], SIZES, CPU)
+    assert all(level.isfinite().all() for level in found.logits)
+
+
+def test_what_is_not_kept_has_its_share_of_the_sum():
+    image = outputs(SIZES, mean=-6.0)
+    found = expanded([to_keep(image, SIZES, 0.05)[0]], SIZES, CPU)
+    for exact, kept in zip(image.logits, found.logits, strict=True):
+        assert kept.sigmoid().sum() == pytest.approx(exact.sigmoid().sum().item(), rel=1e-3)
+        assert teacher_power(kept) == pytest.approx(teacher_power(exact).item(), rel=0.1)
+
+
+def test_numbers_beyond_half_precision_stay_finite():
+    image = outputs(SIZES)
+    image.logits[0][0, 0, 0], image.deltas[0][0, 0, 0] = 1e6, -1e6
+    found = expanded([to_keep(image, SIZES, FLOOR)[0]], SIZES, CPU)
+    assert found.logits[0][0, 0, 0] == 65504 and found.deltas[0][0, 0, 0] == -65504
+
+
+def test_a_score_that_is_no_number_is_not_hidden():
+    image = outputs(SIZES)
+    image.logits[1][0, 3, 1] = float("nan")
+    found = expanded([to_keep(image, SIZES, FLOOR)[0]], SIZES, CPU)
+    assert found.logits[1].isnan().any()
+
+
+@pytest.mark.parametrize("length", [0, 3, 4, 11, 500, -1])
+def test_a_file_that_was_cut_short_is_refused(length):
+    data = to_keep(outputs(SIZES), SIZES, FLOOR)[0].to_bytes()
+    with pytest.raises(ValueError, match="checksum"):
+        KeptOutputs.from_bytes(data[:length])
+
+
+def test_a_bit_that_has_turned_is_refused():
+    data = bytearray(to_keep(outputs(SIZES), SIZES, FLOOR)[0].to_bytes())
+    data[len(data) // 2] ^= 1
+    with pytest.raises(ValueError, match="checksum"):
+        KeptOutputs.from_bytes(bytes(data))
+
+
+def test_arrays_that_are_longer_than_their_file_are_refused():
+    """Whoever wrote the checksum below them."""
+    data = bytearray(to_keep(outputs(SIZES), SIZES, FLOOR)[0].to_bytes())
+    for position in (4, 8, 12):
+        longer = data[:position] + b"\xff\xff\xff\x7f" + data[position + 4 :]
+        longer[:4] = zlib.crc32(longer[4:]).to_bytes(4, "little")
+        with pytest.raises(ValueError):
+            KeptOutputs.from_bytes(bytes(longer))
+
+
+def test_a_reader_hands_all_of_it_over():
+    for deltas in (True, False):
+        kept = to_keep(outputs(OWN["thin"], deltas=deltas), OWN["thin"], FLOOR)[0]
+        assert equal(pickle.loads(pickle.dumps(kept)), kept)
+
+
+def test_images_are_kept_each_by_itself():
+    images = [outputs(SIZES, seed=seed) for seed in range(3)]
+    batch = Outputs(
+        *[None],
+        *[
+            [torch.cat(level) for level in zip(*(getattr(x, kind) for x in images), strict=True)]
+            for kind in ("logits", "deltas")
+        ],
+    )
+    singles = [to_keep(image, SIZES, FLOOR)[0] for image in images]
+    assert all(map(equal, to_keep(batch, SIZES, FLOOR), singles))
+
+
+def test_a_larger_image_than_the_batch_is_an_error():
+    kept = to_keep(outputs(SIZES), SIZES, FLOOR)[0]
+    with pytest.raises(ValueError, match="8 x 8 cells in a batch of 5 x 8"):
+        expanded([kept], OWN["flat"], CPU)
