@@ -50,7 +50,7 @@ def run(bare, *arguments) -> list[str]:
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("order", ["BGR", "RGB"])
+@pytest.mark.parametrize("order", ["BGR", pytest.param("RGB", marks=pytest.mark.slow)])
 def test_the_runner_finds_what_the_predictor_does(toy, tmp_path, bare, order):
     options = ["INPUT.FORMAT", order, "INPUT.MIN_SIZE_TEST", 48, "INPUT.MAX_SIZE_TEST", 70]
     model, cfg = tame_teacher(toy, opts=options)

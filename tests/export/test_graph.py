@@ -12,8 +12,12 @@ from sad.modeling.adapters import adapter_of
 from sad.modeling.build import build_detector
 from sad.utils.errors import UserError
 
+QUICK = ("RetinaNet", "FCOS", "up to P7", "few candidates")
 
-@pytest.mark.parametrize("kind", KINDS)
+
+@pytest.mark.parametrize(
+    "kind", [x if x in QUICK else pytest.param(x, marks=pytest.mark.slow) for x in KINDS]
+)
 def test_detections_are_those_of_detectron2(toy, kind):
     model, cfg = random_model(toy, KINDS[kind])
     graph = GraphDetector(describe(model, cfg), lambda x: DetectionGraph(model)(x)[:4])

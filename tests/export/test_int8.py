@@ -12,6 +12,8 @@ from sad.export.onnx_file import to_onnx
 from sad.exported.describe import describe
 from sad.exported.onnx_file import check_onnx
 
+pytestmark = pytest.mark.slow
+
 IMAGES = torch.stack([x["image"] for x in batch(*[(64, 64)] * 4)])
 
 

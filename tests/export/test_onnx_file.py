@@ -42,6 +42,7 @@ def test_any_batch_and_size_gives_what_the_graph_does(pair):
     assert found > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["FCOS", "up to P7", "few candidates", "GN"])
 def test_other_detectors(toy, kind):
     model, cfg = random_model(toy, KINDS[kind])

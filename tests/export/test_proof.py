@@ -110,6 +110,7 @@ def test_another_detector_fails(teacher, change):
         proved(teacher, change)
 
 
+@pytest.mark.slow
 def test_one_batch_alone_may_show_it(teacher):
     def change(boxes, scores, labels, num, *dense):
         wide = dense[0].shape[1] == len(DetectionGraph(teacher[0])(BATCHES[5])[4][0])

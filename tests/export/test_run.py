@@ -96,6 +96,7 @@ def test_int8_is_written_where_it_is_good_or_wanted(request_, toy, tmp_path, mon
     assert open(output, "rb").read() == content  # the older one stays
 
 
+@pytest.mark.slow
 def test_a_file_that_is_another_detector_is_not_written(request_, tmp_path, monkeypatch):
     def other(graph, *arguments):
         weight = graph.model.head.bbox_pred.weight
