@@ -50,7 +50,7 @@ def equal(one: KeptOutputs, other: KeptOutputs) -> bool:
 def test_images_of_three_sizes_come_back_in_one_batch():
     images = [outputs(own, seed=seed) for seed, own in enumerate(OWN.values())]
     kept = [to_keep(image, own, FLOOR)[0] for image, own in zip(images, OWN.values(), strict=True)]
-    found = expanded(kept, SIZES, CPU)
+    found = expanded(kept, SIZES, CPU, deltas=True)
     of_images = [written_out(x, own, FLOOR) for x, own in zip(images, OWN.values(), strict=True)]
     for level, wanted in zip(found.logits, zip(*of_images, strict=True), strict=True):
         assert level.is_contiguous() and torch.allclose(level, torch.cat(wanted), rtol=1e-6)
@@ -58,7 +58,7 @@ def test_images_of_three_sizes_come_back_in_one_batch():
 
 def test_boxes_come_back_where_an_anchor_has_a_score():
     image = outputs(OWN["thin"])
-    found = expanded([to_keep(image, OWN["thin"], FLOOR)[0]], SIZES, CPU)
+    found = expanded([to_keep(image, OWN["thin"], FLOOR)[0]], SIZES, CPU, deltas=True)
     for level, (h, w) in enumerate(OWN["thin"]):
         height, width = SIZES[level]
         has_score = (image.logits[level].sigmoid() >= FLOOR).any(dim=2)[0]
@@ -77,13 +77,13 @@ def test_bytes_hold_all(floor, deltas):
     assert equal(KeptOutputs.from_bytes(kept.to_bytes()), kept)
     all_of_them = kept.levels.prod(axis=1).sum()
     assert {0: all_of_them, 0.999999: 0}.get(floor, len(kept.logits)) == len(kept.logits)
-    found = expanded([kept], SIZES, CPU)
+    found = expanded([kept], SIZES, CPU, deltas=deltas)
     assert all(level.isfinite().all() for level in found.logits)
 
 
 def test_what_is_not_kept_has_its_share_of_the_sum():
     image = outputs(SIZES, mean=-6.0)
-    found = expanded([to_keep(image, SIZES, 0.05)[0]], SIZES, CPU)
+    found = expanded([to_keep(image, SIZES, 0.05)[0]], SIZES, CPU, deltas=True)
     for exact, kept in zip(image.logits, found.logits, strict=True):
         assert kept.sigmoid().sum() == pytest.approx(exact.sigmoid().sum().item(), rel=1e-3)
         assert teacher_power(kept) == pytest.approx(teacher_power(exact).item(), rel=0.1)
@@ -92,14 +92,14 @@ def test_what_is_not_kept_has_its_share_of_the_sum():
 def test_numbers_beyond_half_precision_stay_finite():
     image = outputs(SIZES)
     image.logits[0][0, 0, 0], image.deltas[0][0, 0, 0] = 1e6, -1e6
-    found = expanded([to_keep(image, SIZES, FLOOR)[0]], SIZES, CPU)
+    found = expanded([to_keep(image, SIZES, FLOOR)[0]], SIZES, CPU, deltas=True)
     assert found.logits[0][0, 0, 0] == 65504 and found.deltas[0][0, 0, 0] == -65504
 
 
 def test_a_score_that_is_no_number_is_not_hidden():
     image = outputs(SIZES)
     image.logits[1][0, 3, 1] = float("nan")
-    found = expanded([to_keep(image, SIZES, FLOOR)[0]], SIZES, CPU)
+    found = expanded([to_keep(image, SIZES, FLOOR)[0]], SIZES, CPU, deltas=True)
     assert found.logits[1].isnan().any()
 
 
@@ -146,7 +146,13 @@ def test_images_are_kept_each_by_itself():
     assert all(map(equal, to_keep(batch, SIZES, FLOOR), singles))
 
 
+def test_where_no_score_is_kept_boxes_are_zero():
+    found = expanded([to_keep(outputs(SIZES), SIZES, 0.999999)[0]], SIZES, CPU, deltas=True)
+    assert [level.shape for level in found.deltas] == [(1, h * w * ANCHORS, 4) for h, w in SIZES]
+    assert not any(level.any() for level in found.deltas)
+
+
 def test_a_larger_image_than_the_batch_is_an_error():
     kept = to_keep(outputs(SIZES), SIZES, FLOOR)[0]
     with pytest.raises(ValueError, match="8 x 8 cells in a batch of 5 x 8"):
-        expanded([kept], OWN["flat"], CPU)
+        expanded([kept], OWN["flat"], CPU, deltas=True)

@@ -120,8 +120,8 @@ def add_sad_config(cfg: CN) -> None:
     # The folder, which any number of runs share; "" keeps nothing.
     cfg.SAD.TEACHER.CACHE.DIR = ""
     # Class scores from this on are kept each by itself, the others of a level of anchors by their
-    # mean. 0 keeps all.
-    cfg.SAD.TEACHER.CACHE.FLOOR = 0.001
+    # mean. 0 keeps all. More saves disk, and changes what is learned by LOSS kl.
+    cfg.SAD.TEACHER.CACHE.FLOOR = 0.0
     # Gigabytes of the disk that stay free. Where they would not, nothing more is kept.
     cfg.SAD.TEACHER.CACHE.LEAVE_FREE_GB = 5.0
 

@@ -52,7 +52,8 @@ def ask_teacher(
     for position, found in _missing(teacher, images, kept, ask, cache.floor):
         cache.write(samples[position]["kept_path"], found)
         kept[position] = found
-    return expanded(kept, adapter_of(teacher).level_sizes(teacher, padded_shape), teacher.device)
+    sizes = adapter_of(teacher).level_sizes(teacher, padded_shape)
+    return expanded(kept, sizes, teacher.device, deltas="deltas" in need)
 
 
 def _missing(

@@ -121,7 +121,7 @@ def _half(values: Tensor) -> np.ndarray:
 
 
 def expanded(
-    kept: list[KeptOutputs], sizes: list[tuple[int, int]], device: torch.device
+    kept: list[KeptOutputs], sizes: list[tuple[int, int]], device: torch.device, *, deltas: bool
 ) -> Outputs:
     """The outputs of a batch, in float32.
 
@@ -131,13 +131,14 @@ def expanded(
     Args:
         kept: of the S images.
         sizes: (H, W) of each level in the batch.
+        deltas: whether they are wanted.
     """
     anchors, classes = kept[0].levels[0, 2:].tolist()
     rest = torch.from_numpy(np.stack([image.rest for image in kept])).to(device)
     scores = [(image.index, image.logits) for image in kept]
     logits = _spread(kept, scores, anchors * classes, sizes, rest)
     outputs = Outputs(logits=[level.unflatten(1, (-1, classes)) for level in logits])
-    if any(len(image.deltas) for image in kept):
+    if deltas:
         boxes = [(np.unique(image.index // classes), image.deltas) for image in kept]
         zeros = rest.new_zeros(*rest.shape, 4)
         outputs.deltas = _spread(kept, boxes, anchors, sizes, zeros)
