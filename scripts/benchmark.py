@@ -4,6 +4,7 @@
     python scripts/benchmark.py                       # small sizes, minutes on two cores
     python scripts/benchmark.py --size coco           # COCO's sizes, for a GPU
     python scripts/benchmark.py --section losses      # one of the sections
+    python scripts/benchmark.py --section export --run SAD=output/digits/SAD  # exported files
 
 The tables and a json go to --output; docs/performance.md says what they mean.
 """
@@ -58,16 +59,19 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     args.output = os.path.abspath(args.output)
-    if wrong := [run for run in args.run if not all(run.partition("="))]:
-        raise UserError(f"--run {wrong[0]!r} is not of the form NAME=DIR")
+    runs = [tuple(run.split("=", 1)) for run in args.run]
+    for pair in runs:
+        if len(pair) != 2 or not all(pair):
+            raise UserError(f"--run {pair[0]!r} is not of the form NAME=DIR")
     if bool(args.run) != ("export" in args.section):
         raise UserError("--section export and --run go together: give both")
+    runs = tuple((name, os.path.abspath(folder)) for name, folder in runs)
+    if runs:
+        import_module("sad.study.benchmarks.export").check(runs)
     make_folder(args.output, "--output")
     os.chdir(ROOT)  # where configs lie
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    runs = [tuple(run.split("=", 1)) for run in args.run]
-    runs = [(name, os.path.abspath(folder)) for name, folder in runs]
-    options = Options(device, args.size, args.rounds, tuple(runs))
+    options = Options(device, args.size, args.rounds, runs)
     on = machine(device)
     for section in args.section:
         table = import_module(f"sad.study.benchmarks.{section}").run(options)

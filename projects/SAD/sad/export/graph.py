@@ -174,29 +174,37 @@ def suppress(
     Args:
         boxes, scores, labels: (N, M, 4), (N, M) and (N, M); scores of nothing are NOTHING.
     """
-    if torch.onnx.is_in_onnx_export():
-        kept = _OnnxSuppression.apply(boxes, scores, labels, num_classes, threshold)
-        kept = kept[:, 0] * scores.shape[1] + kept[:, 2]
-    else:
-        kept = _offset_nms(boxes, scores, labels, num_classes, threshold)
+    if not torch.onnx.is_in_onnx_export():
+        return _offset_nms(boxes, scores, labels, num_classes, threshold)
+    kept = _OnnxSuppression.apply(boxes, scores, labels, num_classes, threshold)
+    kept = kept[:, 0] * scores.shape[1] + kept[:, 2]
     flat = torch.zeros_like(scores).flatten().scatter(0, kept, torch.ones_like(kept).float())
-    return (flat.reshape(scores.shape) > 0) & (scores > NOTHING)
+    return flat.reshape(scores.shape) > 0
 
 
 def _offset_nms(boxes, scores, labels, num_classes: int, threshold: float) -> Tensor:
-    """Places in N x M, by one suppression of all: images and classes lie far from each other.
+    """(N, M) bool, by one suppression of all: images and classes lie far from each other.
 
     In float64, as float32 would round boxes the more, the farther they are moved. What is nothing
-    is one box, so that it takes no time.
+    is one box, so that it takes no time. Two boxes more are always kept: torch.export takes it for
+    granted that a number which depends on what is found is not 0 or 1.
     """
     real = scores > NOTHING
     boxes = torch.where(real[..., None], boxes, 0.0).double()
     low, high = boxes.amin(), boxes.amax()
     image = torch.arange(scores.shape[0], device=scores.device)[:, None]
-    group = torch.where(real, image * num_classes + labels + 1, 0)
+    group = torch.where(real, image * num_classes + labels, 0)
     moved = boxes + (group * (high - low + 1))[..., None]
-    moved = torch.where(real[..., None], moved, moved.new_tensor([-2.0, -2.0, -1.0, -1.0]) + low)
-    return torchvision.ops.nms(moved.reshape(-1, 4), scores.flatten().double(), threshold)
+    beside = boxes.new_tensor([[-2, -2, -1, -1], [-4, -4, -3, -3], [-6, -6, -5, -5]]) + low
+    moved = torch.where(real[..., None], moved, beside[0])
+    kept = torchvision.ops.nms(
+        torch.cat((moved.reshape(-1, 4), beside[1:])),
+        F.pad(scores.flatten().double(), (0, 2), value=NOTHING),
+        threshold,
+    )
+    flat = scores.new_zeros(scores.numel() + 2)
+    flat = flat.scatter(0, kept, torch.ones_like(kept).float())
+    return (flat[:-2].reshape(scores.shape) > 0) & real
 
 
 class _OnnxSuppression(torch.autograd.Function):
@@ -207,9 +215,9 @@ class _OnnxSuppression(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, boxes, scores, labels, num_classes, threshold):
-        kept = _offset_nms(boxes, scores, labels, num_classes, threshold)
-        image, place = kept // scores.shape[1], kept % scores.shape[1]
-        return torch.stack((image, labels.flatten()[kept], place), dim=1)
+        keep = _offset_nms(boxes, scores, labels, num_classes, threshold)
+        image, place = keep.nonzero(as_tuple=True)
+        return torch.stack((image, labels[image, place], place), dim=1)
 
     @staticmethod
     def symbolic(g, boxes, scores, labels, num_classes, threshold):

@@ -22,8 +22,25 @@ from ...utils.errors import UserError
 from .timing import Options, Table, compare, take_turns
 
 BATCHES = (1, 8)
+FILES = ("config.yaml", "model_final.pth")  # of a run
 EAGER = "PyTorch eager"
 FORMS = {"torch.export": "torch", "ONNX float32": "onnx", "ONNX int8": "onnx"}
+
+
+def check(runs) -> None:
+    """
+    Args:
+        runs: (name, folder) of each.
+    Raises:
+        UserError: a run is not finished.
+    """
+    for _, folder in runs:
+        for name in FILES:
+            if not os.path.isfile(os.path.join(folder, name)):
+                raise UserError(
+                    f"{os.path.join(folder, name)} does not exist: name the folder of a finished "
+                    "training"
+                )
 
 
 def run(options: Options) -> Table:
@@ -31,13 +48,11 @@ def run(options: Options) -> Table:
     Raises:
         UserError: a run is not finished, or a file is not its detector.
     """
+    check(options.runs)
     quiet()
     rows = {}
     for name, folder in options.runs:
-        config, weights = (os.path.join(folder, x) for x in ("config.yaml", "model_final.pth"))
-        for path in (config, weights):
-            if not os.path.isfile(path):
-                raise UserError(f"{path} does not exist: name the folder of a finished training")
+        config, weights = (os.path.join(folder, x) for x in FILES)
         found = of_run(config, weights, options.rounds)
         rows |= {f"{name}: {form}": row for form, row in found.items()}
     return Table("Exported detectors", rows, [__doc__.split("\n\n")[1]], options.rounds)
