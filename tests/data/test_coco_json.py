@@ -40,6 +40,7 @@ def test_items_are_those_of_json_load(tmp_path_factory, others, notes, indent, a
         assert not file.has_annotations and list(file.labels({})) == []
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path):
     annotations = [annotation(0, 3, [0, 0, 1, 1])] * 60_000
     path = tmp_path / "long.json"

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import pytest
 from torch.utils.data import DataLoader
 
 from sad.data.loader_workers import worker_arguments
@@ -49,6 +50,7 @@ next(batches)
 """
 
 
+@pytest.mark.slow
 def test_a_programs_own_children_end_as_python_ends_them():
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", OWN_CHILD],

@@ -45,6 +45,7 @@ def test_every_network_can_be_built(name):
     assert 0 < cfg.SOLVER.BASE_LR < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*names(), "timm:resnet10t"])
 def test_every_network_can_be_a_faster_rcnn(name):
     network = find_network(name, FASTER_RCNN)

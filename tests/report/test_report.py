@@ -26,6 +26,7 @@ def report(monkeypatch, *arguments):
     run_script(monkeypatch, REPOSITORY / "scripts" / "report.py", *arguments)
 
 
+@pytest.mark.slow
 def test_report_of_two_runs(runs, tmp_path, monkeypatch, capsys):
     output = tmp_path / "report"
     arguments = ["--run", f"teacher={runs}/teacher", "--run", f"student={runs}/student"]

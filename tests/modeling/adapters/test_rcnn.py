@@ -127,6 +127,7 @@ def lines(output) -> list[dict]:
 LOSSES = {"loss_cls", "loss_box_reg", "loss_rpn_cls", "loss_rpn_loc"}
 
 
+@pytest.mark.slow
 def test_trained_checked_labelled_calibrated_and_evaluated(toy, tmp_path, monkeypatch):
     run, yaml = tmp_path / "run", toy.path("rcnn_student.yaml")
     run_train_net(

@@ -1,11 +1,14 @@
 """The benchmark of a training iteration, run at toy size."""
 
+import pytest
+
 from sad.study.benchmarks import kept, step
 from sad.study.benchmarks.timing import Options
 
 OPTIONS = Options("cpu", "small", 3)
 
 
+@pytest.mark.slow
 def test_step(monkeypatch):
     monkeypatch.setitem(step.SIZES, "small", [("configs/digits/SAD_ADL.yaml", 2, (64, 64))])
     monkeypatch.setattr(kept, "STEPS", 1)
