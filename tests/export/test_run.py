@@ -7,7 +7,8 @@ import torch
 
 import sad.export.run as module
 from exported_files import tame_teacher
-from sad.export.run import Request, export
+from sad.export.request import SUFFIXES, Request
+from sad.export.run import export
 from sad.exported.open import open_exported, read_card
 from sad.utils.errors import UserError
 
@@ -28,7 +29,7 @@ def request_(toy, tmp_path_factory):
 
 def run(request, folder, **changes) -> tuple[str, str]:
     """(the file's path, what was said)"""
-    suffix = module.SUFFIXES[changes.get("format", "onnx")]
+    suffix = SUFFIXES[changes.get("format", "onnx")]
     output, said = str(folder / f"x{suffix}"), []
     export(dataclasses.replace(request, output=output, **changes), said.append)
     assert [x.name for x in folder.iterdir()] == [f"x{suffix}"]

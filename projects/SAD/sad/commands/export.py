@@ -7,7 +7,8 @@ The file is compared with Detectron2's detector, number by number and by its AP 
 set, and is only written where they agree. docs/deploy.md says what is in it and how to run it.
 """
 
-from ..export.run import SUFFIXES, Request, export
+from ..export.request import SUFFIXES, Request
+from ..export.run import export
 from ..export.validation import quiet
 from ..utils.arguments import between
 

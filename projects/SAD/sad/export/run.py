@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from tabulate import tabulate
@@ -28,32 +28,13 @@ from .graph import DetectionGraph
 from .int8 import quantize
 from .onnx_file import DENSE, PLAIN, set_card, to_onnx, with_dense
 from .proof import check_batches, prove
+from .request import Request, check
 from .timing import milliseconds
 from .torch_program import to_program
 from .validation import Worth, evaluate
 from .weights_file import differences, to_weights
 
-SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
 SAME_AP = 0.1  # in percent
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What is to be exported, and how."""
-
-    config_file: str
-    weights: str
-    format: str  # of SUFFIXES
-    output: str
-    nms: bool = True
-    dtype: str = "uint8"  # of the images that the file takes
-    dataset: str = ""  # to prove it on; the config's first one to validate on if empty
-    licence: str = ""
-    int8: bool = False
-    calibration_images: str = ""
-    max_loss: float = 1.0  # of int8's AP
-    anyway: bool = False  # whether an int8 file that is worse is written
-    opts: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -102,31 +83,6 @@ def export(request: Request, say: Callable[[str], None] = print) -> None:
         os.replace(path, request.output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def check(request: Request) -> None:
-    """
-    Raises:
-        UserError: options do not go together, or the output cannot be written under this name.
-    """
-    suffix = SUFFIXES[request.format]
-    if not request.output.endswith(suffix):
-        raise UserError(
-            f"--output is {request.output}, a file of --format {request.format} ends in {suffix}"
-        )
-    if os.path.isdir(request.output):
-        raise UserError(f"--output {request.output} is a folder: name the {suffix} to write in it")
-    if not os.path.isfile(request.weights):
-        raise UserError(f"--weights {request.weights} is no file")
-    if request.format != "onnx" and (request.int8 or not request.nms):
-        option = "--int8" if request.int8 else "--nms none"
-        raise UserError(f"{option} has no say beside --format {request.format}, give --format onnx")
-    if request.int8 and not request.nms:
-        raise UserError("--int8 has no say beside --nms none")
-    if request.format == "safetensors" and request.dtype != "uint8":
-        raise UserError("--input has no say beside --format safetensors")
-    if request.calibration_images and not request.int8:
-        raise UserError("--calibration-images has no say without --int8")
 
 
 def _register(request: Request, cfg) -> str:

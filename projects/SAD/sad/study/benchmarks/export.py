@@ -12,7 +12,8 @@ import tempfile
 import torch
 
 from ...evaluation.loader import build_test_loader
-from ...export.run import SUFFIXES, Request, export
+from ...export.request import SUFFIXES, Request
+from ...export.run import export
 from ...export.validation import quiet
 from ...exported.open import open_exported, read_card
 from ...exported.program_file import load_program
