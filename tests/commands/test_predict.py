@@ -92,3 +92,10 @@ def test_comparing(toy, tmp_path, monkeypatch, capsys, names):
     assert jsons[0] == jsons[1] and json.loads(jsons[0])["annotations"]
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split(":")[0] != lines[1].split(":")[0]
+
+
+def test_a_model_of_the_zoo_has_something_to_look_at(tmp_path, monkeypatch, capsys):
+    run_script(monkeypatch, SCRIPT, "--model", "digits/SAD", "--output", tmp_path / "out")
+    content = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert len(content["images"]) == 1 and len(content["annotations"]) > 1
+    assert (tmp_path / "out" / "predicted_pictures" / "scene.png").exists()

@@ -26,6 +26,8 @@ MISTAKES = {
         "predict --output {out} --model digits/SAD --config-file {toy}/teacher.yaml " + PHOTO,
         "--config-file is the yaml of --weights"),
     "nothing to predict on": (PREDICT, "INPUT"),
+    "a model that there is not, and nothing to predict on": (
+        "predict --output {out} --model digits/SAT", "digits/SAT", "digits/SAD"),
     "no folder for predictions": ("predict " + TEACHER + PHOTO, "--output"),
     "an empty name of the folder for predictions": (
         "predict --output '' " + TEACHER + PHOTO, "--output is empty", "name a folder"),

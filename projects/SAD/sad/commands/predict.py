@@ -1,19 +1,20 @@
 """Let trained detectors find objects in images and videos.
 
-    sad predict --model digits/SAD photo.jpg --output found
+    sad predict --model digits/SAD --output found
     sad predict --weights my_detector/runs/SAD photos clip.mp4 --output found
     sad predict --compare my_detector/runs/teacher my_detector/runs/SAD photos --output compared
 
 --weights takes the folder of a training, a file of weights (with --config-file where no config.yaml
 lies beside it), or an exported file. Inputs are images, folders, patterns such as 'photos/*.jpg',
-and videos. The output folder then holds pictures with boxes and predictions.json, a COCO json with
-scores.
+and videos; where none is given, a model of the digit scenes looks at a scene made for it. The
+output folder then holds pictures with boxes and predictions.json, a COCO json with scores.
 """
 
 import os
 
 from detectron2.utils.logger import setup_logger
 
+from ..digit_scenes.example import example_scene
 from ..model_zoo.zoo import get_checkpoint
 from ..predict.inputs import Inputs
 from ..predict.predictor import Predictor
@@ -21,6 +22,7 @@ from ..predict.results import PICTURES, YOLO, Shown
 from ..predict.run import Done, Prediction
 from ..utils.arguments import between
 from ..utils.errors import UserError
+from ..utils.files import make_folder
 
 THRESHOLD = 0.5
 WHY = (
@@ -42,7 +44,7 @@ def add_arguments(parser) -> None:
         help="two detectors, each as of --weights: their pictures side by side",
     )
     parser.add_argument("--config-file", metavar="FILE", help="the yaml of --weights")
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="images, folders, videos")
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="images, folders, videos")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument(
         "--threshold",
@@ -69,12 +71,23 @@ def run(args) -> None:
         raise UserError("--yolo is of one detector: give --weights instead of --compare")
     if not args.output:
         raise UserError("--output is empty: name a folder")
-    inputs = Inputs(args.inputs, os.path.join(args.output, PICTURES))
+    inputs = Inputs(args.inputs or [_example(args)], os.path.join(args.output, PICTURES))
     shown = list(_detectors(args))
     prediction = Prediction(shown, args.output, batch=args.batch, tile=args.tile, yolo=args.yolo)
     print(_said(prediction.run(inputs)))
     written = [PICTURES, *(one.file for one in shown), *([YOLO] if args.yolo else [])]
     print(f"wrote {', '.join(written)} in {args.output}")
+
+
+def _example(args) -> str:
+    """A digit scene in the output folder."""
+    if not (args.model or "").startswith("digits/"):
+        raise UserError("no INPUT is given: name images, folders or videos")
+    get_checkpoint(args.model)  # a wrong name is told before anything is written
+    make_folder(args.output, "--output")
+    path = os.path.join(args.output, "scene.png")
+    example_scene(path)
+    return path
 
 
 def _detectors(args):
