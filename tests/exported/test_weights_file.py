@@ -63,9 +63,21 @@ def test_a_config_that_asks_for_more_than_the_file_holds_is_refused(written, tmp
         assert "large.safetensors" in str(error.value)
 
 
-def test_a_config_that_runs_code_or_reads_files_is_refused(written, tmp_path):
+def test_a_config_that_names_another_file_is_refused(written, tmp_path):
+    base = tmp_path / "base.yaml"
+    base.write_text("SEED: 7\n")
+    for key in ("_BASE_", '"_BASE_"', r'"\x5FBASE_"', r'"\u005fBASE\x5f"', "? _BASE_\n"):
+        path = _with_config(
+            written[1],
+            tmp_path / "x.safetensors",
+            lambda config, key=key: f"{key}: {base}\n{config}",
+        )
+        with pytest.raises(UserError, match="x.safetensors: .* names another file"):
+            open_weights(path)
+
+
+def test_a_config_that_runs_code_is_refused(written, tmp_path):
     for line in (
-        "_BASE_: /etc/passwd\n",
         "OUTPUT_DIR: !!python/object/apply:os.getcwd []\n",
         "MODEL: [\n",
         "NO_KEY: 1\n",

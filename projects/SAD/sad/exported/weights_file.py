@@ -7,6 +7,8 @@ import os
 import tempfile
 
 import safetensors
+import yaml
+from fvcore.common.config import BASE_KEY
 
 from ..config.load import get_sad_cfg
 from ..modeling.build import load_detector
@@ -45,8 +47,7 @@ def open_weights(path: str, device: str = "cpu"):
     card = read_card(path)
     if card is None:
         raise UserError(f"{path} has no card: give the yaml of its model, too")
-    if "_BASE_" in card.config:
-        raise UserError(f"{path}: its card's config names another file (_BASE_)")
+    _check_alone(card.config, path)
     with tempfile.TemporaryDirectory() as folder:
         config_file = os.path.join(folder, "config.yaml")
         with open(config_file, "w", encoding="utf-8") as file:
@@ -61,6 +62,20 @@ def open_weights(path: str, device: str = "cpu"):
             raise UserError(said) from error
     model.card = card
     return model
+
+
+def _check_alone(config: str, path: str) -> None:
+    """A config may name another yaml that it goes on from: any file or address."""
+    try:
+        content = yaml.safe_load(
+            config
+        )  # as Detectron2 reads it: a key can be written in many ways
+    except Exception as error:  # a broken yaml can raise anything
+        raise UserError(f"{path}: its card's config is no yaml ({reason(error)})") from error
+    if type(content) is not dict:
+        raise UserError(f"{path}: its card's config holds no keys")
+    if BASE_KEY in content:
+        raise UserError(f"{path}: its card's config names another file ({BASE_KEY})")
 
 
 def _check_depth(config_file: str, path: str) -> None:
