@@ -8,7 +8,7 @@ import torch
 
 from exported_files import CARD, batch
 from sad.exported.program_file import CARD as CARD_FILE
-from sad.exported.program_file import TRUST, open_program, read_card
+from sad.exported.program_file import TRUST, load_program, open_program, read_card
 from sad.utils.errors import UserError
 
 
@@ -18,9 +18,12 @@ class OneBox(torch.nn.Module):
     def forward(self, images):
         n, _, height, width = images.shape
         scores = images.float().mean(dim=(1, 2, 3)).reshape(n, 1)
-        box = torch.tensor([0.0, 0.0, 1.0, 1.0]) * torch.tensor([0.0, 0.0, width, height])
-        labels = torch.zeros(n, 1, dtype=torch.long)
-        return box.expand(n, 1, 4), scores, labels, labels[:, 0] + 1
+        right, bottom = (  # by numbers made of a size, for which torch writes down the device
+            torch.arange(side, device=images.device).amax() + 1 for side in (width, height)
+        )
+        box = torch.stack((0 * right, 0 * bottom, right, bottom)).float()
+        labels = torch.zeros_like(scores).long()
+        return box + 0 * scores[..., None], scores, labels, labels[:, 0] + 1
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,13 @@ def test_a_trusted_program_runs(path, monkeypatch):
     for item, one in zip(images, found, strict=True):
         assert one["instances"].pred_boxes.tensor.tolist() == [[0, 0, 12, 16]]
         torch.testing.assert_close(one["instances"].scores[0], item["image"].mean())
+
+
+def test_all_of_it_moves_to_another_device(path):
+    run = load_program(open(path, "rb").read(), "meta", path)
+    # All was computed there, and only then nothing can be copied from a device without memory.
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
+        run(torch.zeros(2, 3, 8, 6))
 
 
 def test_nothing_is_loaded_without_the_users_word(path, monkeypatch):

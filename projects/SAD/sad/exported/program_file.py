@@ -68,7 +68,11 @@ def load_program(content: bytes, device: str, path: str) -> Callable[[Tensor], t
 
     try:
         program = torch.export.load(io.BytesIO(content))
-        module = program.module(check_guards=False).to(device)  # see `sad.export.torch_program`
+        if device != "cpu":  # which is written into it, where tensors are made of sizes
+            from torch.export.passes import move_to_device_pass
+
+            program = move_to_device_pass(program, device)
+        module = program.module(check_guards=False)  # see `sad.export.torch_program`
     except Exception as error:  # a broken file can raise anything
         raise UserError(f"{path} is no program of torch.export ({reason(error)})") from error
 
