@@ -19,13 +19,13 @@ def test_what_is_written_is_read_again():
 FORGED = {
     "detector": ["Mask", None, ["RetinaNet"], {}],
     "class_names": [[], "cat", [1], [None], {"cat": 0}, ["x" * 2000], ["x"] * 20_000],
-    "pixel_mean": [[1, 2], [1, 2, "3"], [1, 2, True], [1, 2, float("nan")], None],
+    "pixel_mean": [[1, 2], [1, 2, "3"], [1, 2, True], [1, 2, float("nan")], [1, 2, 10**400], None],
     "pixel_std": [[1, 1, 0], [1, 1, -1], [1, 1, float("inf")]],
     "channel_order": ["L", 1],
     "min_size": [-1, 1.5, 10**9, True, "800"],
     "max_size": [0, 10**12],
     "size_divisibility": [-32, 10**6],
-    "score_threshold": [2, -0.1, None, "0.05", float("nan")],
+    "score_threshold": [2, -0.1, None, "0.05", float("nan"), 10**400],
     "nms_threshold": [1.01, []],
     "detections": [0, 10**9, 99.0],
     "threshold": [7, "0.5"],
@@ -33,7 +33,7 @@ FORGED = {
     "config_digest": ["0" * 64, 0],
     "data": ["coco", [1]],
     "seed": [None, 10**30, 0.5],
-    "metrics": [[], {"AP": "37"}, {"AP": float("inf")}, {"AP": None}],
+    "metrics": [[], {"AP": "37"}, {"AP": float("inf")}, {"AP": None}, {"AP": -(10**400)}],
     "licence": [None, "x" * 20_000],
 }
 
