@@ -105,6 +105,18 @@ def _other_input(model):
     model.graph.input[0].name = "pixels"
 
 
+def _other_numbers(model):
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
+
+
+def _one_size(model):
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 64
+
+
+def _other_rank(model):
+    del model.graph.input[0].type.tensor_type.shape.dim[3]
+
+
 FORGERIES = {
     _external: "lies in another file",
     _external_constant: "lies in another file",
@@ -119,6 +131,9 @@ FORGERIES = {
     _no_card: "has no card",
     _other_card: "card's detector is 'Mask'",
     _other_input: "`images` alone",
+    _other_numbers: "uint8 or float32|contradict",
+    _one_size: "left open",
+    _other_rank: "left open|contradict",
 }
 
 

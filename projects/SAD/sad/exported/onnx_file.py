@@ -96,11 +96,22 @@ def check_onnx(path: str) -> tuple[bytes, Card, list[str]]:
         for tensor in [*model.graph.initializer, *_attribute_tensors(model)]:
             _check_tensor(onnx, tensor)
         _check_declared(onnx, model)
+        _check_input(onnx, model)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    if [x.name for x in model.graph.input] != [INPUT]:
-        raise UserError(f"{path}: its inputs must be `{INPUT}` alone")
     return content, card, [x.name for x in model.graph.output]
+
+
+def _check_input(onnx, model) -> None:
+    """It must be images of any number and size: (N, 3, H, W), uint8 or float32."""
+    if [x.name for x in model.graph.input] != [INPUT]:
+        raise UserError(f"its inputs must be `{INPUT}` alone")
+    images = model.graph.input[0].type.tensor_type
+    if images.elem_type not in (onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT):
+        raise UserError(f"its `{INPUT}` must be uint8 or float32")
+    sides = [x.dim_value if x.HasField("dim_value") else None for x in images.shape.dim]
+    if sides != [None, 3, None, None]:
+        raise UserError(f"its `{INPUT}` must be N x 3 x H x W with N, H and W left open")
 
 
 def _check_nodes(model) -> None:

@@ -7,6 +7,7 @@ from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
+from ..utils.errors import UserError
 from .card import Card
 
 # Shapes: N images of one size, D = detections that an image has at most.
@@ -34,6 +35,8 @@ class GraphDetector:
                 resized, and the `height` and `width` to give boxes for, else its own.
         Returns:
             of each image {"instances": Instances on the CPU, the best first}.
+        Raises:
+            UserError: the graph gives out what its card does not know.
         """
         by_size = {}
         for position, item in enumerate(batch):
@@ -41,9 +44,27 @@ class GraphDetector:
         found = [None] * len(batch)
         for positions in by_size.values():
             outputs = self._run(torch.stack([batch[i]["image"] for i in positions]))
+            _check(outputs, len(positions), len(self.class_names))
             for position, *columns in zip(positions, *outputs, strict=True):
                 found[position] = {"instances": _instances(batch[position], *columns)}
         return found
+
+
+def _check(outputs: tuple[Tensor, ...], n: int, num_classes: int) -> None:
+    """A graph can be another than its card says, which only its outputs show."""
+    shapes = [tuple(x.shape) for x in outputs]
+    most = shapes[1][-1] if len(shapes) == len(OUTPUTS) and shapes[1] else 0
+    if shapes != [(n, most, 4), (n, most), (n, most), (n,)]:
+        raise UserError(f"the file's outputs {', '.join(OUTPUTS)} have the shapes {shapes}")
+    _, _, labels, num = outputs
+    if not ((num >= 0) & (num <= most)).all():
+        raise UserError(f"the file gives out {num.tolist()} detections, with room for {most}")
+    is_found = torch.arange(most) < num[:, None]
+    if not ((labels >= 0) & (labels < num_classes))[is_found].all():
+        wrong = labels[is_found & ((labels < 0) | (labels >= num_classes))][0].item()
+        raise UserError(
+            f"the file gives out the label {wrong}, and its card has {num_classes} class names"
+        )
 
 
 def _instances(item: dict, boxes: Tensor, scores: Tensor, labels: Tensor, num: Tensor):
