@@ -92,14 +92,11 @@ class DetectionGraph(nn.Module):
 
     def split(self, boxes: Tensor, scores: Tensor, height: int, width: int) -> list:
         """By level, what `forward` returns without `nms` of images of this size; see `levels`."""
-        height, width = (side + -side % self.stride for side in (height, width))
+        padded = tuple(side + -side % self.stride for side in (height, width))
+        sizes = self.adapter.level_sizes(self.model, padded)
+        cells = self.model.anchor_generator.cell_anchors
         counts = [
-            -(-height // stride) * -(-width // stride) * len(cell)
-            for stride, cell in zip(
-                self.model.anchor_generator.strides,
-                self.model.anchor_generator.cell_anchors,
-                strict=True,
-            )
+            rows * columns * len(cell) for (rows, columns), cell in zip(sizes, cells, strict=True)
         ]
         return list(zip(boxes.split(counts, dim=1), scores.split(counts, dim=1), strict=True))
 
