@@ -7,6 +7,7 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog
 
+from exported_files import tame_teacher, write_onnx
 from sad.engine.trainer import SADTrainer
 from sad.preflight import run as preflight
 from sad.preflight.run import check_evaluation, check_training
@@ -71,6 +72,19 @@ def test_a_folder_with_a_run_is_for_resuming_and_evaluating(toy, tmp_path, file)
         train(toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path)))
     opts = ("OUTPUT_DIR", str(tmp_path), "MODEL.WEIGHTS", toy.path("teacher.pth"))
     check_evaluation(toy.cfg("teacher.yaml", *opts), resume=False)
+
+
+def test_an_exported_file_is_evaluated_on_the_images_that_it_wants(toy, tmp_path):
+    path = write_onnx(*tame_teacher(toy), tmp_path / "x.onnx")
+    evaluate = ("teacher.yaml", "MODEL.WEIGHTS", path)
+    check_evaluation(toy.cfg(*evaluate), resume=False)
+    for key, value, wanted in (
+        ("INPUT.FORMAT", "RGB", "BGR"),
+        ("INPUT.MIN_SIZE_TEST", 32, "64"),
+        ("INPUT.MAX_SIZE_TEST", 200, "96"),
+    ):
+        with pytest.raises(UserError, match=rf"{key} is {value}, .*x\.onnx wants {wanted}"):
+            check_evaluation(toy.cfg(*evaluate, key, value), resume=False)
 
 
 @pytest.mark.parametrize("resume", [True, False])

@@ -103,11 +103,17 @@ def runs_alone(cfg, resume: bool) -> bool:
 def _check_exported(cfg) -> None:
     """That the config reads images as the file wants them."""
     card = read_card(cfg.MODEL.WEIGHTS)
-    if cfg.INPUT.FORMAT != card.channel_order:
-        raise UserError(
-            f"INPUT.FORMAT is {cfg.INPUT.FORMAT}, and MODEL.WEIGHTS {cfg.MODEL.WEIGHTS} wants "
-            f"{card.channel_order}"
-        )
+    wanted = {
+        "FORMAT": card.channel_order,
+        "MIN_SIZE_TEST": card.min_size,
+        "MAX_SIZE_TEST": card.max_size,
+    }
+    for key, value in wanted.items():
+        if cfg.INPUT[key] != value:
+            raise UserError(
+                f"INPUT.{key} is {cfg.INPUT[key]}, and MODEL.WEIGHTS {cfg.MODEL.WEIGHTS} wants "
+                f"{value}: set it to that"
+            )
 
 
 def _check_folder(folder: str, resume: bool) -> None:
