@@ -12,6 +12,7 @@ from sad.export.onnx_file import DENSE, PLAIN, to_onnx, with_dense
 from sad.exported.card import KEY, Card
 from sad.exported.describe import describe
 from sad.exported.runs import OUTPUTS
+from sad.utils.errors import UserError
 
 SIZES = [(1, 64, 64), (2, 50, 70), (3, 33, 200), (8, 1, 1), (1, 200, 16)]
 
@@ -84,6 +85,29 @@ def test_a_file_may_take_floats_and_end_before_the_suppression(pair):
         wanted = dense(images)
         for one, other in zip(session.run(None, {"images": images.numpy()}), wanted, strict=True):
             np.testing.assert_allclose(one, other, atol=5e-3)
+
+
+class Broken(DetectionGraph):
+    def forward(self, images):
+        return images.reshape(-1, 7, 11, 13)  # which torch itself refuses
+
+
+class OneOutput(DetectionGraph):
+    def forward(self, images):
+        return images.float()
+
+
+@pytest.mark.parametrize("kind", [Broken, OneOutput])
+def test_what_torch_cannot_trace_is_said_in_a_sentence(pair, kind):
+    with pytest.raises(UserError, match="torch cannot export this model to ONNX: .*Error"):
+        to_onnx(kind(pair[0].model), pair[2])
+
+
+def test_what_is_no_onnx_is_said_in_a_sentence(pair, monkeypatch):
+    graph = DetectionGraph(pair[0].model, nms=False)
+    monkeypatch.setattr("sad.export.onnx_file.PLAIN", ("boxes", "boxes"))
+    with pytest.raises(UserError, match="torch cannot export this model to ONNX: "):
+        to_onnx(graph, pair[2])
 
 
 def test_the_model_stays_as_it_was(pair):

@@ -13,7 +13,7 @@ import torch
 from ..exported.card import KEY, Card
 from ..exported.onnx_file import INPUT, need
 from ..exported.runs import OUTPUTS
-from ..utils.errors import UserError
+from ..utils.errors import UserError, reason
 from .graph import DetectionGraph
 
 OPSET = 17
@@ -50,14 +50,14 @@ def to_onnx(graph: DetectionGraph, card: Card, dtype: str = "uint8"):
                 output_names=names,
                 dynamic_axes={INPUT: {0: "N", 2: "H", 3: "W"}, **{x: {0: "N"} for x in names}},
             )
-    except torch.onnx.errors.OnnxExporterError as error:
-        raise UserError(f"torch cannot export this model to ONNX: {error}") from error
-    model = onnx.load_model_from_string(file.getvalue())
-    del model.graph.output[:]
-    model.graph.output.extend(_outputs(onnx, graph))
-    model.producer_name = "sad"
-    set_card(model, card)
-    onnx.checker.check_model(model)
+        model = onnx.load_model_from_string(file.getvalue())
+        del model.graph.output[:]
+        model.graph.output.extend(_outputs(onnx, graph))
+        model.producer_name = "sad"
+        set_card(model, card)
+        onnx.checker.check_model(model)
+    except Exception as error:  # tracing, exporter and checker each raise their own
+        raise UserError(f"torch cannot export this model to ONNX: {reason(error)}") from error
     return model
 
 
