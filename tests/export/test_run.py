@@ -75,11 +75,11 @@ def test_int8_is_written_where_it_is_good_or_wanted(request_, toy, tmp_path, mon
     int8 = {"int8": True, "calibration_images": toy.path("unlabeled")}
     output, said = run(request_, tmp_path, **int8, anyway=True)
     assert "ONNX int8" in said
-    times = {"Detectron2": 3.0, "ONNX float32": 2.0, "ONNX int8": 1.0}
-    monkeypatch.setattr(module, "milliseconds", lambda *_: times)
+    times = {"Detectron2": [3.0], "ONNX float32": [2.0], "ONNX int8": [1.0]}
+    monkeypatch.setattr(module, "take_turns", lambda *_: times)
     run(request_, tmp_path, **int8, max_loss=100.0)
     content = open(output, "rb").read()
-    monkeypatch.setattr(module, "milliseconds", lambda *_: {**times, "ONNX int8": 2.5})
+    monkeypatch.setattr(module, "take_turns", lambda *_: {**times, "ONNX int8": [2.5]})
     with pytest.raises(UserError, match="slower"):
         run(request_, tmp_path, **int8, max_loss=100.0)
     worth = module.evaluate
@@ -90,7 +90,7 @@ def test_int8_is_written_where_it_is_good_or_wanted(request_, toy, tmp_path, mon
         worse.calls = getattr(worse, "calls", 0) + 1
         return found._replace(metrics={**found.metrics, "AP": 50 - loss})
 
-    monkeypatch.setattr(module, "milliseconds", lambda *_: times)
+    monkeypatch.setattr(module, "take_turns", lambda *_: times)
     monkeypatch.setattr(module, "evaluate", worse)
     with pytest.raises(UserError, match="loses 2.00 AP"):
         run(request_, tmp_path, **int8)

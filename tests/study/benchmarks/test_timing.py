@@ -1,17 +1,9 @@
-"""The benchmark's clockwork: turns, ratios, memory and the table."""
+"""The benchmark's clockwork: ratios, memory and the table."""
 
 import pytest
 import torch
 
-from sad.study.benchmarks.timing import Table, compare, peak_memory, ratio, take_turns
-
-
-def test_arms_take_turns_and_the_first_round_does_not_count():
-    calls = []
-    arms = {name: lambda name=name: calls.append(name) for name in "ab"}
-    times = take_turns(arms, 3)
-    assert "".join(calls) == "abbaabba"
-    assert [len(found) for found in times.values()] == [3, 3]
+from sad.study.benchmarks.timing import Table, compare, peak_memory, ratio
 
 
 def test_ratio_is_that_of_the_rounds():

@@ -3,7 +3,6 @@
 import os
 import platform
 import statistics
-import time
 
 import torch
 from detectron2.utils.analysis import FlopCountAnalysis
@@ -11,6 +10,7 @@ from tqdm import tqdm
 
 from ..data.images import ImageError
 from ..data.mapper import ImageMapper
+from ..utils.clock import now
 from ..utils.errors import UserError
 
 WARM_UP = 5  # images through every model before the clock counts
@@ -49,10 +49,10 @@ def measure(run_models: list[tuple], records: list[dict]) -> list[dict]:
     for number, record in enumerate(tqdm(warm_up + records, "measuring", unit="image")):
         for (model, _), mapper, cost in zip(run_models, mappers, costs, strict=True):
             inputs = [_read(mapper, record)]
-            start = _now(model.device)
+            start = now(model.device)
             instances = model(inputs)[0]["instances"]
             if number >= len(warm_up):
-                cost["times"].append(_now(model.device) - start)
+                cost["times"].append(now(model.device) - start)
                 cost["detections"].append(instances.to("cpu"))
     for cost in costs:
         cost["ms"] = 1000 * statistics.median(cost.pop("times"))
@@ -67,12 +67,6 @@ def _read(mapper: ImageMapper, record: dict) -> dict:
             f"{record['file_name']} cannot be read ({error}): mend it, or take it out of the "
             "annotations"
         ) from error
-
-
-def _now(device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def machine(device: str) -> dict:

@@ -26,8 +26,9 @@ from ...data.mapper import seeded
 from ...data.sampler import SampleKey
 from ...engine.step import SADStep
 from ...modeling.build import build_detector
+from ...utils.clock import now, take_turns
 from .step import OBJECTS, make_batch, make_step, tame
-from .timing import Options, Table, compare, now, take_turns
+from .timing import Options, Table, compare
 
 # Config, (width, height) of the files and how many of them, numbers of readers, whether to train.
 SIZES = {

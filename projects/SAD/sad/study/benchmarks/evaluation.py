@@ -20,9 +20,10 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ...evaluation import coco_evaluator as evaluation
+from ...utils.clock import take_turns
 from ...utils.errors import UserError
 from ...utils.files import write_json
-from .timing import Options, Table, compare, take_turns
+from .timing import Options, Table, compare
 
 IMAGES = {"small": 500, "coco": 5000}
 CLASSES, LABELS, DETECTIONS = 80, 7.2, 100

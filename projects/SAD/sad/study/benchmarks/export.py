@@ -19,8 +19,9 @@ from ...exported.open import open_exported, read_card
 from ...exported.program_file import load_program
 from ...exported.runs import OUTPUTS, GraphDetector
 from ...modeling.build import load_detector
+from ...utils.clock import take_turns
 from ...utils.errors import UserError
-from .timing import Options, Table, compare, take_turns
+from .timing import Options, Table, compare
 
 BATCHES = (1, 8)
 FILES = ("config.yaml", "model_final.pth")  # of a run

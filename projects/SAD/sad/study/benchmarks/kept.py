@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader, Dataset
 from ...data.loader_workers import worker_arguments
 from ...data.teacher_cache import TeacherCache
 from ...engine.step import SADStep
-from .timing import Options, ratio, take_turns
+from ...utils.clock import take_turns
+from .timing import Options, ratio
 
 STEPS = 6  # from the first batch to the last, so that readers begin and end with them
 READERS = (0, 2)

@@ -28,7 +28,8 @@ from ...pseudo_labels.detections import scores
 from ...pseudo_labels.job import prepare
 from ...pseudo_labels.runner import label_shards, plan_shards
 from ...pseudo_labels.shards import read_detections
-from .timing import Options, Table, compare, take_turns
+from ...utils.clock import take_turns
+from .timing import Options, Table, compare
 
 ROUNDS = 3  # at most
 COCO_SIZES = [(640, 480)] * 6 + [(640, 427)] * 2 + [(480, 640)] * 2  # width and height

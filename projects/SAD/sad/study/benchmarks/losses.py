@@ -12,7 +12,8 @@ from fvcore.nn import sigmoid_focal_loss
 
 from ...losses.distillation import adaptive_distillation_loss
 from ...losses.fused import FusedClassLosses
-from .timing import Options, Table, compare, peak_memory, take_turns
+from ...utils.clock import take_turns
+from .timing import Options, Table, compare, peak_memory
 
 ALPHA, FOCAL_GAMMA, GAMMA, BETA = 0.25, 2.0, 2.0, 1.5
 FACTORS = 0.01, 0.005

@@ -23,8 +23,9 @@ from PIL import Image
 from ...config.load import get_sad_cfg
 from ...modeling.build import build_detector
 from ...report.cost import measure
+from ...utils.clock import take_turns
 from .step import tame
-from .timing import Options, Table, peak_memory, ratio, take_turns
+from .timing import Options, Table, peak_memory, ratio
 
 # (width, height) of the image; folder of configs; pairs of (teacher, student).
 SIZES = {

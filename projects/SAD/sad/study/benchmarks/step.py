@@ -29,8 +29,9 @@ from ...engine.step import SADStep
 from ...modeling.build import build_detector, to_channels_last
 from ...modeling.distiller import Distiller
 from ...modeling.teacher import teacher_answer, teacher_outputs
+from ...utils.clock import Arms, take_turns
 from .kept import kept_rows
-from .timing import Arms, Options, Table, compare, peak_memory, take_turns
+from .timing import Options, Table, compare, peak_memory
 
 # Configs that distill, images of a batch, their height and width.
 SIZES = {

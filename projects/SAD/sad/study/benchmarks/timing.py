@@ -1,7 +1,6 @@
-"""Arms that take turns, the ratios of their times with an interval, and the memory they need."""
+"""What is measured: the ratios of arms' times with an interval, and the memory they need."""
 
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,8 +8,6 @@ import numpy as np
 import torch
 from tabulate import tabulate
 from torch.profiler import ProfilerActivity, profile
-
-Arms = dict[str, Callable[[], object]]
 
 
 @dataclass
@@ -47,28 +44,6 @@ def _cell(value) -> str:
     if isinstance(value, (list, tuple)):
         return " to ".join(map(_cell, value))
     return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}"
-
-
-def take_turns(arms: Arms, rounds: int, device: str = "cpu") -> dict[str, list[float]]:
-    """Seconds of each arm in each round; the first round, which does not count, warms up.
-
-    The order turns from round to round, so that no arm always follows the same one.
-    """
-    times = {name: [] for name in arms}
-    names = list(arms)
-    for number in range(rounds + 1):
-        for name in names[number % len(names) :] + names[: number % len(names)]:
-            start = now(device)
-            arms[name]()
-            if number:
-                times[name].append(now(device) - start)
-    return times
-
-
-def now(device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def compare(times: dict[str, list[float]], base: str) -> dict[str, dict]:
