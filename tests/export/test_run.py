@@ -115,7 +115,8 @@ def test_a_file_that_is_another_detector_is_not_written(request_, tmp_path, monk
 
 
 @pytest.mark.slow
-def test_another_ap_is_another_detector(request_, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", SUFFIXES)
+def test_another_ap_is_another_detector(request_, tmp_path, monkeypatch, kind):
     evaluate, aps = module.evaluate, iter([40.0, 40.2])
 
     def shifted(*arguments):
@@ -124,7 +125,7 @@ def test_another_ap_is_another_detector(request_, tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "evaluate", shifted)
     with pytest.raises(UserError, match="its AP is 40.20 instead of 40.00"):
-        run(request_, tmp_path)
+        run(request_, tmp_path, format=kind)
     assert not list(tmp_path.iterdir())
 
 

@@ -49,9 +49,12 @@ class Exported:
     size: int  # bytes
 
 
-def export(request: Request, say: Callable[[str], None] = print) -> None:
+def export(request: Request, say: Callable[[str], None] = print) -> list[Exported]:
     """Write the file, and say what was proved.
 
+    Returns:
+        Detectron2's detector and what was made of it, each as it was measured; the last one is what
+        the file holds.
     Raises:
         UserError: something is missing or does not go together, or the file is not the detector
             that it was made of, which is then not written.
@@ -72,10 +75,9 @@ def export(request: Request, say: Callable[[str], None] = print) -> None:
     try:
         path = os.path.join(folder, os.path.basename(request.output))
         if request.format == "safetensors":
-            say(_write_weights(model, card, path))
-            rows.append(Exported("safetensors", open_weights(path), worth, os.path.getsize(path)))
+            rows.append(_write_weights(model, card, path, cfg, name, say))
         else:
-            rows += _write_graph(request, graph, card, path, images, cfg, name, say)
+            rows.append(_write_graph(request, graph, card, path, images, cfg, name, say))
         if request.int8:
             rows.append(_write_int8(path, calibrated_on, card, cfg, name))
         times = _milliseconds(rows, images[0])
@@ -83,6 +85,7 @@ def export(request: Request, say: Callable[[str], None] = print) -> None:
         if request.int8:
             _check_int8(request, *rows[1:], times)
         os.replace(path, request.output)
+        return rows
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -113,26 +116,34 @@ def _some_images(cfg, name: str, number: int = 3) -> list[torch.Tensor]:
     return found
 
 
-def _write_weights(model, card: Card, path: str) -> str:
+def _write_weights(model, card, path, cfg, name, say) -> Exported:
+    """Write the file, prove its tensors and the detector that is built of it."""
     _write(path, to_weights(model, card))
-    if wrong := differences(model, open_weights(path)):
+    detector = open_weights(path)
+    if wrong := differences(model, detector):
         raise UserError(f"the file is not its detector: {wrong[0]} is another tensor in it")
-    return "Proof: the model that is built of the file has the same tensors, bit for bit"
+    say("Proof: the model that is built of the file has the same tensors, bit for bit")
+    return _evaluated("safetensors", detector, card, path, cfg, name)
 
 
-def _write_graph(request, graph, card, path, images, cfg, name, say) -> list[Exported]:
+def _write_graph(request, graph, card, path, images, cfg, name, say) -> Exported:
     """Write the file, prove it on batches and on the validation set."""
     detector, detect, dense = _opened(request, graph, card, path)
     proof = prove(graph.model, detect, dense, check_batches(images, graph.stride))
     say(f"Proof: {proof}")
+    kind = {"onnx": "ONNX float32", "torch": "torch.export"}[request.format]
+    return _evaluated(kind, detector, card, path, cfg, name)
+
+
+def _evaluated(kind: str, detector, card: Card, path: str, cfg, name: str) -> Exported:
+    """A file's detector, which must be worth what its card says."""
     worth, reference = evaluate(detector, cfg, name), card.metrics[f"{name}/AP"]
     if not abs(worth.ap - reference) <= SAME_AP:
         raise UserError(
             f"the file is not its detector: on {name} its AP is {worth.ap:.2f} instead of "
             f"{reference:.2f}"
         )
-    kind = {"onnx": "ONNX float32", "torch": "torch.export"}[request.format]
-    return [Exported(kind, detector, worth, os.path.getsize(path))]
+    return Exported(kind, detector, worth, os.path.getsize(path))
 
 
 def _opened(request, graph: DetectionGraph, card: Card, path: str) -> tuple:

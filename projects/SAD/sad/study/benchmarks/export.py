@@ -15,9 +15,6 @@ from ...evaluation.loader import build_test_loader
 from ...export.request import SUFFIXES, Request
 from ...export.run import export
 from ...export.validation import quiet
-from ...exported.open import open_exported, read_card
-from ...exported.program_file import load_program
-from ...exported.runs import OUTPUTS, GraphDetector
 from ...modeling.build import load_detector
 from ...utils.clock import take_turns
 from ...utils.errors import UserError
@@ -63,24 +60,21 @@ def run(options: Options) -> Table:
 def of_run(config: str, weights: str, rounds: int) -> dict[str, dict]:
     """Rows of one detector, by its form."""
     model, cfg = load_detector(config, weights, "cpu")
-    detectors, rows = {EAGER: model}, {}
+    detectors, rows = {EAGER: model}, {EAGER: {}}
     with tempfile.TemporaryDirectory() as folder:
         for form, kind in FORMS.items():
             path = os.path.join(folder, form.replace(" ", "_") + SUFFIXES[kind])
             int8 = form == "ONNX int8"
-            export(
+            eager, *_, made = export(
                 Request(
                     **{"config_file": config, "weights": weights, "format": kind},
                     **{"output": path, "int8": int8, "anyway": int8},
                 ),
                 say=lambda _: None,
             )
-            detectors[form] = _open(path)
-            card = read_card(path)
-            (ap,) = (value for key, value in card.metrics.items() if key.endswith("/AP"))
-            rows[form] = {"AP": ap, "MB": os.path.getsize(path) / 1e6}
-    # What the proof has found equal to it, within a tenth.
-    rows = {EAGER: {"AP": rows["ONNX float32"]["AP"], "MB": os.path.getsize(weights) / 1e6}, **rows}
+            detectors[form] = made.detector
+            for key, one in ((EAGER, eager), (form, made)):
+                rows[key] = {"AP": one.worth.ap, "MB": one.size / 1e6}
     sets = [*cfg.DATASETS.VAL, *cfg.DATASETS.TEST]
     image = next(iter(build_test_loader(cfg, sets[0])))[0]["image"]
     for number in BATCHES:
@@ -96,12 +90,3 @@ def of_run(config: str, weights: str, rounds: int) -> dict[str, dict]:
             row[f"ratio at batch {number}"] = times[form][f"ratio to {EAGER}"]
             row[f"95 % interval at batch {number}"] = times[form]["95 % interval"]
     return rows
-
-
-def _open(path: str):
-    """Of a file that this process has written."""
-    if not path.endswith(".pt2"):
-        return open_exported(path)
-    with open(path, "rb") as file:
-        program = load_program(file.read(), "cpu", path)
-    return GraphDetector(read_card(path), lambda images: program(images)[: len(OUTPUTS)])
