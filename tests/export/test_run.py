@@ -75,12 +75,16 @@ def test_int8_is_written_where_it_is_good_or_wanted(request_, toy, tmp_path, mon
     int8 = {"int8": True, "calibration_images": toy.path("unlabeled")}
     output, said = run(request_, tmp_path, **int8, anyway=True)
     assert "ONNX int8" in said
-    times = {"Detectron2": [3.0], "ONNX float32": [2.0], "ONNX int8": [1.0]}
-    monkeypatch.setattr(module, "take_turns", lambda *_: times)
+
+    def let_int8_take(seconds):
+        times = {"Detectron2": [3.0], "ONNX float32": [2.0], "ONNX int8": [seconds]}
+        monkeypatch.setattr(module, "take_turns", lambda *_: times)
+
+    let_int8_take(1.89)
     run(request_, tmp_path, **int8, max_loss=100.0)
     content = open(output, "rb").read()
-    monkeypatch.setattr(module, "take_turns", lambda *_: {**times, "ONNX int8": [2.5]})
-    with pytest.raises(UserError, match="slower"):
+    let_int8_take(1.91)  # the clock's own differences are as large
+    with pytest.raises(UserError, match=r"is not 5% faster .*1910.0 instead of 2000.0 ms\), so"):
         run(request_, tmp_path, **int8, max_loss=100.0)
     worth = module.evaluate
 
@@ -90,9 +94,12 @@ def test_int8_is_written_where_it_is_good_or_wanted(request_, toy, tmp_path, mon
         worse.calls = getattr(worse, "calls", 0) + 1
         return found._replace(metrics={**found.metrics, "AP": 50 - loss})
 
-    monkeypatch.setattr(module, "take_turns", lambda *_: times)
     monkeypatch.setattr(module, "evaluate", worse)
-    with pytest.raises(UserError, match="loses 2.00 AP"):
+    with pytest.raises(UserError, match="is not 5% faster .* and loses 2.00 AP"):
+        run(request_, tmp_path, **int8)
+    let_int8_take(1.0)
+    worse.calls = 0
+    with pytest.raises(UserError, match="int8 file loses 2.00 AP"):
         run(request_, tmp_path, **int8)
     assert open(output, "rb").read() == content  # the older one stays
 

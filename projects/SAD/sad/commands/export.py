@@ -54,7 +54,9 @@ def add_arguments(parser) -> None:
         help="an int8 file that loses more is not written (%(default)s)",
     )
     parser.add_argument(
-        "--anyway", action="store_true", help="write an int8 file even if it is slower or worse"
+        "--anyway",
+        action="store_true",
+        help="write an int8 file even if it is hardly faster, or worse",
     )
     parser.add_argument("opts", nargs="*", help="KEY VALUE pairs for the config")
 
