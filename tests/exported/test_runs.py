@@ -42,7 +42,12 @@ def test_sizes_may_be_left_out_and_a_batch_may_be_empty():
     assert detector([]) == []
 
 
-BOXES, SCORES, LABELS, NUM = torch.ones(1, 3, 4), torch.ones(1, 3), torch.tensor([[0, 1, -1]]), [2]
+GOOD = {
+    "boxes": torch.tensor([[[0.0, 0.0, 4.0, 4.0]] * 3]),
+    "scores": torch.ones(1, 3),
+    "labels": torch.tensor([[0, 1, -1]]),
+    "num": torch.tensor([2]),
+}
 
 
 @pytest.mark.parametrize(
@@ -58,10 +63,9 @@ BOXES, SCORES, LABELS, NUM = torch.ones(1, 3, 4), torch.ones(1, 3), torch.tensor
     ],
 )
 def test_outputs_that_the_card_does_not_know_are_refused(changes, said):
-    good = {"boxes": BOXES, "scores": SCORES, "labels": LABELS, "num": torch.tensor(NUM)}
     images = batch((8, 6))
-    (found,) = GraphDetector(CARD, lambda _: tuple(good.values()))(images)
+    (found,) = GraphDetector(CARD, lambda _: tuple(GOOD.values()))(images)
     assert len(found["instances"]) == 2
-    outputs = tuple({**good, **changes}.values())
+    outputs = tuple({**GOOD, **changes}.values())
     with pytest.raises(UserError, match=said):
         GraphDetector(CARD, lambda _: outputs)(images)
