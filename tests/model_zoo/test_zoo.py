@@ -68,6 +68,16 @@ def test_a_model_is_that_of_its_yaml(name):
     assert sum(x.numel() for x in model.parameters()) == facts(name)["parameters"]
 
 
+def test_the_lines_of_the_folders_page_run(tmp_path):
+    example_scene(tmp_path / "scene.png")
+    page, names = (REPOSITORY / "model_zoo/digits/README.md").read_text(), {}
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(code, names)
+    found = names["predict"](tmp_path / "scene.png")
+    assert (found.scores > names["predict"].threshold).sum() >= 3
+    assert names["model"].class_names == names["predict"].class_names
+
+
 def test_students_are_small_files():
     sizes = {name: (REPOSITORY / "model_zoo" / f"{name}.safetensors").stat().st_size
              for name in NAMES}  # fmt: skip
