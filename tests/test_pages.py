@@ -50,6 +50,15 @@ def test_keys_exist(name):
     assert set(named) <= keys | sections
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_this_project_is_installed_from_its_clone(name):
+    """No index has it under its name, so that such a command would bring something else."""
+    installed = re.findall(r"pip install ([^`#\n]*)", (REPOSITORY / name).read_text())
+    extras = re.findall(r"\[(.+?)\]", " ".join(installed))
+    assert not any("sad" in given for given in installed)
+    assert all(f'"{extra}": [' in (REPOSITORY / "setup.py").read_text() for extra in extras)
+
+
 def test_readme_is_read_in_one_sitting():
     readme = (REPOSITORY / "README.md").read_text()
     assert len(readme.splitlines()) <= 150

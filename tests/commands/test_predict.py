@@ -95,7 +95,10 @@ def test_comparing(toy, tmp_path, monkeypatch, capsys, names):
 
 
 def test_a_model_of_the_zoo_has_something_to_look_at(tmp_path, monkeypatch, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "scene.png").write_bytes(b"of the user")
     run_script(monkeypatch, SCRIPT, "--model", "digits/SAD", "--output", tmp_path / "out")
+    assert (tmp_path / "out" / "scene.png").read_bytes() == b"of the user"
     content = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert len(content["images"]) == 1 and len(content["annotations"]) > 1
-    assert (tmp_path / "out" / "predicted_pictures" / "scene.png").exists()
+    assert (tmp_path / "out" / "predicted_pictures" / "predicted_scene.png").exists()

@@ -258,5 +258,5 @@ def test_a_package_that_is_absent_or_a_folder_of_its_name(toy, monkeypatch, ther
     check_packages(toy.cfg("student.yaml", *BOTH))
     monkeypatch.setitem(sys.modules, "wandb", there)
     check_packages(toy.cfg("student.yaml"))
-    with pytest.raises(UserError, match=r"SAD.WATCH.TO names wandb.*sad-detectron2\[watch\]"):
+    with pytest.raises(UserError, match=r"SAD.WATCH.TO names wandb.*install -e '.\[watch\]'"):
         check_packages(toy.cfg("student.yaml", *BOTH))

@@ -50,7 +50,7 @@ def test_the_page_the_json_and_the_file_say_the_same(name):
     assert parameters == f"{said['parameters'] / 1e6:.2f}"
     card = read_card(path)
     assert card.metrics == {f"digits_minival/{key}": x for key, x in said["metrics"].items()}
-    assert card.threshold == said["threshold"]
+    assert card.threshold == said["threshold"] == round(card.threshold, 2)  # best_f1's steps
     assert card.seed == said["seed"] and card.licence == said["licence"]
     assert card.class_names == [str(digit) for digit in range(10)]
     assert "CC BY 4.0" in card.licence and card.data[0] == "digits_labeled"
@@ -66,6 +66,16 @@ def test_a_model_is_that_of_its_yaml(name):
     assert all(torch.equal(x, expected[key]) for key, x in model.state_dict().items())
     assert not model.training and {x.dtype for x in model.parameters()} == {torch.float32}
     assert sum(x.numel() for x in model.parameters()) == facts(name)["parameters"]
+
+
+def test_the_lines_of_the_folders_page_run(tmp_path):
+    example_scene(tmp_path / "scene.png")
+    page, names = (REPOSITORY / "model_zoo/digits/README.md").read_text(), {}
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(code, names)
+    found = names["predict"](tmp_path / "scene.png")
+    assert (found.scores > names["predict"].threshold).sum() >= 3
+    assert names["model"].class_names == names["predict"].class_names
 
 
 def test_students_are_small_files():

@@ -72,6 +72,21 @@ def test_what_is_written_is_not_read(tmp_path):
             listed(tmp_path, "1.jpg", name)
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_written_while_they_are_listed_is_not_read(tmp_path, linked):
+    """The folder of results is made when the first is written, below a folder that is there."""
+    touch(tmp_path, "1.jpg", "2.jpg", "sub/3.jpg")
+    (tmp_path / "out").mkdir()
+    if linked:
+        (tmp_path / "sub" / "link").symlink_to(tmp_path / "out")
+    output = tmp_path / ("sub/link" if linked else "out") / "predicted_pictures"
+    names = []
+    for source in Inputs([str(tmp_path)], str(output)):
+        names.append(source.name)
+        touch(output, source.name)
+    assert sorted(names) == ["1.jpg", "2.jpg", "sub/3.jpg"]
+
+
 def test_names_that_lead_to_nothing(tmp_path):
     touch(tmp_path, "a/notes.txt", "b/new\nline.jpg")
     for name, said in (("absent.jpg", "absent.jpg does not exist"), ("*.png", "no file fits"),

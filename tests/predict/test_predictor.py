@@ -124,7 +124,9 @@ def test_the_pages_lines_run(run, toy, tmp_path, monkeypatch):
     (tmp_path / "my_detector" / "runs").mkdir(parents=True)
     (tmp_path / "my_detector" / "runs" / "SAD").symlink_to(run)
     image = os.path.join(toy.path("labeled"), IMAGES[0])
-    Image.open(image).save(tmp_path / "photo.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees, as a phone says of most of its photographs
+    Image.open(image).save(tmp_path / "photo.jpg", exif=exif)
     (tmp_path / "found").mkdir()
     coco = {**toy.json("pseudo_labels.json"), "info": {}}
     (tmp_path / "found" / "predictions.json").write_text(json.dumps(coco))
@@ -134,7 +136,7 @@ def test_the_pages_lines_run(run, toy, tmp_path, monkeypatch):
         for code in re.findall(r"```python\n(.*?)```", (REPOSITORY / page).read_text(), re.DOTALL):
             exec(code.replace("> 0.5", "> 0.01"), names)
     assert len(names["found"]) and names["found"].scores.min() > 0.01
-    assert Image.open("found.png").size == (640, 480)
+    assert Image.open("found.png").size == (480, 640)
     assert len(names["several"]) == 2
     assert len(names["predictions"].anns) == len(names["results"])
     assert len(names["predictor"](read_image("photo.jpg", "BGR"))["instances"])

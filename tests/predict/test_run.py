@@ -76,6 +76,14 @@ def test_a_folder(predict, photos, tmp_path, batch):
     assert written(tmp_path / "out") == [*(f"predicted_pictures/{name}" for name in names), NAME]
 
 
+def test_an_output_inside_the_folder_that_is_looked_at(predict, photos):
+    (photos / "out").mkdir()
+    done, content = predicted(predict, photos, photos, batch=1)
+    names = [f"{number:06d}.png" for number in range(1, 7)]
+    assert [image["file_name"] for image in content["images"]] == names and done.images == 6
+    assert written(photos / "out") == [*(f"predicted_pictures/{name}" for name in names), NAME]
+
+
 def test_images_of_one_name_in_different_folders(predict, photos, tmp_path):
     for folder, name in (("a", "1.png"), ("b", "1.png"), ("b/c", "1.png"), ("b", "1.jpg")):
         (tmp_path / "tree" / folder).mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,7 @@ from ..utils.errors import UserError
 from ..utils.files import make_folder
 
 THRESHOLD = 0.5
+SCENE = "predicted_scene.png"  # a name that nobody gives to a file of his own
 WHY = (
     "no card says which score has the best F1; of nine detectors that this project has trained, "
     "this one cost 0.03 of it at most"
@@ -85,7 +86,7 @@ def _example(args) -> str:
         raise UserError("no INPUT is given: name images, folders or videos")
     get_checkpoint(args.model)  # a wrong name is told before anything is written
     make_folder(args.output, "--output")
-    path = os.path.join(args.output, "scene.png")
+    path = os.path.join(args.output, SCENE)
     example_scene(path)
     return path
 

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from multiprocessing.pool import ThreadPool
 
@@ -73,29 +73,33 @@ def find_images(root: str) -> list[str]:
 
 
 def walk(
-    root: str, suffixes: tuple[str, ...] = SUFFIXES, own: Collection[tuple[int, int]] = ()
+    root: str, suffixes: tuple[str, ...] = SUFFIXES, written: str | None = None
 ) -> Iterator[tuple[str, str]]:
     """All that is below a folder, by name where a folder has at most BLOCK entries; of a larger one
     no list is kept, so that its blocks come as the file system has them.
 
     Args:
         suffixes: of the files to take, in small letters.
-        own: device and inode of folders that are not looked into.
+        written: a folder that is not looked into; it may come into being during the walk.
     Yields:
         a path that starts at `root`, and why it is skipped; nothing if it is not.
     """
     folders, links, seen = [""], [], set()  # links last, so that images go by their own path
+    own = written and os.path.realpath(written)
     while folders or links:
         folder = (folders or links).pop()
+        where = os.path.join(root, folder)
+        if own and os.path.realpath(where) == own:
+            yield folder, "folders that this command writes to"
+            continue
         try:
-            status = os.stat(os.path.join(root, folder))
+            status = os.stat(where)
             place = status.st_dev, status.st_ino
-            if place in seen or place in own:
-                listed = "links to folders that are listed already"
-                yield folder, listed if place in seen else "folders that this command writes to"
+            if place in seen:
+                yield folder, "links to folders that are listed already"
                 continue
             seen.add(place)
-            with os.scandir(os.path.join(root, folder)) as entries:
+            with os.scandir(where) as entries:
                 for entry in _by_name(entries):
                     path = os.path.join(folder, entry.name)
                     try:

@@ -22,7 +22,7 @@ from .hooks import WINDOW
 
 logger = logging.getLogger(__name__)
 
-INSTALL = "pip install 'sad-detectron2[watch]'"
+INSTALL = "pip install -e '.[watch]' in the clone of this project"
 PAUSE = 300  # seconds until what a service did not take is sent again
 LAST_WORDS = 60  # seconds that a finished training waits for a service at most
 

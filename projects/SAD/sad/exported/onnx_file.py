@@ -10,7 +10,7 @@ from ..utils.errors import UserError, reason
 from .card import KEY, Card
 from .runs import OUTPUTS, GraphDetector
 
-INSTALL = "install it by: pip install 'sad-detectron2[export]'"
+INSTALL = "install it by: pip install -e '.[export]' in the clone of this project"
 MOST_ELEMENTS = 2**28  # of a tensor whose size is known before any image is there
 INPUT = "images"
 

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 STRIDES = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}  # Detectron2's names of a ResNet's maps
 LEVELS = ("res3", "res4", "res5")  # where MODEL.FPN.IN_FEATURES names none
-INSTALL = "pip install 'sad-detectron2[pretrained]'"
+INSTALL = "pip install -e '.[pretrained]' in the clone of this project"
 
 
 @BACKBONE_REGISTRY.register()

@@ -96,12 +96,7 @@ class Inputs:
         return Source(path, path.removeprefix(os.path.join(self.root, "")))
 
     def _walk(self, folder: str) -> Iterator[tuple[str, str]]:
-        try:
-            status = os.stat(self.written)
-            own = {(status.st_dev, status.st_ino)}
-        except OSError:  # not there yet
-            own = set()
-        return walk(folder, (*SUFFIXES, *VIDEOS), own)
+        return walk(folder, (*SUFFIXES, *VIDEOS), self.written)
 
 
 def _expanded(name: str) -> list[str]:
