@@ -1,6 +1,9 @@
 """What W&B and MLflow are told, by the real packages, and what becomes of their troubles."""
 
+import io
 import json
+import os
+import pty
 import struct
 import sys
 import threading
@@ -250,6 +253,29 @@ def test_no_server(toy, tmp_path, monkeypatch, log):
         assert [watcher.name in m and "not shown there" in m for m in log] == [True]
         assert not watcher.waiting
         log.clear()
+    wandb.teardown()
+
+
+def test_nobody_at_the_keyboard_of_a_terminal(toy, tmp_path, monkeypatch, log):
+    wandb.teardown()
+    for name in ("WANDB_API_KEY", "WANDB_SILENT", "WANDB_LOGIN_TIMEOUT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {
+        "NETRC": str(tmp_path / "absent"),
+        "TERM": "xterm",
+        "WANDB_MODE": "online",
+        "WANDB_BASE_URL": f"http://127.0.0.1:{free_port()}",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(watch, "LOGIN", 0.2)
+    keyboard, terminal = pty.openpty()
+    with os.fdopen(terminal, "r+b", buffering=0) as raw, os.fdopen(keyboard, "wb", buffering=0):
+        console = io.TextIOWrapper(raw, write_through=True)
+        monkeypatch.setattr(sys, "stdin", console)
+        monkeypatch.setattr(sys, "stderr", console)
+        watched(WandbWatcher(), toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path)), 3)
+        monkeypatch.undo()
+    assert ["not shown there" in message for message in log] == [True]
     wandb.teardown()
 
 

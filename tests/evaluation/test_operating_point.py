@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from sad.evaluation.operating_point import best_f1
+from sad.evaluation.operating_point import best_f1, best_point
 
 
 def _truth(labels: list[dict]) -> COCO:
@@ -69,3 +69,12 @@ def test_without_a_right_detection_there_is_none():
     assert best_f1(_truth([_box(0)]), []) is None
     assert best_f1(_truth([]), [_box(100, 0.9)]) is None
     assert best_f1(_truth([{**_box(0), "iscrowd": 1}]), [_box(0, 0.9)]) is None
+
+
+def test_of_detections_that_are_matched():
+    right, wrong = np.array([True, False, True, False]), np.array([False, True, False, False])
+    point = best_point([0.9, 0.6, 0.5, 0.8], right, wrong, 2)  # the last is on a crowd
+    assert (point.f1, point.precision, point.recall) == pytest.approx((4 / 5, 2 / 3, 1))
+    assert 0 < point.threshold <= 0.5
+    assert best_point([0.9], np.array([False]), np.array([True]), 2) is None
+    assert best_point([], np.zeros(0, bool), np.zeros(0, bool), 2) is None

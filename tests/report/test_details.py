@@ -7,6 +7,7 @@ import pytest
 from detections_made import parts
 from sad.data.datasets import read_sets, register_from_config
 from sad.evaluation.error_kinds import KINDS
+from sad.report.choice import NOTHING_RIGHT
 from sad.report.details import describe_detections, read_test_set
 from sad.report.runs import read_runs
 from sad.utils.errors import UserError
@@ -28,7 +29,7 @@ def described(student, test_set):
     def describe(found, threshold=None):
         (student / DETECTIONS).write_text(json.dumps(found))
         (run,) = read_runs([("student", str(student))], test_set="toy_labeled")
-        return describe_detections(run, test_set, threshold)
+        return describe_detections(run, found, test_set, threshold)
 
     return describe
 
@@ -62,16 +63,13 @@ def test_a_detector_that_is_right_from_some_score_on(described, toy):
 
 def test_no_detections(described):
     details = described([])
+    assert details["threshold"] == NOTHING_RIGHT
     assert details["precision"] is None and details["recall"] == details["f1"] == 0
     assert details["errors"]["missed"] == 12 and details["costs"]["AP50"] == 0
 
 
-def test_detections_of_other_weights_or_none_are_refused(student, toy, test_set):
+def test_detections_of_other_weights_are_refused(student, toy, test_set):
     (run,) = read_runs([("student", str(student))])
-    objects = toy.json("labeled.json")["annotations"]
-    (student / DETECTIONS).write_text(json.dumps([x | {"score": 1.0} for x in objects]))
+    found = [x | {"score": 1.0} for x in toy.json("labeled.json")["annotations"]]
     with pytest.raises(UserError, match=f"{student / DETECTIONS} have AP 100.00"):
-        describe_detections(run, test_set, None)
-    (student / DETECTIONS).unlink()
-    with pytest.raises(UserError, match=f"{student / DETECTIONS} does not exist"):
-        describe_detections(run, test_set, None)
+        describe_detections(run, found, test_set, None)

@@ -8,6 +8,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.structures import Boxes, Instances
 
 from sad.data.datasets import register_from_config
+from sad.report.choice import NOTHING_RIGHT
 from sad.report.pictures import best_threshold, describe_pictures, of_instances, of_results
 
 
@@ -59,7 +60,8 @@ def test_best_threshold_is_that_of_the_best_f1(records):
     found = objects(records, range(6), 0, score=0.7)
     found += [x | {"bbox": [0, 0, 2, 2], "score": 0.33} for x in found]
     assert best_threshold(records, found, 2) == pytest.approx(0.52, abs=0.01)
-    assert 0 < best_threshold(records, [], 2) < 1
+    assert best_threshold(records, [], 2) == NOTHING_RIGHT
+    assert best_threshold(records, found[len(found) // 2 :], 2) == NOTHING_RIGHT  # all wrong
 
 
 def test_both_sources_of_detections_become_one_form(records):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sad.data.datasets import read_sets, register_coco_set
 from sad.modeling.build import load_detector
-from sad.report.report import count_objects, details_of, pictures_of
+from sad.report.report import details_of, objects_of_classes, pictures_of
 from sad.report.runs import read_runs
 from sad.utils.errors import UserError
 from toy import REPOSITORY, run_script
@@ -117,17 +117,19 @@ def test_a_run_without_detections_leaves_the_others_theirs(runs, tmp_path):
     pairs = [("teacher", str(runs / "teacher")), ("bare", str(tmp_path / "bare"))]
     read = read_runs(pairs)
     images = read_sets(["toy_labeled"], 10**6)
-    details, reasons = details_of(read, None)
-    assert list(details) == ["teacher"] and "does not exist" in reasons["bare"]
+    details, found, reasons = details_of(read, None)
+    file = runs / "teacher/inference/toy_labeled/coco_instances_results.json"
+    assert list(details) == ["teacher"] and found == {"teacher": json.loads(file.read_text())}
+    assert "does not exist" in reasons["bare"]
     assert details["teacher"]["costs"]["AP50"] == pytest.approx(read[0].accuracy["AP50"])
     assert sum(map(sum, details["teacher"]["confusion"][:2])) == 12  # objects
     nothing = [[Instances((9, 9), pred_boxes=Boxes(torch.zeros(0, 4)), scores=torch.zeros(0),
                           pred_classes=torch.zeros(0, dtype=int))] * 3] * 2  # fmt: skip
     options = {"number": 2, "threshold": None, "pair": None}
-    made = pictures_of(read, details, images, images[:3], nothing, 2, **options)
+    made = pictures_of(read, details, found, images, images[:3], nothing, 2, **options)
     assert made["from"] == 3 and len(made["images"]) == 2
     assert [run["missed"] for run in made["images"][0]["runs"]] == [[0, 1]] * 2
-    made = pictures_of(read[:1], details, images, images[:3], nothing, 2, **options)
+    made = pictures_of(read[:1], details, found, images, images[:3], nothing, 2, **options)
     assert made["from"] == 6 and made["thresholds"] == {"teacher": details["teacher"]["threshold"]}
 
 
@@ -136,4 +138,8 @@ def test_objects_of_each_class_without_crowds(toy):
     images = read_sets(["toy_labeled"], 10**6)
     crowd = images[0]["annotations"][0] | {"iscrowd": 1}
     images[0] = images[0] | {"annotations": [crowd]}
-    assert count_objects(images, ["light", "dark", "grey"]) == {"light": 5, "dark": 5, "grey": 0}
+    assert objects_of_classes(images, ["light", "dark", "grey"]) == {
+        "light": 5,
+        "dark": 5,
+        "grey": 0,
+    }

@@ -1,5 +1,6 @@
 """T(q) and KL on an image, against the formulas applied to each model's own logits."""
 
+import copy
 import math
 
 import numpy as np
@@ -20,9 +21,25 @@ def models(toy):
     made = {"teacher": load_detector(toy.path("teacher.yaml"), toy.path("teacher.pth"), "cpu")}
     for seed, name in enumerate(("student", "other")):
         torch.manual_seed(seed)
-        cfg = toy.cfg("student.yaml")
-        made[name] = build_detector(cfg).eval().requires_grad_(False), cfg
+        made[name] = built(toy.cfg("student.yaml"))
     return made
+
+
+def built(cfg) -> tuple:
+    """As `load_detector` gives it, with the weights that it is born with."""
+    model = build_detector(cfg).eval().requires_grad_(False)
+    model.class_names = ["light", "dark"]
+    return model, cfg
+
+
+def in_other_order(model):
+    """The same detector, whose logits are those of its last class first."""
+    other = copy.deepcopy(model)
+    for values in other.head.cls_score.parameters():
+        of_anchors = values.unflatten(0, (-1, len(model.class_names)))
+        values.copy_(of_anchors.flip(1).flatten(0, 1))
+    other.class_names = model.class_names[::-1]
+    return other
 
 
 def record(toy, position=0) -> dict:
@@ -103,7 +120,7 @@ def test_who_is_compared(models, toy):
     assert told["images"][0]["name"] == "000001.png" and told["reason"] == ""
     larger = toy.cfg("student.yaml", "INPUT.MIN_SIZE_TEST", 80)
     _, told = looks(gain, models | {"other": (models["other"][0], larger)}, [image])
-    assert told["students"] == ["student"]  # another's images are of another size
+    assert told["students"] == ["student"] and "another size" in told["reason"]
     assert looks(gain | {"teacher": None}, models, [image])[0] == {}
     assert looks(None, models, [image])[1]["reason"]
 
@@ -117,14 +134,39 @@ def test_a_teacher_answers_for_itself_without_divergence(models, toy):
 def test_those_that_do_not_compare_say_why(models, toy):
     torch.manual_seed(0)
     cfg = toy.cfg("rcnn_student.yaml")
-    two_stages = build_detector(cfg).eval(), cfg
+    two_stages = built(cfg)
     with pytest.raises(UserError, match="“it” is a detector of two stages"):
         Pair(models["teacher"][0], {"it": two_stages}).check()
     cfg = toy.cfg("student.yaml", "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS", "[[1.0]]")
-    other = build_detector(cfg).eval(), cfg
+    other = built(cfg)
     gain = {"teacher": "teacher", "distilled": "x", "baseline": "student"}
     maps, told = looks(gain, models | {"x": other}, [])
     assert maps == {} and "anchors" in told["reason"]
+
+
+def test_classes_are_matched_by_name(models, toy):
+    student, cfg = models["student"]
+    pair = Pair(
+        models["teacher"][0], {"one": (student, cfg), "other": (in_other_order(student), cfg)}
+    )
+    pair.check()
+    maps = look(pair, record(toy))
+    np.testing.assert_allclose(maps.divergence["other"], maps.divergence["one"], atol=1e-6)
+    shares = maps.shares["divergence"]
+    assert shares["other"] == pytest.approx(shares["one"])
+
+
+@pytest.mark.parametrize("names", [["light", "grey"], None])
+def test_a_student_of_other_classes_is_left_out_with_a_sentence(models, toy, names):
+    other = in_other_order(models["other"][0])
+    other.class_names = names
+    gain = {"teacher": "teacher", "distilled": "student", "baseline": "other"}
+    _, told = looks(gain, models | {"other": (other, models["other"][1])}, [record(toy)])
+    assert told["students"] == ["student"] and "“other”" in told["reason"]
+    maps, told = looks(
+        gain | {"distilled": "other"}, models | {"other": (other, models["other"][1])}, []
+    )
+    assert maps == {} and told["students"] == [] and "“other”" in told["reason"]
 
 
 def test_a_teacher_that_sees_a_larger_image(toy):
@@ -134,9 +176,9 @@ def test_a_teacher_that_sees_a_larger_image(toy):
                    "MODEL.ANCHOR_GENERATOR.SIZES", "[[16]]")  # fmt: skip
     full = toy.cfg("teacher.yaml", "MODEL.RETINANET.IN_FEATURES", "('p4',)",
                    "MODEL.ANCHOR_GENERATOR.SIZES", "[[32]]")  # fmt: skip
-    teacher, student = build_detector(full).eval(), build_detector(half).eval()
+    teacher, student = built(full)[0], built(half)[0]
     image = record(toy, 2)  # a square one, whose sides are whole at both sizes
-    pair = Pair(teacher.requires_grad_(False), {"student": (student, half)}, scale=2.0)
+    pair = Pair(teacher, {"student": (student, half)}, scale=2.0)
     pair.check()
     maps = look(pair, image)
     twice = toy.cfg("teacher.yaml", "INPUT.MIN_SIZE_TEST", 128, "INPUT.MAX_SIZE_TEST", 192)

@@ -1,6 +1,7 @@
 """Outputs that are rounded and kept, against the same written out densely."""
 
 import pickle
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -125,6 +126,35 @@ def test_arrays_that_are_longer_than_their_file_are_refused():
         longer[:4] = zlib.crc32(longer[4:]).to_bytes(4, "little")
         with pytest.raises(ValueError):
             KeptOutputs.from_bytes(bytes(longer))
+
+
+def _with_index(kept: KeptOutputs, packed: bytes) -> bytes:
+    """The file with another index, which comes last, and a checksum that is right."""
+    arrays = (kept.levels, kept.rest, kept.logits, kept.deltas)
+    content = kept.to_bytes()[4 : 16 + sum(array.nbytes for array in arrays)] + packed
+    return zlib.crc32(content).to_bytes(4, "little") + content
+
+
+def test_an_index_that_is_no_packed_one_is_refused():
+    kept = to_keep(outputs(SIZES), SIZES, FLOOR)[0]
+    mask = np.zeros(kept.levels.prod(axis=1).sum(), bool)
+    mask[kept.index] = True
+    good = np.packbits(mask).tobytes()
+    assert equal(KeptOutputs.from_bytes(_with_index(kept, zlib.compress(good))), kept)
+    for packed in (b"", b"no zlib", zlib.compress(good[:-1]), zlib.compress(good + b"0")):
+        with pytest.raises(ValueError, match="index"):
+            KeptOutputs.from_bytes(_with_index(kept, packed))
+
+
+def test_an_index_that_unpacks_to_much_takes_no_memory():
+    kept = to_keep(outputs(SIZES), SIZES, FLOOR)[0]
+    data = _with_index(kept, zlib.compress(bytes(50_000_000)))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="index"):
+        KeptOutputs.from_bytes(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
 
 
 def test_a_reader_hands_all_of_it_over():

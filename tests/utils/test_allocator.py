@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from sad.utils import allocator
+
 FAULTS = """
 import resource, sys
 import torch
@@ -31,3 +33,17 @@ def test_large_tensors_find_the_pages_of_earlier_ones():
         for how in ("kept", "returned")
     }
     assert found["kept"] < 1000 < found["returned"]
+
+
+@pytest.mark.parametrize(("refused", "asked"), [((), 3), ((allocator.M_MMAP_THRESHOLD,), 1)])
+def test_an_allocator_that_refuses_the_first_is_left_as_it_was(monkeypatch, refused, asked):
+    """As glibc does before 2.35, which this one cannot be made to do."""
+    found = []
+
+    class OldLibrary:
+        def __init__(self, _):
+            self.mallopt = lambda key, value: found.append(key) or int(key not in refused)
+
+    monkeypatch.setattr(allocator.platform, "libc_ver", lambda: ("glibc", "2.31"))
+    monkeypatch.setattr(allocator.ctypes, "CDLL", OldLibrary)
+    assert allocator.keep_freed_memory() == (not refused) and len(found) == asked

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
@@ -42,3 +43,9 @@ def test_a_box_and_its_label():
     assert first.get_edgecolor()[:3] == (1, 0, 0) and second.get_edgecolor()[:3] == (0, 1, 0)
     (label,) = axes.texts  # the second has none
     assert label.get_text() == "cat" and label.get_position() == (3, 4)
+
+
+def test_a_name_that_is_no_formula_is_drawn_as_it_is():
+    figure = Figure()
+    draw_box(figure.subplots(), (0.1, 0.1, 0.9, 0.9), "#ff0000", label="$a_b_c$")
+    FigureCanvasAgg(figure).draw()

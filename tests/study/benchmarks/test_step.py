@@ -2,6 +2,8 @@
 
 import pytest
 
+from sad.config.load import get_sad_cfg
+from sad.data.teacher_cache import TeacherCache
 from sad.study.benchmarks import kept, step
 from sad.study.benchmarks.timing import Options
 
@@ -12,7 +14,16 @@ OPTIONS = Options("cpu", "small", 3)
 def test_step(monkeypatch):
     monkeypatch.setitem(step.SIZES, "small", [("configs/digits/SAD_ADL.yaml", 2, (64, 64))])
     monkeypatch.setattr(kept, "STEPS", 1)
+    floors = []
+
+    class Cache(TeacherCache):
+        def __init__(self, root, describe, floor, leave_free):
+            floors.append(floor)
+            super().__init__(root, describe, floor, leave_free)
+
+    monkeypatch.setattr(kept, "TeacherCache", Cache)
     rows = step.run(OPTIONS).rows
+    assert floors == [get_sad_cfg("configs/digits/SAD_ADL.yaml").SAD.TEACHER.CACHE.FLOOR]
     own = {name.removeprefix("digits/SAD_ADL: "): row.get("ms") for name, row in rows.items()}
     floor = own["student + teacher, class branch"]
     assert 0 < own["teacher, class branch"] < floor and own["SAD"] > 0

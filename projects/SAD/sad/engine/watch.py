@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 INSTALL = "pip install -e '.[watch]' in the clone of this project"
 PAUSE = 300  # seconds until what a service did not take is sent again
 LAST_WORDS = 60  # seconds that a finished training waits for a service at most
+LOGIN = 30  # seconds that a training waits at the keyboard for somebody to log in
 
 
 class Watcher(EventWriter):
@@ -104,6 +105,7 @@ class WandbWatcher(Watcher):
     name = "wandb"
 
     def _start(self, cfg):
+        os.environ.setdefault("WANDB_LOGIN_TIMEOUT", str(LOGIN))
         import wandb
 
         self.run = wandb.init(
@@ -116,6 +118,8 @@ class WandbWatcher(Watcher):
             allow_val_change=True,
             settings=wandb.Settings(finish_timeout=LAST_WORDS),
         )
+        if self.run.disabled:
+            raise RuntimeError("W&B is disabled, or nobody has logged in: wandb login does it")
         return self.run.id, self.run.url or self.run.dir
 
     def _log(self, iteration, scalars):

@@ -1,7 +1,9 @@
 """The score above which detections are best taken for objects: that of the best F1."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from pycocotools.coco import COCO
 
 from .matching import match_boxes
@@ -15,6 +17,23 @@ class OperatingPoint(NamedTuple):
     f1: float
 
 
+def best_point(
+    scores: Sequence[float], right: np.ndarray, wrong: np.ndarray, objects: int
+) -> OperatingPoint | None:
+    """
+    Args:
+        scores, right, wrong: (M,) of detections, see `match_boxes`.
+        objects: number of labelled ones, without crowds.
+    Returns:
+        None where nothing is right, so that no threshold is better than another.
+    """
+    if not np.any(right):
+        return None
+    thresholds, found = by_threshold(scores, right, wrong, objects)
+    best = best_position(found.f1)
+    return OperatingPoint(thresholds[best].item(), *(of_all[best].item() for of_all in found))
+
+
 def best_f1(truth: COCO, results: list[dict]) -> OperatingPoint | None:
     """F1 is of all classes together, at IoU 0.5; detections on crowds do not count.
 
@@ -22,13 +41,9 @@ def best_f1(truth: COCO, results: list[dict]) -> OperatingPoint | None:
         truth: see `read_truth`.
         results: detections as in COCO's results, on images of the truth.
     Returns:
-        None where nothing is found, or there is nothing.
+        see `best_point`
     """
     labels, categories = list(truth.anns.values()), list(truth.cats.values())
     correct, wrong, _ = match_boxes(labels, results, list(truth.imgs), categories)
     objects = sum(not label.get("iscrowd", 0) for label in labels)
-    if not correct.any() or not objects:
-        return None
-    thresholds, found = by_threshold([box["score"] for box in results], correct, wrong, objects)
-    best = best_position(found.f1)
-    return OperatingPoint(thresholds[best].item(), *(of_all[best].item() for of_all in found))
+    return best_point([box["score"] for box in results], correct, wrong, objects)

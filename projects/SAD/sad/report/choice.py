@@ -7,6 +7,9 @@ import numpy as np
 from detectron2.structures import BoxMode
 
 from ..evaluation.matching import match_boxes
+from ..evaluation.operating_point import best_point
+
+NOTHING_RIGHT = 0.5  # the score from which on a model's detections are shown, all being wrong
 
 
 def match_images(records: list[dict], found: list[dict], num_classes: int) -> list[dict]:
@@ -44,6 +47,14 @@ def match_images(records: list[dict], found: list[dict], num_classes: int) -> li
     for position in np.flatnonzero(missed):
         on_image[labels[position]["image_id"]]["missed"].append(places[position])
     return [_entry(on_image[number], found, right) for number in ids]
+
+
+def shown_from(
+    scores: Sequence[float], right: np.ndarray, wrong: np.ndarray, objects: int
+) -> float:
+    """The score from which on detections are shown: that of the best F1, see `best_point`."""
+    point = best_point(scores, right, wrong, objects)
+    return point.threshold if point else NOTHING_RIGHT
 
 
 def convert(box, mode=BoxMode.XYWH_ABS, to=BoxMode.XYWH_ABS) -> list[float]:

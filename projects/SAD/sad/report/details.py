@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from detectron2.data import MetadataCatalog
 
-from ..evaluation.bootstrap import read_results
 from ..evaluation.coco_evaluator import evaluate_boxes, read_truth
 from ..evaluation.confusion import confusion_matrix
 from ..evaluation.error_costs import error_costs
 from ..evaluation.error_kinds import KINDS, count_errors, find_errors
 from ..evaluation.precision_recall import precision_by_recall
-from ..evaluation.rates import best_position, by_threshold
+from ..evaluation.rates import by_threshold
 from ..utils.errors import UserError
+from .choice import shown_from
 from .runs import Run
 
 DECIMALS = 4
@@ -47,22 +47,23 @@ def read_test_set(name: str) -> TestSet:
     return TestSet(truth, labels, list(truth.imgs), categories)
 
 
-def describe_detections(run: Run, test_set: TestSet, threshold: float | None) -> dict:
+def describe_detections(
+    run: Run, found: list[dict], test_set: TestSet, threshold: float | None
+) -> dict:
     """The entry "details" of a run in report.json.
 
     Args:
+        found: its detections, see `read_results`.
         threshold: score from which a detection counts in the matrix and in the numbers of errors;
-            that of the best F1 where it is None.
+            see `shown_from` where it is None.
     Returns:
         "precision_recall": see `precision_by_recall`; "by_threshold": {"thresholds", "precision",
         "recall", "f1"} of all classes together, lists; "threshold": of the matrix, and "precision",
         "recall" and "f1" at it; "confusion": see `confusion_matrix`; "errors": see `count_errors`;
         "costs": see `error_costs`, of all detections.
     Raises:
-        UserError: the detections are absent, broken, or of other weights than the run's figures.
+        UserError: the detections are of other weights than the run's figures.
     """
-    run.require_detections()
-    found = read_results(run.detections_file, test_set.truth)
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = evaluate_boxes(test_set.truth, [dict(x) for x in found]) if found else None
     ap = 100 * evaluation.stats[0] if found else 0.0
@@ -71,9 +72,10 @@ def describe_detections(run: Run, test_set: TestSet, threshold: float | None) ->
     errors = find_errors(labels, found, images, categories)
     scores = [box["score"] for box in found]
     objects = sum(not label["iscrowd"] for label in labels)
-    thresholds, rates = by_threshold(scores, errors.right, errors.kind >= 0, objects)
+    counted = (scores, errors.right, errors.kind >= 0, objects)
+    thresholds, rates = by_threshold(*counted)
     if threshold is None:
-        threshold = float(thresholds[best_position(rates.f1)])
+        threshold = shown_from(*counted)
     kept = [box for box in found if box["score"] >= threshold]
     counts = count_errors(find_errors(labels, kept, images, categories))
     said = counts["right"] + sum(counts[kind] for kind in KINDS)

@@ -82,7 +82,7 @@ def draw_matrix(matrix: np.ndarray, objects: np.ndarray, names: list[str]) -> Fi
     ticks = range(size)
     short = [name if len(name) <= 14 else f"{name[:12]}…" for name in names]
     turn = 90 if max(map(len, short)) > 3 else 0
-    axes.set_xticks(ticks, [*short, NOTHING], rotation=90 if turn else 0, fontsize=font)
+    axes.set_xticks(ticks, [*short, NOTHING], rotation=turn, fontsize=font)
     axes.set_yticks(ticks, [*short, BACKGROUND], fontsize=font)
     axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect="equal")
     axes.set_xlabel("detected")

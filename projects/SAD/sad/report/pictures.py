@@ -7,8 +7,15 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import BoxMode, Instances
 
-from ..evaluation.rates import best_position, by_threshold
-from .choice import agreement, choose, choose_gained, convert, found_by_one, match_images
+from .choice import (
+    agreement,
+    choose,
+    choose_gained,
+    convert,
+    found_by_one,
+    match_images,
+    shown_from,
+)
 
 
 def of_results(results: list[dict], test_set: str) -> list[dict]:
@@ -24,12 +31,11 @@ def of_instances(detections: Sequence[Instances], records: list[dict]) -> list[d
 
 
 def best_threshold(records: list[dict], found: list[dict], num_classes: int) -> float:
-    """The score from which on the boxes have the best F1 at IoU 0.5, in steps of 0.01."""
+    """The score from which on boxes on some images are shown, see `shown_from`."""
     matches = match_images(records, found, num_classes)
     scores = np.array([score for match in matches for score in match["scores"]])
     right = np.array([is_right for match in matches for is_right in match["right"]], bool)
-    thresholds, rates = by_threshold(scores, right, ~right, count_objects(records))
-    return float(thresholds[best_position(rates.f1)])
+    return shown_from(scores, right, ~right, count_objects(records))
 
 
 def count_objects(records: list[dict]) -> int:

@@ -79,7 +79,7 @@ def write_report(
     make_folder(output, "--output")
     costs = measure(models, records)
     detections = [cost.pop("detections") for cost in costs]
-    details, no_details = details_of(runs, score_threshold)
+    details, found, no_details = details_of(runs, score_threshold)
     gain = measure_gain(runs, roles, seed=seed) if roles else None
     by_name = {run.name: run for run in runs}
     report = {
@@ -90,7 +90,7 @@ def write_report(
         "test_images": len(images),
         "timed_images": len(records),
         "machine": machine(device),
-        "classes": count_objects(images, class_names),
+        "classes": objects_of_classes(images, class_names),
         "runs": [
             figures | cost | {"curves": curves_of(run), "details": details.get(run.name)}
             for run, figures, cost in zip(runs, of_runs, costs, strict=True)
@@ -99,7 +99,7 @@ def write_report(
         "settings": describe_settings(runs),
         "gain": gain,
         "pictures": pictures_of(
-            runs, details, images, records, detections, len(class_names),
+            runs, details, found, images, records, detections, len(class_names),
             number=num_pictures, threshold=score_threshold,
             pair=(gain["distilled"], gain["baseline"]) if gain else None,
         ),
@@ -114,36 +114,41 @@ def write_report(
     return report
 
 
-def details_of(runs: Sequence[Run], threshold: float | None) -> tuple[dict, dict]:
-    """({name of a run: its details}, {name of a run: why it has none})."""
+def details_of(runs: Sequence[Run], threshold: float | None) -> tuple[dict, dict, dict]:
+    """({name of a run: its details}, {name of a run: its detections, see `read_results`},
+    {name of a run: why it has neither}).
+    """
     try:
         test_set = read_test_set(runs[0].test_set)
     except UserError as error:
-        return {}, {run.name: str(error) for run in runs}
-    details, reasons = {}, {}
+        return {}, {}, {run.name: str(error) for run in runs}
+    details, found, reasons = {}, {}, {}
     for run in runs:
         try:
-            details[run.name] = describe_detections(run, test_set, threshold)
+            run.require_detections()
+            results = read_results(run.detections_file, test_set.truth)
+            details[run.name] = describe_detections(run, results, test_set, threshold)
+            found[run.name] = results
         except UserError as error:
             reasons[run.name] = str(error)
-    return details, reasons
+    return details, found, reasons
 
 
 def pictures_of(
-    runs: Sequence[Run], details: dict, images: list[dict], timed: list[dict], detections: list,
-    num_classes: int, *, number: int, threshold: float | None, pair: tuple[str, str] | None,
+    runs: Sequence[Run], details: dict, found: dict, images: list[dict], timed: list[dict],
+    detections: list, num_classes: int, *, number: int, threshold: float | None,
+    pair: tuple[str, str] | None,
 ) -> dict:  # fmt: skip
     """The entry "pictures" of report.json: of all test images, or, where the detections of a run
     are not there, of those that time was measured on.
 
     Args:
+        details, found: see `details_of`.
         detections: of each run, on the timed images.
     """
     if all(run.name in details for run in runs):
-        truth = read_test_set(runs[0].test_set).truth
         records = images
-        results = [read_results(run.detections_file, truth) for run in runs]
-        found = {x.name: of_results(y, x.test_set) for x, y in zip(runs, results, strict=True)}
+        found = {run.name: of_results(found[run.name], run.test_set) for run in runs}
         thresholds = {name: of_run["threshold"] for name, of_run in details.items()}
     else:
         records = timed
@@ -156,7 +161,7 @@ def pictures_of(
     return describe_pictures(records, found, thresholds, num_classes, number, pair)
 
 
-def count_objects(images: list[dict], class_names: list[str]) -> dict[str, int]:
+def objects_of_classes(images: list[dict], class_names: list[str]) -> dict[str, int]:
     """{class: labelled objects of it, without crowds}"""
     count = Counter(
         annotation["category_id"]

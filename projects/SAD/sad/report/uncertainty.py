@@ -6,7 +6,6 @@ Kullback-Leibler divergence of the student's answer from the teacher's (hard to 
 Shapes: L levels, R_l anchors of a level, K classes; images of H x W pixels.
 """
 
-import contextlib
 import os
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from detectron2.structures import BoxMode
 from torch import Tensor
 
 from ..config.defaults import distills
+from ..data.categories import order_of
 from ..data.mapper import ImageMapper, WithTeacherView
 from ..losses.distillation import kl_divergence, teacher_entropy
 from ..modeling.adapters import adapter_of
@@ -40,8 +40,8 @@ class Pair(NamedTuple):
     """Who is compared.
 
     Attributes:
-        teacher: a detector in eval mode.
-        students: {name: (detector in eval mode, its config)}, which see images of one size.
+        teacher: a detector, as `load_detector` gives it.
+        students: {name: (likewise, its config)}, which see images of one size.
         scale: of the teacher's image over the students'.
     """
 
@@ -52,12 +52,25 @@ class Pair(NamedTuple):
     def check(self) -> None:
         """
         Raises:
-            UserError: they do not answer for the same anchors.
+            UserError: they do not answer for the same anchors and classes.
         """
         for name, (student, _) in self.students.items():
             if not isinstance(adapter_of(student), DenseAdapter):
                 raise UserError(f"“{name}” is a detector of two stages")
             check_pair(student, self.teacher, self.scale, {"logits"})
+            self.classes_of(name)
+
+    def classes_of(self, name: str) -> list[int]:
+        """For each class of a student its place in the teacher's logits.
+
+        Raises:
+            UserError: they have other classes, or it is not known which.
+        """
+        ours, theirs = self.students[name][0].class_names, self.teacher.class_names
+        for whose, names in ((f"“{name}”", ours), ("the teacher", theirs)):
+            if not names:
+                raise UserError(f"the weights of {whose} do not name their classes")
+        return order_of(ours, theirs, f"“{name}”", "the teacher")
 
 
 @torch.no_grad()
@@ -84,6 +97,8 @@ def look(pair: Pair, record: dict) -> Maps:
         theirs = teacher_outputs(
             pair.teacher, [view], student.input_format, {"logits"}, padded_shape=shape
         ).logits
+        order = pair.classes_of(name)
+        theirs = [level[..., order] for level in theirs]
         cells = _Cells(student, sample["image"].shape[-2:], padded, record)
         if uncertainty is None:
             uncertainty, shares["uncertainty"] = cells.map_of(map(teacher_entropy, theirs))
@@ -99,9 +114,7 @@ class _Cells:
     def __init__(self, model, shape, padded, record: dict):
         self.shape = tuple(shape)
         self.generator = model.anchor_generator
-        self.grids = [
-            (-(-padded[0] // stride), -(-padded[1] // stride)) for stride in self.generator.strides
-        ]
+        self.grids = adapter_of(model).level_sizes(model, padded)
         scale = np.array([shape[1] / record["width"], shape[0] / record["height"]])
         self.boxes = [
             np.reshape(BoxMode.convert(x["bbox"], x["bbox_mode"], BoxMode.XYXY_ABS), (2, 2)) * scale
@@ -148,11 +161,12 @@ def looks(gain: dict | None, models: dict[str, tuple], records: list[dict]) -> t
 
     Args:
         gain: see `sad.report.gain.measure_gain`; nobody is compared without it, or its teacher.
-        models: {name of a run: (detector in eval mode, its config)}
+        models: {name of a run: what `load_detector` gives}
         records: dicts of the images, with annotations.
     Returns:
         {file name: see `look`}, and the entry "uncertainty" of report.json: "students" (names),
-        "images" (of each its "name" and the shares of `look`), and "reason" why there are none.
+        "images" (of each its "name" and the shares of `look`), and "reason" why there are none, or
+        why the baseline is left out.
     """
     described = {"students": [], "images": [], "reason": ""}
     if not (gain and gain["teacher"]):
@@ -166,10 +180,13 @@ def looks(gain: dict | None, models: dict[str, tuple], records: list[dict]) -> t
         return {}, described | {"reason": str(error)}
     alone, its_cfg = models[gain["baseline"]]
     both = pair._replace(students=pair.students | {gain["baseline"]: (alone, its_cfg)})
-    with contextlib.suppress(UserError):
+    try:
         both.check()
-        if all(its_cfg.INPUT[key] == cfg.INPUT[key] for key in SIZES):
-            pair = both
+        if any(its_cfg.INPUT[key] != cfg.INPUT[key] for key in SIZES):
+            raise UserError(f"“{gain['baseline']}” is tested on images of another size")
+        pair = both
+    except UserError as error:
+        described["reason"] = str(error)
     maps = {record["file_name"]: look(pair, record) for record in records}
     images = [{"name": os.path.basename(file), **of.shares} for file, of in maps.items()]
     return maps, described | {"students": list(pair.students), "images": images}

@@ -56,8 +56,15 @@ class KeptOutputs:
             (np.float16, (kept,)),
             (np.float16, (anchors, 4)),
         )
-        mask = np.frombuffer(zlib.decompress(bits), np.uint8)
-        mask = np.unpackbits(mask, count=int(levels.prod(axis=1).sum())).view(bool)
+        count = int(levels.prod(axis=1).sum())
+        length = -(-count // 8)
+        try:  # a byte more than there should be, and not all that can be packed into some
+            packed = zlib.decompressobj().decompress(bits, length + 1)
+        except zlib.error as error:
+            raise ValueError(f"its index cannot be unpacked: {error}") from error
+        if len(packed) != length:
+            raise ValueError(f"its index has not the {length} bytes of {count} scores")
+        mask = np.unpackbits(np.frombuffer(packed, np.uint8), count=count).view(bool)
         return cls(levels, rest, mask.nonzero()[0].astype(np.int32), logits, deltas)
 
     def __reduce__(self):

@@ -21,8 +21,9 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     wanted = {
-        M_MMAP_THRESHOLD: LARGEST_IN_HEAP,
+        M_MMAP_THRESHOLD: LARGEST_IN_HEAP,  # more than an old glibc allows
         M_TRIM_THRESHOLD: STAYS,
         M_TOP_PAD: AHEAD,
     }
-    return all([mallopt(key, value) for key, value in wanted.items()])
+    # Up to the first refusal: any of them fixes the thresholds that glibc else raises by itself.
+    return all(mallopt(key, value) for key, value in wanted.items())

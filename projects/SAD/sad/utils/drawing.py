@@ -51,4 +51,5 @@ def draw_box(axes, box, color: str, line="-", label="", ink=INK, size=9.0) -> No
     axes.add_patch(patch)
     if label:
         style = {"facecolor": color, "edgecolor": "none", "pad": 1.5}
-        axes.text(x0, y0, label, fontsize=size, color=ink, va="bottom", bbox=style, clip_on=True)
+        text = axes.text(x0, y0, label, fontsize=size, color=ink, va="bottom", clip_on=True)
+        text.set(bbox=style, parse_math=False)  # a class name is no formula

@@ -63,15 +63,20 @@ class InTurns:
 
 
 def kept_rows(
-    options: Options, batch: list[dict], student: tuple[str, str], step: Callable[..., SADStep]
+    options: Options,
+    batch: list[dict],
+    floor: float,
+    student: tuple[str, str],
+    step: Callable[..., SADStep],
 ) -> dict[str, dict]:
     """
     Args:
+        floor: see SAD.TEACHER.CACHE.FLOOR.
         student: KEY VALUE that leaves the student alone.
         step: of KEY VALUE pairs, see `run_config` of the section.
     """
     with tempfile.TemporaryDirectory() as folder:
-        cache = TeacherCache(folder, dict, floor=0.001, leave_free=0)
+        cache = TeacherCache(folder, dict, floor=floor, leave_free=0)
 
         def arm(readers, *opts, cache=None, read=True):
             trainer = step(*opts)

@@ -178,7 +178,10 @@ def run_config(options: Options, config: str, num_images: int, size) -> dict[str
         times = take_turns(arms, options.rounds, options.device)
         memory = {name: peak_memory(arm, options.device) for name, arm in arms.items()}
         student_alone = ("MODEL.META_ARCHITECTURE", cfg.SAD.STUDENT.META_ARCHITECTURE)
-        kept = {} if keys == TWO_STAGES else kept_rows(options, batch, student_alone, step)
+        kept = {}
+        if keys != TWO_STAGES:
+            least = cfg.SAD.TEACHER.CACHE.FLOOR
+            kept = kept_rows(options, batch, least, student_alone, step)
     student, part = list(arms)[:2]
     floor = f"{student} + {part}"
     times[floor] = [sum(pair) for pair in zip(times[student], times[part], strict=True)]
