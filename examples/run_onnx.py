@@ -39,6 +39,8 @@ def detect(session, card, path):
 if __name__ == "__main__":
     session, card = load(sys.argv[1])
     for path in sys.argv[2:]:
-        for box, score, label in zip(*detect(session, card, path), strict=True):
+        found = detect(session, card, path)
+        print(f"{path}: {len(found[0])} objects")
+        for box, score, label in zip(*found, strict=True):
             corners = " ".join(f"{x:.1f}" for x in box)
-            print(f"{path}: {card['class_names'][label]} {score:.2f} at {corners}")
+            print(f"  {card['class_names'][label]} {score:.2f} at {corners}")

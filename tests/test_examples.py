@@ -63,9 +63,9 @@ def test_the_runner_finds_what_the_predictor_does(toy, tmp_path, bare, order):
         wanted = predict(image)
         wanted = wanted[wanted.scores >= 0.3]
         columns = wanted.boxes.tolist(), wanted.scores.tolist(), wanted.names
-        lines = run(bare, path, image)
-        assert len(lines) == len(wanted) > 3
-        found = [line.removeprefix(f"{image}: ").split() for line in lines]
+        first, *lines = run(bare, path, image)
+        assert len(lines) == len(wanted) > 3 and first == f"{image}: {len(wanted)} objects"
+        found = [line.split() for line in lines]
         for box, score, label in zip(*columns, strict=True):
             assert any(
                 name == label
