@@ -92,16 +92,22 @@ def picture(path, size=(64, 48), gained=0, lost=0, runs=4) -> dict:
     }
 
 
+# What a report says of itself and of how it was measured.
+MADE = {
+    "title": "Title",
+    "command": "make it",
+    "notes": ["Chosen on the same set."],
+    "test_set": "some_set",
+    "test_images": 1000,
+    "timed_images": 50,
+    "machine": {"device": "CPU", "cpu": "X", "cores": 2, "torch_threads": 1, "torch": "2.4"},
+}
+
+
 def report(pictures=(), names=NAMES) -> dict:
     """Of so many runs, the last the distilled one."""
     return {
-        "title": "Title",
-        "command": "make it",
-        "notes": ["Chosen on the same set."],
-        "test_set": "some_set",
-        "test_images": 1000,
-        "timed_images": 50,
-        "machine": {"device": "CPU", "cpu": "X", "cores": 2, "torch_threads": 1, "torch": "2.4"},
+        **MADE,
         "classes": {"light": 1200, "dark": 0},
         "runs": [run(name, number) for number, name in enumerate(names)],
         "no_details": {},

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from report_made import MADE
 from sad.report.html import Code, Folded, Note, Picture, Pictures, Section, Table, render
 from sad.report.sections import gained, lead, markdown, results, settings, table, to_use, verdict
 from toy import run_train_net
@@ -25,13 +26,7 @@ def content(verdict="helped", low=0.5, high=2.0, **changes) -> dict:
     gain |= {"verdict": verdict, "use": "SAD", "differences": [pair(low, high)]}
     gain |= {"resamples": 1000, "seed": 0, "no_interval": "" if low else "no detections"}
     return {
-        "title": "Title",
-        "command": "make it",
-        "notes": ["Chosen on the same set."],
-        "test_set": "some_set",
-        "test_images": 1000,
-        "timed_images": 50,
-        "machine": {"device": "CPU", "cpu": "X", "cores": 2, "torch_threads": 1, "torch": "2.4"},
+        **MADE,
         "classes": {"cat": 1200, "dog": 0},
         "runs": [
             {"name": "SAD", "directory": "runs/SAD", "ms": 7.26, **ROW},

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import time
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from contextlib import contextmanager
 from importlib import import_module
@@ -28,7 +29,7 @@ LAST_WORDS = 60  # seconds that a finished training waits for a service at most
 LOGIN = 30  # seconds that a training waits at the keyboard for somebody to log in
 
 
-class Watcher(EventWriter):
+class Watcher(EventWriter, ABC):
     """Tells a service of each scalar once, with its iteration.
 
     What the service does not take is kept, and sent again after a pause and at the end.
@@ -88,15 +89,15 @@ class Watcher(EventWriter):
             self.pause_until = time.monotonic() + PAUSE
             logger.warning(f"{self.name} has failed ({reason(error)}): {consequence}")
 
+    @abstractmethod
     def _start(self, cfg) -> tuple[str, str]:
         """Begin or go on; returns (id of the run, where to look at it)."""
-        raise NotImplementedError
 
-    def _log(self, iteration: int, scalars: dict[str, float]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _log(self, iteration: int, scalars: dict[str, float]) -> None: ...
 
-    def _end(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _end(self) -> None: ...
 
 
 class WandbWatcher(Watcher):
