@@ -9,7 +9,14 @@ from detectron2.structures import Boxes, Instances
 
 from sad.data.datasets import register_from_config
 from sad.report.choice import NOTHING_RIGHT
-from sad.report.pictures import best_threshold, describe_pictures, of_instances, of_results
+from sad.report.pictures import (
+    best_threshold,
+    describe_pictures,
+    in_order_of,
+    of_instances,
+    of_results,
+)
+from sad.utils.errors import UserError
 
 
 @pytest.fixture
@@ -74,3 +81,16 @@ def test_both_sources_of_detections_become_one_form(records):
         pred_classes=torch.tensor([1]),
     )
     assert of_json == of_instances([instances], records[:1])[0] == box | {"category_id": 1}
+
+
+def test_classes_are_numbered_as_those_of_the_test_set():
+    def found(names):
+        some = Instances((9, 9), pred_classes=torch.tensor([0, 2, 2, 1]))
+        none = Instances((9, 9), pred_classes=torch.zeros(0, dtype=torch.int64))
+        known = in_order_of(["cat", "dog", "hen"], [some, none], names, "SAD")
+        return [x.pred_classes.tolist() for x in known]
+
+    assert found(["hen", "cat", "dog"]) == [[2, 1, 1, 0], []]
+    assert found(["cat", "dog", "hen"]) == found(None) == [[0, 2, 2, 1], []]
+    with pytest.raises(UserError, match="SAD"):
+        found(["cat", "dog", "cow"])

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import BoxMode, Instances
 
+from ..data.categories import order_of
 from .choice import (
     agreement,
     choose,
@@ -28,6 +30,21 @@ def of_instances(detections: Sequence[Instances], records: list[dict]) -> list[d
     """Likewise of what a model has just found on images."""
     pairs = zip(detections, records, strict=True)
     return [x for found, record in pairs for x in instances_to_coco_json(found, record["image_id"])]
+
+
+def in_order_of(
+    class_names: list[str], detections: Sequence[Instances], names: list[str] | None, run: str
+) -> Sequence[Instances]:
+    """Detections with the class numbers of the test set, whose `class_names` these are.
+
+    Args:
+        names: of the classes of the run that found them; None where nobody knows them.
+    """
+    if names:
+        places = torch.tensor(order_of(names, class_names, f"“{run}”", "the test set"))
+        for found in detections:
+            found.pred_classes = places[found.pred_classes]
+    return detections
 
 
 def best_threshold(records: list[dict], found: list[dict], num_classes: int) -> float:

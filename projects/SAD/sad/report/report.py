@@ -16,7 +16,13 @@ from .cost import machine, measure
 from .details import describe_detections, read_test_set
 from .files import write_files
 from .gain import Roles, measure_gain
-from .pictures import best_threshold, describe_pictures, of_instances, of_results
+from .pictures import (
+    best_threshold,
+    describe_pictures,
+    in_order_of,
+    of_instances,
+    of_results,
+)
 from .runs import WEIGHTS, Run, read_runs
 from .settings import describe_settings
 from .teaching import curves_of, describe_pseudo_labels
@@ -78,7 +84,10 @@ def write_report(
     records = [images[position] for position in lot]
     make_folder(output, "--output")
     costs = measure(models, records)
-    detections = [cost.pop("detections") for cost in costs]
+    detections = [
+        in_order_of(class_names, cost.pop("detections"), model.class_names, run.name)
+        for cost, (model, _), run in zip(costs, models, runs, strict=True)
+    ]
     details, found, no_details = details_of(runs, score_threshold)
     gain = measure_gain(runs, roles, seed=seed) if roles else None
     by_name = {run.name: run for run in runs}
