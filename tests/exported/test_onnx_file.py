@@ -150,6 +150,16 @@ def test_forged_files_are_refused(written, tmp_path, forge):
         assert str(path) in str(error.value)
 
 
+def test_a_graph_that_fails_on_an_image_is_named(written, tmp_path):
+    model = onnx.load(written[1])
+    concat = next(node for node in model.graph.node if node.op_type == "Concat")
+    concat.attribute[0].i = 0 if concat.attribute[0].i else 1
+    path = tmp_path / "forged.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match="forged.onnx cannot be run"):
+        open_onnx(str(path))(batch((64, 64)))
+
+
 @pytest.mark.parametrize("content", [b"", b"no protobuf" * 9, b"\x08\x0a\x3a\xff\xff\xff\xff\x0f"])
 def test_what_is_no_onnx_is_refused(tmp_path, content):
     path = tmp_path / "broken.onnx"

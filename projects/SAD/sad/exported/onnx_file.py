@@ -19,7 +19,7 @@ def open_onnx(path: str, device: str = "cpu") -> GraphDetector:
     """
     Raises:
         UserError: onnxruntime is missing, or the file is none of this project's, forged or broken,
-            or made for another program.
+            or made for another program. So does the detector where the graph fails on an image.
     """
     content, card, outputs = check_onnx(path)
     if outputs != list(OUTPUTS):
@@ -28,7 +28,14 @@ def open_onnx(path: str, device: str = "cpu") -> GraphDetector:
             "export with --nms graph"
         )
     session = make_session(content, device, path)
-    return GraphDetector(card, lambda images: run(session, images), "cpu")
+
+    def answer(images: Tensor) -> tuple[Tensor, ...]:
+        try:
+            return run(session, images)
+        except Exception as error:  # its own errors have no common class
+            raise UserError(f"{path} cannot be run by onnxruntime ({reason(error)})") from error
+
+    return GraphDetector(card, answer, "cpu")
 
 
 def run(session, images: Tensor, names: list[str] | None = None) -> tuple[Tensor, ...]:
