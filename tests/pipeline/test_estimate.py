@@ -17,6 +17,8 @@ def test_total():
     assert total_seconds(seconds, iterations, BOTH) == BESIDES * (200 + 300 + alone)
     assert total_seconds(seconds, iterations, ()) == BESIDES * (200 + 300)
     assert total_seconds(seconds, iterations, BOTH[:1]) == BESIDES * (200 + 300 + 100)
+    fewer = total_seconds(seconds, iterations, (), asked=0.25)
+    assert fewer == BESIDES * (200 + 200 * (0.5 + 0.25))
     tar = {name.replace("SAD", "TAR"): x for name, x in seconds.items()}
     assert total_seconds(tar, {"teacher": 100, "student": 200, "TAR": 200}, BOTH) == (
         total_seconds(seconds, iterations, BOTH)

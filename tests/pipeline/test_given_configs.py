@@ -38,6 +38,23 @@ def test_the_configs_are_as_they_are_but_for_where_they_write_and_lead(toy, tmp_
     assert not list(tmp_path.iterdir())
 
 
+KEY = "SAD.TEACHER.CACHE.DIR"
+
+
+def test_the_teachers_answers_are_kept_where_views_come_again(toy, configs, tmp_path):
+    assert KEY not in experiment(toy, tmp_path / "out", configs).opts["SAD"]
+    yaml = configs / "SAD.yaml"
+    often = f"{yaml.read_text()}SOLVER: {{MAX_ITER: 90}}\n"
+    yaml.write_text(often)
+    found = experiment(toy, tmp_path / "out", configs)
+    assert value(found.opts["SAD"], KEY) == str(tmp_path / "out" / "runs" / "teacher_answers")
+    assert 0 < found.share_asked <= 0.5
+    for theirs in ("SAD: {TEACHER: {CACHE: {DIR: kept}}}", "INPUT: {CROP: {ENABLED: true}}"):
+        yaml.write_text(often + theirs)
+        found = experiment(toy, tmp_path / "out", configs)
+        assert KEY not in found.opts["SAD"] and found.share_asked == 1
+
+
 @pytest.fixture
 def rcnn_configs(toy, tmp_path):
     folder = tmp_path / "configs"

@@ -94,19 +94,26 @@ def schedule(iterations: int, why: str) -> list[Setting]:
 
 
 def write_distilled(
-    paths: Paths, teacher_config: str, teacher_weights: str, images: str | None, detector: str
+    paths: Paths,
+    teacher_config: str,
+    teacher_weights: str,
+    images: str | None,
+    detector: str,
+    answers: Sequence[Setting] = (),
 ) -> None:
     """SAD.yaml or TAR.yaml.
 
     Args:
         detector: as MODEL.META_ARCHITECTURE names it.
         images: the folder of the unlabelled images; None where there are none.
+        answers: see `keep_answers`.
     """
     settings = [
         Setting("MODEL.META_ARCHITECTURE", "Distiller"),
         Setting("SAD.STUDENT.META_ARCHITECTURE", detector),
         Setting("SAD.TEACHER.CONFIG_FILE", teacher_config),
         Setting("SAD.TEACHER.WEIGHTS", teacher_weights),
+        *answers,
         *kind_of(detector).terms(),
     ]
     if images:

@@ -132,7 +132,8 @@ def describe_plan(request: Request) -> str:
         seconds = seconds_per_iteration(timed, experiment.opts)
         cfgs = {name: get_sad_cfg(experiment.configs[name]) for name in seconds}
         iterations = {name: cfg.SOLVER.MAX_ITER for name, cfg in cfgs.items()}
-        hours = total_seconds(seconds, iterations, experiment.baselines) / 3600
+        asked = experiment.share_asked
+        hours = total_seconds(seconds, iterations, experiment.baselines, asked) / 3600
         texts += [f"- {note}" for note in experiment.notes]
         texts += [f"[{n}] {step.title}" for n, step in enumerate(experiment.steps(), start=1)]
         each = ", ".join(f"{name} {time:.2f} s" for name, time in seconds.items())
@@ -181,6 +182,7 @@ def _of_plan(request: Request, paths: Paths, plan: Plan, command: str) -> Experi
         detector=detector,
         val=(paths.data("val.json"), cfg.DATASETS.REGISTER.val.IMAGES),
         baselines=request.baselines,
+        share_asked=plan.share_asked,
         num_gpus=request.num_gpus,
         test_set="test",
         command=command,

@@ -43,7 +43,10 @@ def seconds_per_iteration(configs: dict[str, str], opts: dict[str, list]) -> dic
 
 
 def total_seconds(
-    seconds: dict[str, float], iterations: dict[str, int], baselines: Sequence[str]
+    seconds: dict[str, float],
+    iterations: dict[str, int],
+    baselines: Sequence[str],
+    asked: float = 1.0,
 ) -> float:
     """Of everything, evaluation included.
 
@@ -52,9 +55,13 @@ def total_seconds(
         iterations: {"teacher", "student", "SAD" or "TAR": how many}.
         baselines: of "student" and "student_long", which takes as long as the distillation, those
             that are run.
+        asked: the share of the distillation's images for which the teacher is asked.
     """
     each = {name: seconds[name] * iterations[name] for name in seconds}
-    each["student_long"] = next(each[name] for name in METHODS if name in each)
+    method = next(name for name in METHODS if name in each)
+    of_teacher = max(0.0, seconds[method] - seconds["student"]) * iterations[method]
+    each[method] -= (1 - asked) * of_teacher
+    each["student_long"] = each[method]
     for name in {"student", "student_long"} - set(baselines):
         del each[name]
     return BESIDES * sum(each.values())

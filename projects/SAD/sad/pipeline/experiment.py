@@ -38,6 +38,7 @@ class Experiment:
         val: (json, image folder) of a set that choices are made by; None where there is none.
         opts: {name of a config: KEY VALUE pairs on top of it}.
         baselines: of "student" and "student_long", those that are trained.
+        share_asked: of the images that the distillation shows, those that its teacher is asked for.
     """
 
     paths: Paths
@@ -53,6 +54,7 @@ class Experiment:
     val: tuple[str, str] | None = None
     opts: dict[str, list] = field(default_factory=dict)
     baselines: Sequence[str] = ("student", "student_long")
+    share_asked: float = 1.0
     num_gpus: int = 1
     test_set: str = ""  # of several sets, the one to report on
     command: str = ""

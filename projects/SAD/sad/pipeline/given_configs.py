@@ -10,11 +10,14 @@ from ..config.load import config_path, get_sad_cfg
 from ..data.checks import check_files
 from ..data.datasets import nearest_set, register_from_config
 from ..data.image_files import find_images
+from ..preflight.cache import check_cache
 from ..preflight.run import check_training
 from ..preflight.values import check_config
 from ..utils.errors import UserError
 from .detectors import kind_of
 from .experiment import Experiment
+from .facts import Machine
+from .kept_answers import KeptAnswers
 from .paths import Paths
 from .request import Request
 
@@ -53,11 +56,19 @@ def experiment_of_configs(request: Request, paths: Paths, command: str) -> Exper
     opts[method] += ["SAD.TEACHER.WEIGHTS", paths.weights("teacher")]
     sets = cfgs[method].DATASETS
     pseudo_labels = os.path.join(paths.folder, "pseudo_labels.json")
-    unlabeled, folder, images = _unlabeled(request.unlabeled, sets.UNLABELED, configs[method])
+    unlabeled, folder, count, images = _unlabeled(
+        request.unlabeled, sets.UNLABELED, configs[method]
+    )
     for name in sets.UNLABELED:
         opts[method] += [f"DATASETS.REGISTER.{name}.JSON", pseudo_labels]
         opts[method] += [f"DATASETS.REGISTER.{name}.IMAGES", folder]
     check_files(sets.TRAIN)
+    count += sum(len(DatasetCatalog.get(name)) for name in sets.TRAIN)
+    answers = KeptAnswers.of(configs["student"], count, Machine.this(request.num_gpus).gpus)
+    iterations, where = cfgs[method].SOLVER.MAX_ITER, paths.run("teacher_answers")
+    keeps = answers.seen(iterations) > 0 and _may_keep(cfgs[method], where)
+    if keeps:
+        opts[method] += ["SAD.TEACHER.CACHE.DIR", where]
     files = [MetadataCatalog.get(name).get("json_file") for name in (*sets.TRAIN, *sets.TEST)]
     return Experiment(
         paths,
@@ -69,6 +80,7 @@ def experiment_of_configs(request: Request, paths: Paths, command: str) -> Exper
         detector=detector,
         images=images,
         baselines=request.baselines,
+        share_asked=answers.share_asked(iterations) if keeps else 1.0,
         num_gpus=request.num_gpus,
         opts=opts,
         command=command,
@@ -93,13 +105,29 @@ def _check_one_detector(configs: dict, cfgs: dict) -> None:
             )
 
 
-def _unlabeled(given: str | None, names: list[str], config: str) -> tuple[list[str], str, dict]:
+def _may_keep(cfg, folder: str) -> bool:
+    """Whether the teacher's answers can be kept in a folder, and the yaml names none itself."""
+    if cfg.SAD.TEACHER.CACHE.DIR:
+        return False
+    cfg = cfg.clone()
+    cfg.SAD.TEACHER.CACHE.DIR = folder
+    try:
+        check_cache(cfg)
+    except UserError:
+        return False
+    return True
+
+
+def _unlabeled(
+    given: str | None, names: list[str], config: str
+) -> tuple[list[str], str, int, dict]:
     """
     Args:
         given: a folder or the name of a data set.
         names: of the sets that the config learns from.
     Returns:
-        the arguments of the labelling, the images' folder, and what the images are known again by.
+        the arguments of the labelling, the images' folder, how many they are, and what they are
+        known again by.
     """
     if names and not given:
         raise UserError(
@@ -112,13 +140,16 @@ def _unlabeled(given: str | None, names: list[str], config: str) -> tuple[list[s
             "leave --unlabeled out"
         )
     if not given:
-        return [], "", {}
+        return [], "", 0, {}
     if given in DatasetCatalog:
         check_files([given])
         listed, folder = (MetadataCatalog.get(given).get(x) for x in ("json_file", "image_root"))
-        return ["--dataset", given], os.path.abspath(folder), {"the unlabelled images": listed}
+        count = len(DatasetCatalog.get(given))
+        images = {"the unlabelled images": listed}
+        return ["--dataset", given], os.path.abspath(folder), count, images
     folder = os.path.abspath(given)
     if not os.path.isdir(folder):
         raise UserError(f"--unlabeled {given} is no folder and no data set: {nearest_set(given)}")
-    found = hashlib.sha256("\0".join(find_images(folder)).encode()).hexdigest()
-    return ["--images", folder], folder, {"the unlabelled images": found}
+    names = find_images(folder)
+    found = hashlib.sha256("\0".join(names).encode()).hexdigest()
+    return ["--images", folder], folder, len(names), {"the unlabelled images": found}

@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+from bisect import bisect_right
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields, replace
 
@@ -21,6 +22,7 @@ from .configs import (
 )
 from .data import Data, read_data, unlabeled_root, write_data
 from .estimate import seconds_per_iteration, total_seconds
+from .kept_answers import KeptAnswers
 from .networks import write_weights
 from .paths import Paths, read_own
 from .request import Request
@@ -46,6 +48,7 @@ class Plan:
     Attributes:
         wishes: {flag: its value, or a hash of the file that it names}.
         labels, images: hashes of what the user's files hold, see `Data`.
+        share_asked: of the images that the distillation shows, see `KeptAnswers`.
     """
 
     wishes: dict
@@ -53,6 +56,7 @@ class Plan:
     images: dict[str, str]
     notes: list[str] = field(default_factory=list)
     unlabeled_root: str | None = None
+    share_asked: float = 1.0
 
     @property
     def inputs(self) -> dict:
@@ -94,6 +98,7 @@ def make_plan(request: Request, paths: Paths) -> Plan:
         of_all = (paths.of(name) for name in ("configs", JSON, PAGE, FILE))
         paths.keep([*of_data, *of_all])
     _write(paths, data, choice, *iterations)
+    plan.share_asked = _kept_answers(paths, choice).share_asked(round(STUDENT * iterations[0]))
     _inspect(paths, data)
     plan.notes = data.notes
     plan.unlabeled_root = unlabeled_root(data) if data.unlabeled else None
@@ -129,8 +134,15 @@ def _iterations(request: Request, data: Data, choice: Choice) -> tuple[int, str]
         method = choice.networks[-1].detector.method
         names = ("student", method) if choice.teacher else ("teacher", "student", method)
         seconds = seconds_per_iteration({name: paths.config(name) for name in names}, {})
-    one = {"teacher": 1, "student": STUDENT, method: STUDENT}
-    iterations = round(60 * request.minutes / total_seconds(seconds, one, request.baselines))
+        answers = _kept_answers(paths, choice)
+
+    def time_of(iterations: int) -> float:
+        of_student = round(STUDENT * iterations)
+        each = {"teacher": iterations, "student": of_student, method: of_student}
+        asked = answers.share_asked(of_student)
+        return total_seconds(seconds, each, request.baselines, asked)
+
+    iterations = bisect_right(range(10**9), 60 * request.minutes, key=time_of) - 1
     return max(1, iterations), f"so that everything takes about {request.minutes:g} minutes"
 
 
@@ -158,7 +170,15 @@ def _write(paths: Paths, data: Data, choice: Choice, iterations: int, why: str) 
     why = f"{STUDENT} times the teacher's: it has more images to learn from"
     write_network(paths, "student", networks[-1], batch, round(STUDENT * iterations), why)
     root = unlabeled_root(data) if data.unlabeled else None
-    write_distilled(paths, paths.config("teacher"), weights, root, detector)
+    answers = _kept_answers(paths, choice).settings(
+        round(STUDENT * iterations), paths.run("teacher_answers")
+    )
+    write_distilled(paths, paths.config("teacher"), weights, root, detector, answers)
+
+
+def _kept_answers(paths: Paths, choice: Choice) -> KeptAnswers:
+    """After student.yaml is written."""
+    return KeptAnswers.of(paths.config("student"), choice.facts.num_images, choice.machine.gpus)
 
 
 def _inspect(paths: Paths, data: Data) -> None:
