@@ -15,6 +15,7 @@ from ..modeling.adapters import adapter_of
 from ..modeling.build import load_detector
 from ..pseudo_labels.detections import SCORE_UNITS, calibrate_threshold, scores
 from ..pseudo_labels.thresholds import of_each_class, reach, wanted_mean
+from ..pseudo_labels.views import NO_OTHERS, Views, check_views
 from ..utils.errors import UserError
 from ..utils.files import atomic_write, make_folder, sha256, write_json
 from .advice import SETTINGS, advise
@@ -66,6 +67,7 @@ def calibrate(
     *,
     class_names=(),
     max_unlabeled: int = 2000,
+    views: Views = NO_OTHERS,
     batch_size: int = 8,
     seed: int = 0,
 ) -> dict:
@@ -83,6 +85,7 @@ def calibrate(
         student_ap: of the student alone on the same held-out images, in percent.
         num_images: how many unlabelled images to propose for labelling.
         max_unlabeled: unlabelled images to look at, drawn by `seed`.
+        views: in which the teacher is shown each image; as labelling is to do it.
     Returns:
         the content of calibration.json.
     Raises:
@@ -90,6 +93,7 @@ def calibrate(
             teacher finds nothing.
     """
     teacher = _load(teacher_config, teacher_weights, opts, class_names)
+    check_views(views, teacher.cfg)
     held_out = read_held_out(teacher.cfg, *val, labeled_json, teacher.model.class_names)
     labeled = _wanted_mean(teacher.cfg, labeled_json)
     image_json, image_root = (None, unlabeled) if isinstance(unlabeled, str) else unlabeled
@@ -99,8 +103,8 @@ def calibrate(
     )
     make_folder(output, "--output")
 
-    found = find_boxes(*teacher[:2], held_out.images, batch_size, "held-out images")
-    others = find_boxes(*teacher[:2], drawn.images, batch_size, "unlabelled images")
+    found = find_boxes(*teacher[:2], held_out.images, batch_size, views, "held-out images")
+    others = find_boxes(*teacher[:2], drawn.images, batch_size, views, "unlabelled images")
     judged = _judge(teacher, held_out, found, others, labeled["target_mean"], seed)
     report = {
         "teacher": {"config": teacher_config, "weights": teacher_weights},

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from ..config.detector_keys import keys_of, value_of
 from ..data.loader_workers import worker_arguments
-from ..data.mapper import ReadingMapper
 from ..pseudo_labels.runner import label_batch, plan_batches
+from ..pseudo_labels.views import ViewMapper, Views
 from ..utils.errors import UserError
 
 
@@ -24,12 +24,13 @@ class Found(NamedTuple):
     unreadable: dict[str, str]  # path -> reason
 
 
-def find_boxes(model, cfg, images: list[dict], batch_size: int, what: str) -> Found:
+def find_boxes(model, cfg, images: list[dict], batch_size: int, views: Views, what: str) -> Found:
     """Run the teacher over images.
 
     Args:
         model, cfg: see `sad.modeling.build.load_detector`.
         images: at least one, dicts with file_name (a path), height and width in pixels.
+        views: in which each is shown.
         what: they are, for the progress bar and sentences.
     Raises:
         UserError: none can be read, or the teacher finds nothing in any.
@@ -37,7 +38,7 @@ def find_boxes(model, cfg, images: list[dict], batch_size: int, what: str) -> Fo
     records = [{**image, "position": number} for number, image in enumerate(images)]
     sizes = np.array([[image["height"], image["width"]] for image in images]).reshape(-1, 2)
     loader = DataLoader(
-        MapDataset(DatasetFromList(records, copy=False), ReadingMapper(cfg, is_train=False)),
+        MapDataset(DatasetFromList(records, copy=False), ViewMapper(cfg, views)),
         batch_sampler=[batch.tolist() for batch in plan_batches(model, cfg, sizes, batch_size)],
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=trivial_batch_collator,
@@ -47,12 +48,13 @@ def find_boxes(model, cfg, images: list[dict], batch_size: int, what: str) -> Fo
     bar = tqdm(total=len(images), desc=what, unit="image", mininterval=1)
     with _averaged_maps(model) as maps, bar:
         for batch in loader:
-            some = label_batch(model, batch, cfg.SAD.TEACHER.PRECISION)
+            some = label_batch(model, batch, cfg.SAD.TEACHER.PRECISION, views)
             found += some.detections
             unreadable |= some.unreadable
             readable = [item["position"] for item in batch if "unreadable" not in item]
             if readable:
-                features |= zip(readable, maps.pop(), strict=True)
+                features |= zip(readable, maps[0], strict=True)  # the images as they are
+                maps.clear()
             bar.update(len(batch))
     reasons = {images[position]["file_name"]: why for position, why in sorted(unreadable.items())}
     if not features:

@@ -15,6 +15,7 @@ from detectron2.utils.logger import setup_logger
 from ..calibration.calibrate import calibrate
 from ..config.load import config_path, get_sad_cfg
 from ..preflight.values import check_config
+from ..pseudo_labels.views import Views, add_view_arguments
 from ..utils.arguments import between
 
 
@@ -40,6 +41,7 @@ def add_arguments(parser) -> None:
         default=2000,
         help="unlabelled images to look at, drawn by a fixed seed (2000)",
     )
+    add_view_arguments(parser)
     parser.add_argument("--class-names", nargs="+", default=(), help="see `sad label --help`")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("opts", nargs="*", help="KEY VALUE pairs for the config")
@@ -60,6 +62,7 @@ def run(args) -> None:
         args.opts,
         class_names=args.class_names,
         max_unlabeled=args.max_unlabeled,
+        views=Views.of(args.scales, args.flip),
     )
     for line in report["advice"]["lines"]:
         print(f"{line['level']}: {line['text']}")

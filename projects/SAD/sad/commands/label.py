@@ -32,6 +32,7 @@ from ..engine import launch
 from ..preflight.values import check_config
 from ..pseudo_labels.job import LabelingJob, prepare
 from ..pseudo_labels.runner import label_images
+from ..pseudo_labels.views import Views, add_view_arguments
 from ..utils.arguments import add_launch_arguments, between
 from ..utils.errors import UserError
 
@@ -76,6 +77,7 @@ def add_arguments(parser) -> None:
         default=0.01,
         help="stop over this share of bad images (0.01); 5 are always allowed, except with 0",
     )
+    add_view_arguments(parser)
     add_launch_arguments(parser)
 
 
@@ -118,6 +120,7 @@ def make_job(args) -> LabelingJob:
         class_thresholds=args.class_thresholds,
         batch_size=args.batch_size,
         max_unreadable=args.max_unreadable,
+        views=Views.of(args.scales, args.flip),
         class_names=args.class_names,
         opts=args.opts,
     )

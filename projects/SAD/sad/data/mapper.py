@@ -2,6 +2,7 @@
 
 import copy
 import random
+from collections.abc import Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -28,29 +29,41 @@ def seeded(seed: tuple[int, ...]):
         random.setstate(python_state)
 
 
-class WithTeacherView:
-    """Augmentations that also keep what the teacher sees: the same view at a multiple of its size.
+class WithScaledViews:
+    """Augmentations that also keep the same view at multiples of its size.
 
-    Resized from the file's own pixels, not from the student's. Flips after the resizing and crops
-    before it (Detectron2's order) mean the same at both sizes.
+    Resized from the file's own pixels. Flips after the resizing and crops before it (Detectron2's
+    order) mean the same at all sizes.
     """
 
-    def __init__(self, augmentations: T.AugmentationList, scale: float):
+    def __init__(self, augmentations: T.AugmentationList, scales: Sequence[float]):
         self.augmentations = augmentations
-        self.scale = scale
-        self.image = None
+        self.scales = scales
+        self.images = []  # (H, W, C) of each scale
 
     def __call__(self, aug_input: T.AugInput) -> T.TransformList:
         image = aug_input.image
         transforms = self.augmentations(aug_input)
-        self.image = T.TransformList([self._scaled(t) for t in transforms]).apply_image(image)
+        self.images = [
+            T.TransformList([_scaled(t, scale) for t in transforms]).apply_image(image)
+            for scale in self.scales
+        ]
         return transforms
 
-    def _scaled(self, transform: T.Transform) -> T.Transform:
-        if not isinstance(transform, T.ResizeTransform):
-            return transform
-        height, width = (round(self.scale * side) for side in (transform.new_h, transform.new_w))
-        return T.ResizeTransform(transform.h, transform.w, height, width, transform.interp)
+    def as_tensors(self) -> list[torch.Tensor]:
+        """(C, H, W) of each scale."""
+        return [_as_tensor(image) for image in self.images]
+
+
+def _scaled(transform: T.Transform, scale: float) -> T.Transform:
+    if not isinstance(transform, T.ResizeTransform):
+        return transform
+    height, width = (round(scale * side) for side in (transform.new_h, transform.new_w))
+    return T.ResizeTransform(transform.h, transform.w, height, width, transform.interp)
+
+
+def _as_tensor(image: np.ndarray) -> torch.Tensor:
+    return torch.as_tensor(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
 class ImageMapper(DatasetMapper):
@@ -91,7 +104,7 @@ class ImageMapper(DatasetMapper):
         aug_input = T.AugInput(image)
         transforms = self.augmentations(aug_input)
         image = aug_input.image
-        sample["image"] = torch.as_tensor(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        sample["image"] = _as_tensor(image)
         if not self.is_train:
             sample.pop("annotations", None)
         elif "annotations" in sample:
@@ -139,7 +152,7 @@ class SADDatasetMapper(ImageMapper):
         self.cache = cache
         self.teacher_scale = teacher_scale
         if teacher_scale != 1:
-            self.augmentations = WithTeacherView(self.augmentations, teacher_scale)
+            self.augmentations = WithScaledViews(self.augmentations, [teacher_scale])
 
     @classmethod
     def from_config(cls, cfg, is_train: bool = True):
@@ -159,8 +172,7 @@ class SADDatasetMapper(ImageMapper):
         with seeded(dataset_dict["augmentation_seed"]):
             sample = super().__call__(dataset_dict)
         if self.teacher_scale != 1:
-            image = self.augmentations.image.transpose(2, 0, 1)
-            sample["teacher_image"] = torch.as_tensor(np.ascontiguousarray(image))
+            (sample["teacher_image"],) = self.augmentations.as_tensors()
         targets = self.targets[sample["origin"]]
         sample["hard_targets"] = "hard" in targets
         sample["soft_targets"] = "soft" in targets

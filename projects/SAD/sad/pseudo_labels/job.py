@@ -20,6 +20,7 @@ from ..utils.files import make_folder, remove_folder, sha256
 from .image_table import ImageTable, list_folder, list_json
 from .resume import open_folder, record_job
 from .thresholds import read_thresholds, wanted_mean
+from .views import NO_OTHERS, Views, check_views
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class LabelingJob:
     output: str
     batch_size: int
     max_unreadable: float
+    views: Views
 
     @property
     def shards(self) -> str:
@@ -89,6 +91,7 @@ def prepare(
     labeled_share: tuple[float, int] = (1.0, 0),
     batch_size: int = 8,
     max_unreadable: float = 0.01,
+    views: Views = NO_OTHERS,
     opts=(),
     class_names=(),
 ) -> LabelingJob:
@@ -111,6 +114,7 @@ def prepare(
         class_thresholds: a json of the score threshold of each class, see `read_thresholds`.
         max_unreadable: the run stops when more than this share of the images cannot be read; see
             `sad.data.images.allowed_unreadable`.
+        views: in which the teacher is shown each image.
     Raises:
         UserError: whatever is missing, broken or does not fit.
     """
@@ -136,6 +140,7 @@ def prepare(
         calibration |= wanted_mean(labeled, instances, *labeled_share)
     weights_sha256 = _sha256(weights)
     cfg = get_sad_cfg(config_file, opts)
+    check_views(views, cfg)
     known = labeled_and_tested(cfg, image_root, image_json, labeled_json)
     with _folder_of_shards(output) as shards:
         images, unreadable, num_left_out = _list_images(shards, image_root, image_json, known, cfg)
@@ -155,6 +160,7 @@ def prepare(
             output,
             batch_size,
             max_unreadable,
+            views,
         )
         job.check_unreadable(unreadable)
     for position, reason in unreadable.items():

@@ -69,6 +69,7 @@ def record_job(job, cfg) -> None:
         "list of images": images.hexdigest(),
         "batch size": job.batch_size,
         "precision": cfg.SAD.TEACHER.PRECISION,
+        "views": [list(job.views.scales), job.views.flip],
         # Those of the config that inference reads; the number of readers, say, may change.
         **{key: yaml.safe_load(cfg[key].dump()) for key in ("MODEL", "INPUT", "TEST")},
     }

@@ -22,8 +22,6 @@ from tqdm import tqdm
 
 from ..config.load import get_sad_cfg
 from ..data.loader_workers import worker_arguments
-from ..data.mapper import ReadingMapper
-from ..modeling.adapters import adapter_of
 from ..modeling.build import load_detector
 from ..modeling.teacher import padded_alone
 from .detections import DETECTION, SCORE_UNITS
@@ -31,6 +29,7 @@ from .job import LabelingJob
 from .merge import merge_shards
 from .resume import find_done
 from .shards import read_unreadable, write_shard
+from .views import ViewMapper, Views, detect_in_views
 
 logger = logging.getLogger(__name__)
 
@@ -113,11 +112,11 @@ def _shapes(model, cfg, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class ReadableImages(Dataset):
-    """The images of a job as the teacher sees them, see `ReadingMapper`."""
+    """The images of a job as the teacher sees them, see `ViewMapper`."""
 
     def __init__(self, cfg, job: LabelingJob):
         self.job = job
-        self.mapper = ReadingMapper(cfg, is_train=False)
+        self.mapper = ViewMapper(cfg, job.views)
 
     def __getitem__(self, position) -> dict:
         entry = self.job.images[position]
@@ -168,7 +167,7 @@ def label_shards(
             found, unreadable, truncated = [], {}, []
             files = job.files(np.concatenate(shards[number]))
             for batch in islice(loader, len(shards[number])):
-                some = label_batch(model, batch, cfg.SAD.TEACHER.PRECISION)
+                some = label_batch(model, batch, cfg.SAD.TEACHER.PRECISION, job.views)
                 found += some.detections
                 unreadable |= some.unreadable
                 truncated += some.truncated
@@ -184,8 +183,8 @@ class LabeledBatch(NamedTuple):
     truncated: list[int]  # positions of images that lack their last bytes
 
 
-def label_batch(model, batch: list[dict], precision: str) -> LabeledBatch:
-    """What the teacher finds in images as `ReadingMapper` gives them, each with its `position`."""
+def label_batch(model, batch: list[dict], precision: str, views: Views) -> LabeledBatch:
+    """What the teacher finds in images as `ViewMapper` gives them, each with its `position`."""
     readable = [item for item in batch if "unreadable" not in item]
     unreadable, truncated = {}, []
     for item in batch:
@@ -195,7 +194,7 @@ def label_batch(model, batch: list[dict], precision: str) -> LabeledBatch:
         if "truncated" in item:
             logger.warning(f"{item['file_name']} lacks its last bytes")
             truncated.append(item["position"])
-    outputs = adapter_of(model).detect(model, readable, precision) if readable else []
+    outputs = detect_in_views(model, readable, precision, views) if readable else []
     found = [
         _to_detections(item["position"], instances)
         for item, instances in zip(readable, outputs, strict=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..config.defaults import distills
 from ..data.categories import order_of
-from ..data.mapper import ImageMapper, WithTeacherView
+from ..data.mapper import ImageMapper, WithScaledViews
 from ..losses.distillation import kl_divergence, teacher_entropy
 from ..modeling.adapters import adapter_of
 from ..modeling.adapters.dense import DenseAdapter
@@ -87,9 +87,9 @@ def look(pair: Pair, record: dict) -> Maps:
     uncertainty, divergence, shares = None, {}, {"divergence": {}}
     for name, (student, cfg) in pair.students.items():
         mapper = ImageMapper(cfg, is_train=False)
-        mapper.augmentations = WithTeacherView(mapper.augmentations, pair.scale)
+        mapper.augmentations = WithScaledViews(mapper.augmentations, [pair.scale])
         sample = mapper(record)
-        view = torch.as_tensor(mapper.augmentations.image.transpose(2, 0, 1).copy())
+        (view,) = mapper.augmentations.as_tensors()
         images = student.preprocess_image([sample])
         padded = images.tensor.shape[-2:]
         logits = adapter_of(student).outputs(student, images.tensor, {"logits"}).logits
