@@ -65,9 +65,9 @@ MISTAKES = {
         LABEL_ALL + "--scales 0.5 2", "--scales are 0.5, 2", "1 must be among them"),
     "scale in percent": (LABEL_ALL + "--scales 100", "--scales", "from 0.25 to 4"),
     "mirrored images for a teacher that has seen none": (
-        LABEL_ALL + "--flip", "--flip", "INPUT.RANDOM_FLIP none"),
+        LABEL_ALL + "--flip INPUT.RANDOM_FLIP none", "--flip", "INPUT.RANDOM_FLIP none"),
     "calibration on mirrored images": (
-        CALIBRATE + "--flip", "--flip", "INPUT.RANDOM_FLIP none"),
+        CALIBRATE + "--flip INPUT.RANDOM_FLIP none", "--flip", "INPUT.RANDOM_FLIP none"),
     "labels of other classes than the teacher's": (
         LABEL + "--weights {toy}/teacher.pth --labeled-json {wrong}/three_classes.json",
         "the teacher and", "three_classes.json have other classes", "'gray'"),
