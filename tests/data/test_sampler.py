@@ -121,6 +121,23 @@ def test_sample_seeds_are_seed_stream_and_position(mix, streams):
         assert of_stream == [(4, stream, k) for k in range(len(of_stream))]
 
 
+@pytest.mark.parametrize("mix", ["alternate", "union", "ratio"])
+def test_an_image_keeps_its_view_for_some_epochs(mix):
+    arguments = {"num_labeled": 7, "num_unlabeled": 8, "batch_size": 1, "mix": mix, "seed": 4}
+    plain = batches(300, **arguments)
+    kept = batches(300, **arguments, view_epochs=3)
+    assert list(map(indices, plain)) == list(map(indices, kept))
+    views = {}
+    for (key,) in kept:
+        views.setdefault((key.augmentation_seed[1], key.index), []).append(key.augmentation_seed)
+    for seeds in views.values():
+        blocks = [seeds[start : start + 3] for start in range(0, len(seeds), 3)]
+        assert all(len(set(block)) == 1 for block in blocks)
+        assert len({block[0] for block in blocks}) == len(blocks) > 1
+    different = {seed for seeds in views.values() for seed in seeds}
+    assert len(different) == sum(len(set(seeds)) for seeds in views.values())  # of one image each
+
+
 @settings(max_examples=40, deadline=None)
 @given(MIXES, st.integers(1, 5), st.lists(st.booleans(), min_size=12, max_size=12))
 def test_wide_and_tall_images_never_share_a_batch(mix, batch_size, groups):

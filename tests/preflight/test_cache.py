@@ -34,6 +34,8 @@ def test_a_two_stage_teacher_is_refused(toy):
     [
         ("SAD.DISTILL.TERMS", "('class','box')"),
         ("INPUT.MIN_SIZE_TRAIN_SAMPLING", "range", "INPUT.MIN_SIZE_TRAIN", "(64,64)"),
+        ("INPUT.CROP.ENABLED", True, "SAD.LOADER.VIEW_EPOCHS", 2),
+        ("INPUT.MIN_SIZE_TRAIN_SAMPLING", "range", "SAD.LOADER.VIEW_EPOCHS", 2),
         ("SAD.DISTILL.TERMS", "()", "INPUT.CROP.ENABLED", True),  # no teacher is asked
     ],
 )

@@ -36,6 +36,7 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
         cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size(),
         mix=cfg.SAD.LOADER.MIX,
         ratio=cfg.SAD.LOADER.RATIO,
+        view_epochs=cfg.SAD.LOADER.VIEW_EPOCHS,
         seed=cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed(),
         groups=groups,
     )

@@ -12,7 +12,8 @@ from detectron2.utils import comm
 
 class SampleKey(NamedTuple):
     index: int
-    # seed, stream, position in the stream: the same whichever of however many ranks draws it
+    # seed, stream, position in the stream: the same whichever of however many ranks draws it. Where
+    # an image keeps its view for some epochs, the same in all of these.
     augmentation_seed: tuple[int, int, int]
 
 
@@ -31,13 +32,14 @@ class MixedBatchSampler(torch.utils.data.Sampler):
         *,
         mix: str = "alternate",
         ratio: tuple[int, int] = (1, 1),
+        view_epochs: int = 1,
         seed: int = 0,
         groups: list | None = None,
     ):
         """
         Args:
             batch_size: images of one rank's batch.
-            mix, ratio: see SAD.LOADER.
+            mix, ratio, view_epochs: see SAD.LOADER.
             groups: one value per image; the images of a batch have the same one (wide or tall).
         """
         self.num_labeled = num_labeled
@@ -45,6 +47,7 @@ class MixedBatchSampler(torch.utils.data.Sampler):
         self.batch_size = batch_size
         self.mix = mix
         self.ratio = ratio
+        self.view_epochs = view_epochs
         self.seed = seed
         self.groups = groups
         self.start = 0
@@ -95,5 +98,8 @@ class MixedBatchSampler(torch.utils.data.Sampler):
         generator = torch.Generator().manual_seed(self.seed + stream)
         for epoch in itertools.count():
             for number, index in enumerate(torch.randperm(size, generator=generator).tolist()):
-                position = epoch * size + number
+                if self.view_epochs == 1:
+                    position = epoch * size + number
+                else:
+                    position = epoch // self.view_epochs * size + index
                 yield SampleKey(first + index, (self.seed, stream, position))

@@ -117,6 +117,7 @@ RULES = {
     "SAD.TARGETS.LABELED": each(one_of("hard", "soft"), least=0),
     "SAD.TARGETS.UNLABELED": each(one_of("hard", "soft"), least=0),
     "SAD.LOADER.MIX": one_of("alternate", "union", "ratio"),
+    "SAD.LOADER.VIEW_EPOCHS": at_least(1),
     "SAD.LOADER.RATIO": Rule(
         lambda x: len(x) == 2 and each(count).holds(x), "two counts of images, each above 0"
     ),
