@@ -1,12 +1,15 @@
 """When a teacher's answers are worth keeping, and what is then written."""
 
+import itertools
+
 import pytest
 import torch
 
 from sad.config.load import get_sad_cfg
+from sad.data.sampler import MixedBatchSampler
 from sad.modeling.build import build_detector
 from sad.modeling.teacher import teacher_outputs
-from sad.pipeline.kept_answers import LEAST_SEEN, KeptAnswers, num_scores
+from sad.pipeline.kept_answers import VIEW_EPOCHS, KeptAnswers, num_scores
 
 
 @pytest.fixture
@@ -22,24 +25,52 @@ def config(toy, tmp_path):
     return write
 
 
-def test_they_are_kept_where_views_come_again(config):
+def test_of_a_few_views_each_is_asked_for_once(config):
     path = config(INPUT="{RANDOM_FLIP: horizontal}")
     batch = get_sad_cfg(path).SOLVER.IMS_PER_BATCH
-    answers = KeptAnswers.of(path, 50 * batch, 0)
-    assert answers.seen(400) == 4 and answers.share_asked(400) == 0.25
-    folder, crop = answers.settings(400, "here")
+    answers = KeptAnswers.of(path, 20 * batch, 30 * batch, 0)
+    assert answers.share_asked(400) == 0.25
+    (folder,) = answers.settings(400, "here")
     assert (folder.key, folder.value) == ("SAD.TEACHER.CACHE.DIR", "here") and folder.why
-    assert (crop.key, crop.value) == ("INPUT.CROP.ENABLED", False) and crop.why
-    few = 100 * LEAST_SEEN - 1
-    assert answers.settings(few, "here") == [] and answers.share_asked(few) == 1
-    unmirrored = KeptAnswers.of(config(INPUT="{RANDOM_FLIP: none}"), 50 * batch, 0)
-    assert unmirrored.seen(400) == 8 and unmirrored.size == answers.size / 2
+    assert answers.settings(120, "here") == [] and answers.share_asked(120) == 1  # for too many
+    unmirrored = KeptAnswers.of(config(INPUT="{RANDOM_FLIP: none}"), 20 * batch, 30 * batch, 0)
+    assert unmirrored.share_asked(400) == 0.125 and unmirrored.size == answers.size
+
+
+@pytest.mark.parametrize(
+    ("labeled", "unlabeled", "iterations", "share"),
+    [
+        (10, 0, 1000, 1 / VIEW_EPOCHS),
+        (10, 30, 1000, 1 / VIEW_EPOCHS),
+        # The unlabelled images are seen less than once, the labelled ones often.
+        (10, 10**6, 1000, (1 + 1 / VIEW_EPOCHS) / 2),
+        (10**6, 10**6, 1000, 1),
+    ],
+)
+def test_of_random_crops_each_is_seen_in_some_epochs(config, labeled, unlabeled, iterations, share):
+    path = config(INPUT="{CROP: {ENABLED: true}}")
+    answers = KeptAnswers.of(path, labeled, unlabeled, 0)
+    assert answers.share_asked(iterations) == share
+    keys = ["SAD.TEACHER.CACHE.DIR", "SAD.LOADER.VIEW_EPOCHS"] if share < 1 else []
+    found = answers.settings(iterations, "here")
+    assert [x.key for x in found] == keys and all(x.why for x in found)
+
+
+def test_the_estimated_number_of_views_is_that_of_the_sampler(config):
+    """Of epochs that are not whole the estimate is a little too low."""
+    answers = KeptAnswers.of(config(INPUT="{CROP: {ENABLED: true}}"), 40, 200, 0)
+    sampler = MixedBatchSampler(40, 200, answers.batch, view_epochs=VIEW_EPOCHS)
+    batches = list(itertools.islice(sampler, 1500))
+    views = {key.augmentation_seed for batch in batches for key in batch}
+    share = len(views) / sum(map(len, batches))
+    assert answers.share_asked(1500) <= share < 1.3 * answers.share_asked(1500)
 
 
 @pytest.mark.parametrize("why", ["a GPU", "too much disk", "two stages"])
 def test_they_are_not_kept(config, why):
     path = config("rcnn_student.yaml" if why == "two stages" else "student.yaml")
-    answers = KeptAnswers.of(path, 10**9 if why == "too much disk" else 10, why == "a GPU")
+    many = 10**9 if why == "too much disk" else 10
+    answers = KeptAnswers.of(path, many, many, why == "a GPU")
     assert answers.settings(10**12, "here") == [] and answers.share_asked(10**12) == 1
 
 

@@ -66,7 +66,7 @@ def test_what_is_written(planned):
     }
     found = {path.name for path in (planned / "data").iterdir()}
     assert found == {"train.json", "val.json", "test.json", "unlabeled.json"}
-    for name, iterations in (("teacher", 7), ("student", 10), ("SAD", 10)):
+    for name, iterations in (("teacher", 7), ("student", 32), ("SAD", 32)):
         cfg = get_sad_cfg(str(planned / "configs" / f"{name}.yaml"))
         check_config(cfg)
         assert cfg.SOLVER.MAX_ITER == iterations
@@ -172,7 +172,7 @@ def test_redo_keeps_the_old_configs_aside(copied):
     make_plan(request(user, output, iterations=9, redo=True), Paths(str(output)))
     assert "# mine" in (output / "old" / "1" / "configs" / "student.yaml").read_text()
     assert (output / "old" / "1" / "data" / "train.json").exists()
-    assert get_sad_cfg(str(edited)).SOLVER.MAX_ITER == 14 and "mine" not in edited.read_text()
+    assert get_sad_cfg(str(edited)).SOLVER.MAX_ITER == 40 and "mine" not in edited.read_text()
     plan = json.loads((output / "plan.json").read_text())
     assert plan["wishes"]["--iterations"] == 9
     make_plan(request(user, output, iterations=9), Paths(str(output)))  # nothing to say

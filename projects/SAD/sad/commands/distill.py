@@ -22,6 +22,7 @@ from ..pipeline.detectors import DETECTORS
 from ..pipeline.distill import describe_plan, distill
 from ..pipeline.networks import names
 from ..pipeline.request import Request
+from ..pipeline.settings import STUDENT
 from ..utils.arguments import between
 from .inspect import add_data_arguments
 
@@ -54,7 +55,9 @@ def add_arguments(parser) -> None:
         help="mirror images in training (by the names of the classes)",
     )
     time = networks.add_mutually_exclusive_group()
-    time.add_argument("--iterations", type=between(int, 1), help="of the teacher; students: x 1.5")
+    time.add_argument(
+        "--iterations", type=between(int, 1), help=f"of the teacher; students: x {STUDENT}"
+    )
     time.add_argument("--minutes", type=between(float, 0.1), help="for everything, about")
     networks.add_argument("--seed", type=between(int, 0), default=0)
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to write to")

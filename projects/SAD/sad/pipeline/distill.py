@@ -80,7 +80,7 @@ def distill(
             given says it by itself; else it is a RetinaNet.
         configs: a folder with teacher.yaml, student.yaml and SAD.yaml (of Faster R-CNN TAR.yaml),
             in place of chosen settings.
-        iterations: of the teacher; students are trained half as long again.
+        iterations: of the teacher; students are trained for STUDENT times as many.
         minutes: for everything, in place of `iterations`.
         flips: whether images may be mirrored; by the names of the classes if not given.
         baseline: train the student alone, too, for as many iterations and for as long.

@@ -62,10 +62,6 @@ class Facts:
             counts.count(0),
         )
 
-    @property
-    def num_images(self) -> int:
-        return self.num_labeled + self.num_unlabeled
-
     def sides_at(self, size: int) -> Tensor:
         """(B,) square roots of the boxes' areas where the images' longer side is `size`."""
         x0, y0, x1, y1 = self.boxes.unbind(dim=1)

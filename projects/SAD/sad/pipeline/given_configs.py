@@ -63,12 +63,14 @@ def experiment_of_configs(request: Request, paths: Paths, command: str) -> Exper
         opts[method] += [f"DATASETS.REGISTER.{name}.JSON", pseudo_labels]
         opts[method] += [f"DATASETS.REGISTER.{name}.IMAGES", folder]
     check_files(sets.TRAIN)
-    count += sum(len(DatasetCatalog.get(name)) for name in sets.TRAIN)
-    answers = KeptAnswers.of(configs["student"], count, Machine.this(request.num_gpus).gpus)
-    iterations, where = cfgs[method].SOLVER.MAX_ITER, paths.run("teacher_answers")
-    keeps = answers.seen(iterations) > 0 and _may_keep(cfgs[method], where)
-    if keeps:
+    labeled = sum(len(DatasetCatalog.get(name)) for name in sets.TRAIN)
+    gpus, where = Machine.this(request.num_gpus).gpus, paths.run("teacher_answers")
+    answers = KeptAnswers.of(configs["student"], labeled, count, gpus)
+    share_asked = answers.share_asked(cfgs[method].SOLVER.MAX_ITER)
+    if share_asked < 1 and _may_keep(cfgs[method], where):
         opts[method] += ["SAD.TEACHER.CACHE.DIR", where]
+    else:
+        share_asked = 1.0
     files = [MetadataCatalog.get(name).get("json_file") for name in (*sets.TRAIN, *sets.TEST)]
     return Experiment(
         paths,
@@ -80,7 +82,7 @@ def experiment_of_configs(request: Request, paths: Paths, command: str) -> Exper
         detector=detector,
         images=images,
         baselines=request.baselines,
-        share_asked=answers.share_asked(iterations) if keeps else 1.0,
+        share_asked=share_asked,
         num_gpus=request.num_gpus,
         opts=opts,
         command=command,

@@ -9,43 +9,41 @@ from ..modeling.build import build_detector
 from .detectors import RETINANET, kind_of
 from .yaml_text import Setting
 
-LEAST_SEEN = 2  # times that training shows a view, or nothing is won
+VIEW_EPOCHS = 4  # for which an image keeps its view, where augmentations draw any number of them
+MOST_ASKED = 0.75  # of the images shown, or too little is won
 MOST_BYTES = 20e9  # of the disk
 BYTES = 2  # of a class score
 
 
 class KeptAnswers(NamedTuple):
-    """Of a training of a student; an image is seen as it is, and mirrored where it may be."""
+    """Of a training of a student on labelled and unlabelled images in turn (MIX alternate)."""
 
-    possible: bool
-    views: int  # of all images
-    size: float  # bytes of all answers
+    labeled: int
+    unlabeled: int
     batch: int
+    views: int  # that there are of an image; 0 is any number
+    size: int  # bytes of an image's answer; 0 where none can be kept
 
     @classmethod
-    def of(cls, config: str, num_images: int, gpus: int) -> "KeptAnswers":
+    def of(cls, config: str, labeled: int, unlabeled: int, gpus: int) -> "KeptAnswers":
         """With a GPU none are kept: whether reading is faster there than asking is not measured.
 
         Args:
             config: of the student alone.
-            num_images: labelled and unlabelled ones.
+            labeled, unlabeled: images.
         """
         cfg = get_sad_cfg(config, ["MODEL.DEVICE", "meta", "MODEL.WEIGHTS", ""])
-        views = num_images * (1 if cfg.INPUT.RANDOM_FLIP == "none" else 2)
-        if gpus or kind_of(cfg.MODEL.META_ARCHITECTURE) is not RETINANET:
-            return cls(False, views, 0, cfg.SOLVER.IMS_PER_BATCH)
-        scores = num_scores(build_detector(cfg), cfg.INPUT.MAX_SIZE_TRAIN)
-        size = views * BYTES * scores
-        return cls(size <= MOST_BYTES, views, size, cfg.SOLVER.IMS_PER_BATCH)
-
-    def seen(self, iterations: int) -> float:
-        """How often a view is, on average; 0 if too seldom to keep what the teacher says of it."""
-        seen = iterations * self.batch / self.views
-        return seen if self.possible and seen >= LEAST_SEEN else 0.0
+        views = 0 if cfg.INPUT.CROP.ENABLED else 1 if cfg.INPUT.RANDOM_FLIP == "none" else 2
+        size = 0
+        if not gpus and kind_of(cfg.MODEL.META_ARCHITECTURE) is RETINANET:
+            size = BYTES * num_scores(build_detector(cfg), cfg.INPUT.MAX_SIZE_TRAIN)
+        return cls(labeled, unlabeled, cfg.SOLVER.IMS_PER_BATCH, views, size)
 
     def share_asked(self, iterations: int) -> float:
         """Of the images that training shows, the share for which the teacher is asked."""
-        return 1 / self.seen(iterations) if self.seen(iterations) else 1.0
+        share = self._different(iterations) / (iterations * self.batch)
+        keeps = self.size and share <= MOST_ASKED and self._bytes(iterations) <= MOST_BYTES
+        return share if keeps else 1.0
 
     def settings(self, iterations: int, folder: str) -> list[Setting]:
         """What the yaml of the distilled student says of it.
@@ -53,13 +51,28 @@ class KeptAnswers(NamedTuple):
         Args:
             folder: to keep the answers in.
         """
-        if not self.seen(iterations):
+        share = self.share_asked(iterations)
+        if share == 1:
             return []
-        seen = f"training shows a view of an image {self.seen(iterations):.1f} times"
-        return [
-            Setting("SAD.TEACHER.CACHE.DIR", folder, f"{seen}; at most {self.size / 1e9:.1f} GB"),
-            Setting("INPUT.CROP.ENABLED", False, "a random part of an image never comes again"),
-        ]
+        why = f"it is asked for {share:.0%} of the images; {self._bytes(iterations) / 1e9:.1f} GB"
+        found = [Setting("SAD.TEACHER.CACHE.DIR", folder, why)]
+        if not self.views:
+            why = "of random parts of an image, to ask the teacher once for each"
+            found.append(Setting("SAD.LOADER.VIEW_EPOCHS", VIEW_EPOCHS, why))
+        return found
+
+    def _bytes(self, iterations: int) -> float:
+        return self._different(iterations) * self.size
+
+    def _different(self, iterations: int) -> float:
+        """Views that training shows."""
+        shown, every = iterations * self.batch, self.labeled + self.unlabeled
+        if self.views:
+            return min(shown, every * self.views)
+        streams = [(shown, every)]
+        if self.unlabeled:
+            streams = [(shown / 2, self.labeled), (shown / 2, every)]
+        return sum(min(count, max(size, count / VIEW_EPOCHS)) for count, size in streams)
 
 
 def num_scores(model, side: int) -> int:

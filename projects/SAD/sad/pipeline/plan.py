@@ -178,7 +178,8 @@ def _write(paths: Paths, data: Data, choice: Choice, iterations: int, why: str) 
 
 def _kept_answers(paths: Paths, choice: Choice) -> KeptAnswers:
     """After student.yaml is written."""
-    return KeptAnswers.of(paths.config("student"), choice.facts.num_images, choice.machine.gpus)
+    facts, gpus = choice.facts, choice.machine.gpus
+    return KeptAnswers.of(paths.config("student"), facts.num_labeled, facts.num_unlabeled, gpus)
 
 
 def _inspect(paths: Paths, data: Data) -> None:

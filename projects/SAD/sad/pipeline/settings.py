@@ -18,7 +18,7 @@ from .yaml_text import Setting, as_settings
 BATCH = 8  # images; the networks' learning rates are for so many
 EPOCHS = 30  # of the labelled images for the teacher
 LEAST, MOST = 600, 90_000  # iterations of the teacher
-STUDENT = 1.5  # iterations of a student for one of the teacher: it has more images to learn from
+STUDENT = 4.5  # iterations of a student for one of the teacher: it has more images to learn from
 SMALL_BOX = 8  # pixels; of the boxes nine in ten shall be at least so large
 LIMITS = {"cpu": (320, 640), "gpu": (1333, 1333)}  # longer side: without need, and at most
 CROP = 0.6  # of an image's sides is seen at least
