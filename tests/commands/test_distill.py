@@ -131,7 +131,7 @@ def stopped(folder: Path, moment: Path, *arguments) -> int:
 @pytest.mark.slow
 def test_a_call_that_is_stopped_and_a_config_that_is_edited(tmp_path, monkeypatch, capsys):
     _, arguments = user(tmp_path, "yolo")
-    arguments += ["--iterations", 20, "--no-baseline"]
+    arguments += ["--iterations", 40, "--no-baseline"]
     out = tmp_path / "out"
     assert stopped(out, out / "runs" / "teacher" / "last_checkpoint", *arguments) == 75
     assert not (out / "runs" / "teacher" / "model_final.pth").exists()
