@@ -67,17 +67,19 @@ def user(tmp_path, layout: str) -> tuple:
 @pytest.mark.slow
 def test_from_odd_labels_to_a_report(tmp_path, monkeypatch, capsys):
     truth, arguments = user(tmp_path, "coco")
-    arguments += ["--iterations", 3]
+    arguments += ["--iterations", 3, "--rounds", 1]
     distill(monkeypatch, *arguments)
     out = tmp_path / "out"
     printed = capsys.readouterr().out
     assert str(out / "report.html") in printed and "\x1b" not in printed  # a pipe
     lines = (out / "log.txt").read_text().splitlines()
-    assert [line.partition("]")[0] for line in lines] == [f"[{n}/7" for n in range(1, 8)]
+    assert [line.partition("]")[0] for line in lines] == [f"[{n}/9" for n in range(1, 10)]
 
     report = content(out / "report.json")
-    assert [run["name"] for run in report["runs"]] == ["teacher", *STUDENTS]
-    folders = ("teacher", "student", "student_long", "SAD")
+    assert [run["name"] for run in report["runs"]] == [
+        *("teacher", "teacher, self-trained", *STUDENTS)
+    ]
+    folders = ("teacher", "teacher_1", "student", "student_long", "SAD")
     for run, folder in zip(report["runs"], folders, strict=True):
         assert run["AP"] == pytest.approx(ap(out / "runs" / folder), abs=1e-6)
     assert report["gain"]["baseline"] in STUDENTS[:2]
@@ -93,7 +95,7 @@ def test_from_odd_labels_to_a_report(tmp_path, monkeypatch, capsys):
     before = files(out)
     distill(monkeypatch, *arguments)  # all of it is done
     assert files(out) == before
-    assert (out / "log.txt").read_text().count("done earlier") == 7
+    assert (out / "log.txt").read_text().count("done earlier") == 9
 
 
 def processes_of(folder: Path) -> list[str]:

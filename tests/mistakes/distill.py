@@ -76,6 +76,12 @@ MISTAKES = {
         TESTED + "--minutes 3 --iterations 5", "--minutes", "--iterations"),
     "no iterations of the one command": (TESTED + "--iterations 0", "--iterations", "at least 1"),
     "no time": (TESTED + "--minutes 0", "--minutes", "at least 0.1"),
+    "rounds of self-training without images": (
+        TESTED + "--rounds 1", "--rounds is 1", "no unlabelled images"),
+    "rounds of self-training below 0": (TESTED + "--rounds -1", "--rounds", "at least 0"),
+    "rounds of self-training of a teacher that is given": (
+        TESTED + "--teacher {toy}/teacher.yaml --teacher-weights {toy}/teacher.pth --rounds 1",
+        "--teacher-weights has no say beside --rounds"),
     "no process": (TESTED + "--num-gpus 0", "--num-gpus is 0"),
     "a seed below 0": (TESTED + "--seed -1", "--seed", "at least 0"),
     "a student that is no network": (

@@ -56,6 +56,28 @@ def test_steps(changes, left_out, tmp_path):
     assert len({step.title for step in steps}) == len(steps)
 
 
+def test_rounds_of_self_training(tmp_path):
+    """Each teacher labels for the next; the last one is judged, labels and teaches."""
+    paths = Paths(str(tmp_path))
+    teachers = ["teacher", "teacher_1", "teacher_2"]
+    configs = {x: paths.config(x) for x in (*teachers, "student", "SAD", "student_long")}
+    found = experiment(tmp_path, configs=configs, rounds=2)
+    steps = {step.name: step for step in found.steps()}
+    assert list(steps) == [
+        *("teacher", "student", "label_1", "teacher_1", "label_2", "teacher_2"),
+        *ALL[2:],
+    ]
+    weights = [paths.weights(name) for name in teachers]
+    for number in (1, 2):
+        labels = paths.data(f"pseudo_labels_{number}.json")
+        assert steps[f"label_{number}"].made_from["the teacher's weights"] == weights[number - 1]
+        assert steps[f"label_{number}"].result == [labels]
+        assert steps[f"teacher_{number}"].made_from["the pseudo-labels"] == labels
+    for name in ("calibration", "label", "SAD"):
+        assert steps[name].made_from["the teacher's weights"] == weights[2]
+    assert set(weights) < set(steps["report"].made_from.values())
+
+
 def test_steps_of_a_faster_rcnn_pair(tmp_path):
     paths = Paths(str(tmp_path))
     configs = {x: paths.config(x) for x in ("teacher", "student", "TAR", "student_long")}

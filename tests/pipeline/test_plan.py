@@ -7,11 +7,13 @@ import shutil
 import pytest
 import torch
 
+from sad.config.defaults import distills
 from sad.config.load import get_sad_cfg
 from sad.modeling.build import build_detector
 from sad.pipeline.paths import Paths
 from sad.pipeline.plan import make_plan
 from sad.pipeline.request import Request
+from sad.pipeline.settings import ROUND
 from sad.preflight.values import check_config
 from sad.utils.errors import UserError
 from toy import REPOSITORY
@@ -73,6 +75,25 @@ def test_what_is_written(planned):
         assert cfg.OUTPUT_DIR == str(planned / "runs" / name)
     assert cfg.SAD.TEACHER.WEIGHTS == str(planned / "runs" / "teacher" / "model_final.pth")
     assert "val" in json.loads((planned / "plan.json").read_text())["notes"][0]
+
+
+def test_configs_of_self_training(user, tmp_path):
+    output = tmp_path / "out"
+    plan = make_plan(request(user, output, rounds=2), Paths(str(output)))
+    assert plan.rounds == 2
+    for name, labels in (("teacher_1", "pseudo_labels_1"), ("teacher_2", "pseudo_labels_2")):
+        cfg = get_sad_cfg(str(output / "configs" / f"{name}.yaml"))
+        check_config(cfg)
+        assert not distills(cfg) and cfg.SOLVER.MAX_ITER == 7 * ROUND
+        assert cfg.OUTPUT_DIR == str(output / "runs" / name)
+        assert cfg.DATASETS.UNLABELED == (labels,)
+        assert cfg.DATASETS.REGISTER[labels].JSON == str(output / "data" / f"{labels}.json")
+    student = get_sad_cfg(str(output / "configs" / "SAD.yaml"))
+    assert student.SAD.TEACHER.WEIGHTS == str(output / "runs" / "teacher_2" / "model_final.pth")
+    assert student.SAD.TEACHER.CONFIG_FILE == str(output / "configs" / "teacher_2.yaml")
+    assert make_plan(request(user, output, rounds=2), Paths(str(output))) == plan
+    with pytest.raises(UserError, match="--rounds changed"):
+        make_plan(request(user, output), Paths(str(output)))
 
 
 def test_the_same_wishes_find_everything_done(user, planned):

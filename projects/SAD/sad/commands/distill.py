@@ -22,7 +22,7 @@ from ..pipeline.detectors import DETECTORS
 from ..pipeline.distill import describe_plan, distill
 from ..pipeline.networks import names
 from ..pipeline.request import Request
-from ..pipeline.settings import STUDENT
+from ..pipeline.settings import ROUNDS, STUDENT
 from ..utils.arguments import between
 from .inspect import add_data_arguments
 
@@ -59,6 +59,12 @@ def add_arguments(parser) -> None:
         "--iterations", type=between(int, 1), help=f"of the teacher; students: x {STUDENT}"
     )
     time.add_argument("--minutes", type=between(float, 0.1), help="for everything, about")
+    networks.add_argument(
+        "--rounds",
+        type=between(int, 0),
+        metavar="N",
+        help=f"train the teacher anew on its own pseudo-labels, N times ({ROUNDS})",
+    )
     networks.add_argument("--seed", type=between(int, 0), default=0)
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument(

@@ -16,6 +16,11 @@ from .yaml_text import Setting, as_settings, to_yaml
 EVALUATIONS = 5  # on the validation set, in the course of a training
 
 
+def teacher_name(number: int) -> str:
+    """Of config and run, after so many rounds of self-training."""
+    return f"teacher_{number}" if number else "teacher"
+
+
 def registered(name: str, json_file: str, images: str) -> list[Setting]:
     return [
         Setting(f"DATASETS.REGISTER.{name}.JSON", json_file),
@@ -125,6 +130,31 @@ def write_distilled(
     settings.append(Setting("OUTPUT_DIR", paths.run(method)))
     header = "The student, taught by the teacher."
     _write(paths.config(method), to_yaml(settings, header, "student.yaml"))
+
+
+def write_self_trained(
+    paths: Paths, number: int, images: str, detector: str, iterations: int
+) -> None:
+    """teacher_1.yaml and so on: the teacher's network on its own pseudo-labels, too.
+
+    Args:
+        number: of the round, from 1 on.
+        images: the folder of the unlabelled images.
+        detector: as MODEL.META_ARCHITECTURE names it.
+        iterations: of the round.
+    """
+    labels = f"pseudo_labels_{number}"
+    settings = [
+        Setting("MODEL.META_ARCHITECTURE", "Distiller"),
+        Setting("SAD.STUDENT.META_ARCHITECTURE", detector),
+        Setting("SAD.DISTILL.TERMS", [], "it learns from boxes alone"),
+        *registered(labels, paths.data(f"{labels}.json"), images),
+        Setting("DATASETS.UNLABELED", [labels], "boxes that the teacher before it finds"),
+        *schedule(iterations, "it has more images to learn from"),
+        Setting("OUTPUT_DIR", paths.run(teacher_name(number))),
+    ]
+    header = "The teacher anew, on all images."
+    _write(paths.config(teacher_name(number)), to_yaml(settings, header, "teacher.yaml"))
 
 
 def write_long(paths: Paths, iterations: int, method: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..config.defaults import detector_name
 from ..config.load import get_sad_cfg
 from ..report.gain import UNKNOWN
+from .configs import teacher_name
 from .detectors import kind_of
 from .estimate import seconds_per_iteration, total_seconds
 from .experiment import Experiment
@@ -56,6 +57,7 @@ def distill(
     iterations: int | None = None,
     minutes: float | None = None,
     flips: bool | None = None,
+    rounds: int | None = None,
     baseline: bool = True,
     num_gpus: int = 1,
     seed: int = 0,
@@ -83,6 +85,7 @@ def distill(
         iterations: of the teacher; students are trained for STUDENT times as many.
         minutes: for everything, in place of `iterations`.
         flips: whether images may be mirrored; by the names of the classes if not given.
+        rounds: how often the teacher is trained anew, on its own pseudo-labels, too.
         baseline: train the student alone, too, for as many iterations and for as long.
         redo: do again what was made from something else.
         command: what the report says made it.
@@ -123,7 +126,7 @@ def describe_plan(request: Request) -> str:
         experiment = prepare(request, paths, "")
         texts = []
         if not request.configs:
-            for name in ("base", "teacher", "student", experiment.method):
+            for name in ("base", *experiment.teachers, "student", experiment.method):
                 with open(paths.config(name), encoding="utf-8") as file:
                     texts.append(f"--- configs/{name}.yaml\n{file.read()}")
         timed = dict(experiment.configs)
@@ -132,6 +135,8 @@ def describe_plan(request: Request) -> str:
         seconds = seconds_per_iteration(timed, experiment.opts)
         cfgs = {name: get_sad_cfg(experiment.configs[name]) for name in seconds}
         iterations = {name: cfg.SOLVER.MAX_ITER for name, cfg in cfgs.items()}
+        for name in experiment.teachers[1:]:
+            iterations["teacher"] += get_sad_cfg(experiment.configs[name]).SOLVER.MAX_ITER
         asked = experiment.share_asked
         hours = total_seconds(seconds, iterations, experiment.baselines, asked) / 3600
         texts += [f"- {note}" for note in experiment.notes]
@@ -164,7 +169,8 @@ def prepare(request: Request, paths: Paths, command: str) -> Experiment:
 def _of_plan(request: Request, paths: Paths, plan: Plan, command: str) -> Experiment:
     cfg = get_sad_cfg(paths.config("student"))
     detector = kind_of(detector_name(cfg))
-    names = ("teacher", "student", detector.method, "student_long")
+    names = ["student", detector.method, "student_long"]
+    names += [teacher_name(number) for number in range(plan.rounds + 1)]
     configs = {name: paths.config(name) for name in names}
     unlabeled = []
     if plan.unlabeled_root:
@@ -181,6 +187,7 @@ def _of_plan(request: Request, paths: Paths, plan: Plan, command: str) -> Experi
         teacher_weights=os.path.abspath(request.teacher_weights) if request.teacher_weights else "",
         detector=detector,
         val=(paths.data("val.json"), cfg.DATASETS.REGISTER.val.IMAGES),
+        rounds=plan.rounds,
         baselines=request.baselines,
         share_asked=plan.share_asked,
         num_gpus=request.num_gpus,

@@ -2,11 +2,11 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..config.load import get_sad_cfg
-from .configs import write_long
+from .configs import teacher_name, write_long
 from .detectors import RETINANET, Detector
 from .outcome import last_ap, seconds_per_iteration
 from .paths import Paths
@@ -15,11 +15,17 @@ from .steps import Step
 
 NAMES = {
     "teacher": "teacher",
+    "teacher_1": "teacher, self-trained",
     "student": "student alone",
     "student_long": "student alone, as long",
     "SAD": "SAD student",
     "TAR": "TAR student",
 }
+
+
+def name_of(run: str) -> str:
+    """In the report."""
+    return NAMES.get(run) or f"teacher after {run.removeprefix('teacher_')} rounds"
 
 
 @dataclass
@@ -33,6 +39,7 @@ class Experiment:
         unlabeled: arguments of the labelling that name its images; none without such images.
         labeled: arguments of the labelling that name the labelled set.
         pseudo_labels: the json that it writes.
+        rounds: of the teacher's self-training; the last of the teachers teaches the student.
         teacher_weights: of a teacher that is there already; "" for one to be trained.
         detector: of teacher and student; its method is the name of the distilled student's run.
         val: (json, image folder) of a set that choices are made by; None where there is none.
@@ -53,6 +60,7 @@ class Experiment:
     images: dict[str, str] = field(default_factory=dict)
     val: tuple[str, str] | None = None
     opts: dict[str, list] = field(default_factory=dict)
+    rounds: int = 0
     baselines: Sequence[str] = ("student", "student_long")
     share_asked: float = 1.0
     num_gpus: int = 1
@@ -64,16 +72,29 @@ class Experiment:
         steps = [self._given_teacher() if self.teacher_weights else self._train("teacher")]
         if "student" in self.baselines:
             steps.append(self._train("student"))
-        made_from = {"the teacher's weights": self.weights("teacher")}
+        for number in range(1, self.rounds + 1):
+            labels = self._labels_of_round(number)
+            steps.append(self._label(self.teachers[number - 1], labels, f"label_{number}"))
+            steps.append(self._train(self.teachers[number], {"the pseudo-labels": labels}))
+        teacher = self.teachers[-1]
+        made_from = {"the teacher's weights": self.weights(teacher)}
         if self.unlabeled:
-            steps += [self._calibrate()] if self.val else []
-            steps.append(self._label())
+            steps += [self._calibrate(teacher)] if self.val else []
+            steps.append(self._label(teacher, self.pseudo_labels, "label", self._thresholds))
             made_from["the pseudo-labels"] = self.pseudo_labels
         steps.append(self._train(self.method, made_from))
         if "student_long" in self.baselines:
             made_from = {f"{self.method}.yaml's run": self.weights(self.method)}
             steps.append(self._train("student_long", made_from))
         return [*steps, self._report()]
+
+    @property
+    def teachers(self) -> list[str]:
+        """Names of configs and runs."""
+        return [teacher_name(number) for number in range(self.rounds + 1)]
+
+    def _labels_of_round(self, number: int) -> str:
+        return self.paths.data(f"pseudo_labels_{number}.json")
 
     @property
     def method(self) -> str:
@@ -105,6 +126,7 @@ class Experiment:
 
         titles = {
             "teacher": "Train the teacher on the labelled images",
+            **dict.fromkeys(self.teachers[1:], "Train the teacher anew, on all images"),
             "student": "Train the student alone, on the labelled images",
             self.method: "Train the student with the teacher, on all images",
             "student_long": "Train the student alone for as long as that took",
@@ -133,7 +155,7 @@ class Experiment:
         return Step(
             "teacher",
             "Evaluate the teacher that was given",
-            self._teachers_inputs(),
+            self._teachers_inputs("teacher"),
             [self.paths.run("teacher") + f"/inference/{self.test_set}/coco_instances_results.json"],
             lambda: self._run("teacher", command),
             self.paths.run("teacher"),
@@ -147,17 +169,17 @@ class Experiment:
         ratio = times[0] / times[1] if all(times) else 1
         write_long(self.paths, max(1, round(iterations * ratio)), self.method)
 
-    def _calibrate(self) -> Step:
+    def _calibrate(self, teacher: str) -> Step:
         folder = self.paths.run("calibration")
-        made_from = self._teachers_inputs() | self.images
+        made_from = self._teachers_inputs(teacher) | self.images
         if "student" in self.baselines:  # the advice is better where its AP is known
             made_from["the student's weights"] = self.weights("student")
 
         def work():
             student_ap = last_ap(self.paths.run("student"), "val")
             command = sad_command(
-                *("calibrate", "--config-file", self.configs["teacher"]),
-                *("--weights", self.weights("teacher"), *self.unlabeled, *self.labeled),
+                *("calibrate", "--config-file", self.configs[teacher]),
+                *("--weights", self.weights(teacher), *self.unlabeled, *self.labeled),
                 *("--val-json", self.val[0], "--val-images", self.val[1], "--output", folder),
                 *(() if student_ap is None else ("--student-ap", student_ap)),
             )
@@ -184,49 +206,45 @@ class Experiment:
             return []
         return ["--class-thresholds", self.paths.of("runs", "calibration", "thresholds.json")]
 
-    def _teachers_inputs(self) -> dict[str, str]:
+    def _teachers_inputs(self, teacher: str) -> dict[str, str]:
         return {
-            "teacher.yaml": self.configs["teacher"],
-            "the teacher's weights": self.weights("teacher"),
+            f"{teacher}.yaml": self.configs[teacher],
+            "the teacher's weights": self.weights(teacher),
             **self._labels(),
         }
 
     def _labels(self) -> dict[str, str]:
         return {os.path.basename(path): path for path in self.data_files} | self.labels
 
-    def _label(self) -> Step:
+    def _label(
+        self, teacher: str, output: str, name: str, thresholds: Callable[[], list] = list
+    ) -> Step:
         def work():
             command = sad_command(
-                *("label", "--config-file", self.configs["teacher"]),
-                *("--weights", self.weights("teacher"), *self.unlabeled, *self.labeled),
-                *("--output", self.pseudo_labels, "--num-gpus", self.num_gpus),
-                *self._thresholds(),
+                *("label", "--config-file", self.configs[teacher]),
+                *("--weights", self.weights(teacher), *self.unlabeled, *self.labeled),
+                *("--output", output, "--num-gpus", self.num_gpus, *thresholds()),
             )
-            self._run("label", command)
+            self._run(name, command)
 
         return Step(
-            "label",
-            "Let the teacher label the unlabelled images",
-            self._teachers_inputs() | self.images,
-            [self.pseudo_labels],
+            name,
+            "Let the teacher label the unlabelled images"
+            + ("" if name == "label" else " for itself"),
+            self._teachers_inputs(teacher) | self.images,
+            [output],
             work,
-            after=self._count_labels,
+            after=lambda: _count_labels(output),
         )
 
-    def _count_labels(self) -> str:
-        folder = f"{os.path.splitext(self.pseudo_labels)[0]}_report"
-        with open(os.path.join(folder, "report.json"), encoding="utf-8") as file:
-            found = json.load(file)
-        return f", {found['instances']} boxes on {found['images_kept']} images"
-
     def _report(self) -> Step:
-        runs = ["teacher", *self.baselines, self.method]
+        runs = [*self.teachers, *self.baselines, self.method]
         command = sad_command(
             *("report", "--output", self.paths.folder, "--command", self.command),
             *("--title", self.detector.title, *self._roles()),
             *(("--test-set", self.test_set) if self.test_set else ()),
             *(x for note in self.notes for x in ("--note", note)),
-            *(x for name in runs for x in ("--run", f"{NAMES[name]}={self.paths.run(name)}")),
+            *(x for name in runs for x in ("--run", f"{name_of(name)}={self.paths.run(name)}")),
         )
         return Step(
             "report",
@@ -240,8 +258,15 @@ class Experiment:
         """Which run is what; without a baseline nobody can tell what was gained."""
         if not self.baselines:
             return []
-        found = ["--distilled", NAMES[self.method], "--teacher", NAMES["teacher"]]
-        return found + [x for name in self.baselines for x in ("--baseline", NAMES[name])]
+        found = ["--distilled", name_of(self.method), "--teacher", name_of(self.teachers[-1])]
+        return found + [x for name in self.baselines for x in ("--baseline", name_of(name))]
 
     def _run(self, name: str, command: list[str]) -> None:
         run(command, self.paths.of("logs", f"{name}.txt"))
+
+
+def _count_labels(output: str) -> str:
+    folder = f"{os.path.splitext(output)[0]}_report"
+    with open(os.path.join(folder, "report.json"), encoding="utf-8") as file:
+        found = json.load(file)
+    return f", {found['instances']} boxes on {found['images_kept']} images"

@@ -15,10 +15,12 @@ from ..utils.files import write_json
 from .choice import Choice, choose, contents, find_networks
 from .configs import (
     data_settings,
+    teacher_name,
     write_base,
     write_distilled,
     write_given_teacher,
     write_network,
+    write_self_trained,
 )
 from .data import Data, read_data, unlabeled_root, write_data
 from .estimate import seconds_per_iteration, total_seconds
@@ -26,7 +28,7 @@ from .kept_answers import KeptAnswers
 from .networks import write_weights
 from .paths import Paths, read_own
 from .request import Request
-from .settings import STUDENT, teacher_iterations
+from .settings import ROUND, ROUNDS, STUDENT, teacher_iterations
 from .split import split_off
 from .unlabeled import sift_unlabeled
 
@@ -49,6 +51,7 @@ class Plan:
         wishes: {flag: its value, or a hash of the file that it names}.
         labels, images: hashes of what the user's files hold, see `Data`.
         share_asked: of the images that the distillation shows, see `KeptAnswers`.
+        rounds: of the teacher's self-training.
     """
 
     wishes: dict
@@ -57,6 +60,7 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     unlabeled_root: str | None = None
     share_asked: float = 1.0
+    rounds: int = 0
 
     @property
     def inputs(self) -> dict:
@@ -91,15 +95,17 @@ def make_plan(request: Request, paths: Paths) -> Plan:
     split_off(data, request.seed)
     sift_unlabeled(data)
     choice = choose(request, data, networks, teacher)
-    iterations = _iterations(request, data, choice)
+    rounds = _rounds(request, data)
+    iterations = _iterations(request, data, choice, rounds)
     paths.take()
     if before:
         of_data = (paths.data(f"{name}.json") for name in ("train", "val", "test", "unlabeled"))
         of_all = (paths.of(name) for name in ("configs", JSON, PAGE, FILE))
         paths.keep([*of_data, *of_all])
-    _write(paths, data, choice, *iterations)
+    _write(paths, data, choice, *iterations, rounds)
     plan.share_asked = _kept_answers(paths, choice).share_asked(round(STUDENT * iterations[0]))
     _inspect(paths, data)
+    plan.rounds = rounds
     plan.notes = data.notes
     plan.unlabeled_root = unlabeled_root(data) if data.unlabeled else None
     write_json(paths.of(FILE), asdict(plan), indent=1)
@@ -122,7 +128,23 @@ def _refuse(before: dict, now: dict, method: str) -> None:
     )
 
 
-def _iterations(request: Request, data: Data, choice: Choice) -> tuple[int, str]:
+def _rounds(request: Request, data: Data) -> int:
+    """Of the teacher's self-training.
+
+    Raises:
+        UserError: some are asked for, and there is nothing to learn from.
+    """
+    if request.rounds and not data.unlabeled:
+        raise UserError(
+            f"--rounds is {request.rounds}, but there are no unlabelled images that the teacher "
+            "could label: give --unlabeled, or leave it out"
+        )
+    if request.rounds is not None:
+        return request.rounds
+    return ROUNDS if data.unlabeled and not request.teacher_weights else 0
+
+
+def _iterations(request: Request, data: Data, choice: Choice, rounds: int) -> tuple[int, str]:
     """Of the teacher, also where it is there already; and why so many."""
     if request.iterations:
         return request.iterations, "--iterations"
@@ -138,7 +160,8 @@ def _iterations(request: Request, data: Data, choice: Choice) -> tuple[int, str]
 
     def time_of(iterations: int) -> float:
         of_student = round(STUDENT * iterations)
-        each = {"teacher": iterations, "student": of_student, method: of_student}
+        of_teacher = iterations * (1 + rounds * ROUND)
+        each = {"teacher": of_teacher, "student": of_student, method: of_student}
         asked = answers.share_asked(of_student)
         return total_seconds(seconds, each, request.baselines, asked)
 
@@ -146,11 +169,14 @@ def _iterations(request: Request, data: Data, choice: Choice) -> tuple[int, str]
     return max(1, iterations), f"so that everything takes about {request.minutes:g} minutes"
 
 
-def _write(paths: Paths, data: Data, choice: Choice, iterations: int, why: str) -> None:
+def _write(
+    paths: Paths, data: Data, choice: Choice, iterations: int, why: str, rounds: int = 0
+) -> None:
     """Data, weights to start from, and the configs.
 
     Args:
         iterations: of the teacher.
+        rounds: of its self-training.
     """
     write_data(data, paths.data(""))
     roots = {name: labels.image_root for name, labels in data.sets.items()}
@@ -173,7 +199,10 @@ def _write(paths: Paths, data: Data, choice: Choice, iterations: int, why: str) 
     answers = _kept_answers(paths, choice).settings(
         round(STUDENT * iterations), paths.run("teacher_answers")
     )
-    write_distilled(paths, paths.config("teacher"), weights, root, detector, answers)
+    for number in range(1, rounds + 1):
+        write_self_trained(paths, number, root, detector, ROUND * iterations)
+        weights = paths.weights(teacher_name(number))
+    write_distilled(paths, paths.config(teacher_name(rounds)), weights, root, detector, answers)
 
 
 def _kept_answers(paths: Paths, choice: Choice) -> KeptAnswers:

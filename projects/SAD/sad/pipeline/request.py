@@ -29,6 +29,7 @@ class Request:
     iterations: int | None = None
     minutes: float | None = None
     flips: bool | None = None
+    rounds: int | None = None
     baseline: bool = True
     num_gpus: int = 1
     seed: int = 0
@@ -63,7 +64,8 @@ class Request:
         _refuse_beside(given, "data", ("labeled", "images", "val", "test", "configs"))
         _refuse_beside(given, "minutes", ("iterations", "configs"))
         of_data = ("labeled", "images", "val", "test", "layout", "flips", "iterations")
-        of_networks = ("teacher", "teacher_weights", "student", "detector")
+        of_networks = ("teacher", "teacher_weights", "student", "detector", "rounds")
+        _refuse_beside(given, "teacher_weights", ("rounds",))
         _refuse_beside(given, "configs", (*of_data, *of_networks))
         for flag in ("data", "images", "unlabeled", "labeled", "val", "test"):
             self._check_apart(flag)
@@ -76,7 +78,7 @@ class Request:
             raise UserError(
                 "--teacher-weights goes with --teacher CONFIG, the yaml that they were trained with"
             )
-        for key, least in (("num_gpus", 1), ("iterations", 1), ("seed", 0)):
+        for key, least in (("num_gpus", 1), ("iterations", 1), ("seed", 0), ("rounds", 0)):
             value = getattr(self, key)
             if value is not None and value < least:
                 raise UserError(f"{_flag(key)} is {value}, it must be at least {least}")
