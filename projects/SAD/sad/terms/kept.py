@@ -6,6 +6,7 @@ all levels together, M of them kept; D anchors that have at least one of these.
 
 import zlib
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from .term import Outputs
 
 @dataclass
 class KeptOutputs:
-    """Scores from a floor on, each by itself; the others of a level by their mean.
+    """Scores from a floor on, each by itself, or all of them; the others of a level by their mean.
 
     Numbers are rounded before their first use, so that it makes no difference whether they come
     from the network or from a file.
@@ -25,16 +26,18 @@ class KeptOutputs:
 
     levels: np.ndarray  # (L, 4) int32: h, w, A and K
     rest: np.ndarray  # (L,) float32: the logit of the mean probability of what is not kept
-    index: np.ndarray  # (M,) int32: rising positions among the E logits, level by level
+    index: np.ndarray | None  # (M,) int32: rising positions among the E logits; None: all are kept
     logits: np.ndarray  # (M,) float16
     deltas: np.ndarray  # (D, 4) float16; D is 0 where boxes were not asked for
 
     def to_bytes(self) -> bytes:
-        """A checksum, three lengths, and the arrays; the index as one bit for each logit."""
+        """A checksum, three lengths, and the arrays; an index as one bit for each logit."""
         lengths = np.array([len(self.levels), len(self.logits), len(self.deltas)], np.int32)
-        mask = np.zeros(self.levels.prod(axis=1).sum(), bool)
-        mask[self.index] = True
-        bits = zlib.compress(np.packbits(mask), level=1)
+        bits = b""
+        if self.index is not None:
+            mask = np.zeros(self.levels.prod(axis=1).sum(), bool)
+            mask[self.index] = True
+            bits = zlib.compress(np.packbits(mask), level=1)
         arrays = (lengths, self.levels, self.rest, self.logits, self.deltas)
         content = b"".join((*(array.tobytes() for array in arrays), bits))
         return zlib.crc32(content).to_bytes(4, "little") + content
@@ -57,6 +60,8 @@ class KeptOutputs:
             (np.float16, (anchors, 4)),
         )
         count = int(levels.prod(axis=1).sum())
+        if not len(bits) and kept == count:
+            return cls(levels, rest, None, logits, deltas)
         length = -(-count // 8)
         try:  # a byte more than there should be, and not all that can be packed into some
             packed = zlib.decompressobj().decompress(bits, length + 1)
@@ -69,9 +74,10 @@ class KeptOutputs:
 
     def __reduce__(self):
         # From a reader to the process that trains in one piece of shared memory.
-        arrays = tuple(vars(self).values())
-        piece = np.concatenate([array.reshape(-1).view(np.uint8) for array in arrays])
-        return _rejoined, (torch.from_numpy(piece), [(x.dtype.str, x.shape) for x in arrays])
+        arrays = {name: x for name, x in vars(self).items() if x is not None}
+        piece = np.concatenate([x.reshape(-1).view(np.uint8) for x in arrays.values()])
+        kinds = [(x.dtype.str, x.shape) for x in arrays.values()]
+        return _rejoined, (torch.from_numpy(piece), list(arrays), kinds)
 
 
 def _cut(data, offset: int, *kinds: tuple) -> list:
@@ -84,8 +90,9 @@ def _cut(data, offset: int, *kinds: tuple) -> list:
     return [*found, memoryview(data)[offset:]]
 
 
-def _rejoined(piece: Tensor, kinds: list[tuple]) -> KeptOutputs:
-    return KeptOutputs(*_cut(piece.numpy(), 0, *kinds)[:-1])
+def _rejoined(piece: Tensor, names: list[str], kinds: list[tuple]) -> KeptOutputs:
+    arrays = dict(zip(names, _cut(piece.numpy(), 0, *kinds), strict=False))
+    return KeptOutputs(**{"index": None, **arrays})
 
 
 def to_keep(outputs: Outputs, sizes: list[tuple[int, int]], floor: float) -> list[KeptOutputs]:
@@ -93,7 +100,7 @@ def to_keep(outputs: Outputs, sizes: list[tuple[int, int]], floor: float) -> lis
     Args:
         outputs: logits, and perhaps deltas, of N images.
         sizes: (h, w) of each level.
-        floor: the least probability that is kept.
+        floor: the least probability that is kept; 0 keeps all.
     Returns:
         of each image
     """
@@ -102,6 +109,8 @@ def to_keep(outputs: Outputs, sizes: list[tuple[int, int]], floor: float) -> lis
         for (h, w), logits in zip(sizes, outputs.logits, strict=True)
     ]
     logits = at_least_float32(torch.cat([level.flatten(1) for level in outputs.logits], dim=1))
+    if floor == 0:
+        return _all(levels, logits, outputs.deltas)
     scores = logits.sigmoid()
     kept = scores >= floor
     lengths = [level[0].numel() for level in outputs.logits]
@@ -120,6 +129,14 @@ def to_keep(outputs: Outputs, sizes: list[tuple[int, int]], floor: float) -> lis
         of_image = rest[image], index, logits[image, index], boxes
         found.append(KeptOutputs(np.array(levels, np.int32), *of_image))
     return found
+
+
+def _all(levels: list[tuple], logits: Tensor, deltas: list[Tensor] | None) -> list[KeptOutputs]:
+    """Of each image everything."""
+    levels, rest = np.array(levels, np.int32), np.zeros(len(levels), np.float32)
+    boxes = logits.new_empty(len(logits), 0, 4) if deltas is None else torch.cat(deltas, dim=1)
+    pairs = zip(_half(logits), _half(boxes), strict=True)
+    return [KeptOutputs(levels, rest, None, *pair) for pair in pairs]
 
 
 def _half(values: Tensor) -> np.ndarray:
@@ -146,63 +163,50 @@ def expanded(
     logits = _spread(kept, scores, anchors * classes, sizes, rest)
     outputs = Outputs(logits=[level.unflatten(1, (-1, classes)) for level in logits])
     if deltas:
-        boxes = [(np.unique(image.index // classes), image.deltas) for image in kept]
+        boxes = [(_anchors(image.index, classes), image.deltas) for image in kept]
         zeros = rest.new_zeros(*rest.shape, 4)
         outputs.deltas = _spread(kept, boxes, anchors, sizes, zeros)
     return outputs
 
 
+def _anchors(index: np.ndarray | None, classes: int) -> np.ndarray | None:
+    return None if index is None else np.unique(index // classes)
+
+
 def _spread(
     kept: list[KeptOutputs],
-    found: list[tuple[np.ndarray, np.ndarray]],
+    found: list[tuple[np.ndarray | None, np.ndarray]],
     per_cell: int,
     sizes: list[tuple[int, int]],
     rest: Tensor,
 ) -> list[Tensor]:
     """
     Args:
-        found: of each image positions among all values of all its cells, and these values.
+        found: of each image positions among all values of all its cells (None: all of them), and
+            these values.
         per_cell: values.
         sizes: (H, W) of each level in the batch.
         rest: (S, L, ...), what stands everywhere else.
     Returns:
         (S, H x W x per_cell, ...) of each level.
     """
-    lengths = [height * width * per_cell for height, width in sizes]
-    full = torch.cat(
-        [
-            rest[:, level, None].expand(-1, length, *rest.shape[2:])
-            for level, length in enumerate(lengths)
-        ],
-        dim=1,
-    )
-    places = [
-        _places(index, image.levels[:, :2].tolist(), per_cell, sizes) + number * sum(lengths)
-        for number, (image, (index, _)) in enumerate(zip(kept, found, strict=True))
-    ]
-    places = torch.from_numpy(np.concatenate(places)).to(full.device)
-    values = torch.from_numpy(np.concatenate([x for _, x in found])).to(full)
-    places = places.view(-1, *[1] * (values.dim() - 1)).expand_as(values)
-    full.flatten(0, 1).scatter_(0, places, values)
-    return [level.contiguous() for level in full.split(lengths, dim=1)]
-
-
-def _places(
-    index: np.ndarray, own: list[list[int]], per_cell: int, sizes: list[tuple[int, int]]
-) -> np.ndarray:
-    """Positions among the values of an image's cells, in a batch whose levels have `sizes`."""
-    index = index.astype(np.int64)
-    if own == [[*size] for size in sizes]:
-        return index
-    ends = np.cumsum([h * w * per_cell for h, w in own])
-    parts = np.split(index, np.searchsorted(index, ends[:-1]))
-    placed, start, start_in_batch = [], 0, 0
-    for part, (h, w), (height, width) in zip(parts, own, sizes, strict=True):
-        if h > height or w > width:
-            raise ValueError(f"kept outputs of {h} x {w} cells in a batch of {height} x {width}")
-        part = part - start
-        rows = part // (w * per_cell)  # each begins further on
-        placed.append(start_in_batch + part + rows * (width - w) * per_cell)
-        start += h * w * per_cell
-        start_in_batch += height * width * per_cell
-    return np.concatenate(placed)
+    spread = []
+    for level, (height, width) in enumerate(sizes):
+        full = rest[:, level, None].expand(-1, height * width * per_cell, *rest.shape[2:])
+        spread.append(full.clone(memory_format=torch.contiguous_format))
+    for number, (image, (index, values)) in enumerate(zip(kept, found, strict=True)):
+        shapes = [(h, w, per_cell) for h, w in image.levels[:, :2].tolist()]
+        ends = np.cumsum([0, *map(prod, shapes)])
+        cuts = ends if index is None else np.searchsorted(index, ends)
+        for level, ((h, w, _), size) in enumerate(zip(shapes, sizes, strict=True)):
+            if h > size[0] or w > size[1]:
+                raise ValueError(f"kept outputs of {h} x {w} cells in a batch of {size}")
+            start, end = cuts[level : level + 2]
+            part = torch.from_numpy(values[start:end]).to(spread[level])
+            of_image = spread[level][number].unflatten(0, (*size, per_cell))[:h, :w]
+            if index is None:
+                of_image.copy_(part.unflatten(0, shapes[level]))
+            else:
+                places = np.unravel_index(index[start:end] - ends[level], shapes[level])
+                of_image[tuple(torch.from_numpy(x).to(part.device) for x in places)] = part
+    return spread
