@@ -128,9 +128,9 @@ def dense_teacher(x, z, share=0.01):
     """
     total, divisor = 0.0, 0.0
     for ours, theirs in zip(x, z, strict=True):
-        scores = sigmoid(theirs).max(axis=1)
-        chosen = np.argsort(-scores)[: max(1, round(share * len(scores)))]
-        divisor += scores[chosen].sum()
+        best = theirs.max(axis=1)
+        chosen = np.argsort(-best)[: max(1, round(share * len(best)))]
+        divisor += sigmoid(best[chosen]).sum()
         for anchor, (a, b) in enumerate(zip(ours, theirs, strict=True)):
             p, q = sigmoid(a), sigmoid(b) * (anchor in chosen)
             entropy = -q * log_sigmoid(a) - (1 - q) * log_sigmoid(-a)
