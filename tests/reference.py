@@ -107,6 +107,37 @@ def fdl_gradient(x, z, positive, gamma=2.0):
     return m**gamma * (p - sigmoid(z)) + through_weight
 
 
+def qfl(x, z, gamma=2.0):
+    """|q - p|^gamma times the cross entropy of p with q (arXiv 2006.04388)."""
+    return np.abs(sigmoid(z) - sigmoid(x)) ** gamma * binary_cross_entropy(x, z)
+
+
+def qfl_gradient(x, z, gamma=2.0):
+    """With g = |q - p|: dg/dx = -p (1-p) where q is above p, else p (1-p); dBCE/dx = p - q."""
+    p, q = sigmoid(x), sigmoid(z)
+    gap = np.abs(q - p)
+    slope = np.sign(p - q) * p * sigmoid(np.negative(x))
+    through_weight = 0 if gamma == 0 else gamma * gap ** (gamma - 1) * slope
+    return gap**gamma * (p - q) + through_weight * binary_cross_entropy(x, z)
+
+
+def dense_teacher(x, z, share=0.01):
+    """(loss, divisor) of Dense Teacher's class loss, anchor by anchor, of x, z (N, R, K).
+
+    The anchors of an image with the largest scores learn the teacher's; q is 0 at the others.
+    """
+    total, divisor = 0.0, 0.0
+    for ours, theirs in zip(x, z, strict=True):
+        best = theirs.max(axis=1)
+        chosen = np.argsort(-best)[: max(1, round(share * len(best)))]
+        divisor += sigmoid(best[chosen]).sum()
+        for anchor, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            p, q = sigmoid(a), sigmoid(b) * (anchor in chosen)
+            entropy = -q * log_sigmoid(a) - (1 - q) * log_sigmoid(-a)
+            total += ((q - p) ** 2 * entropy).sum()
+    return total, divisor
+
+
 def released_kernel(x, z, gamma=2.0, beta_code=0.0, alpha=0.5):
     """Released form: (1 - exp(-(BCE - beta_code T)))^gamma times the alpha-weighted BCE.
 

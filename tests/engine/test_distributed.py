@@ -162,3 +162,11 @@ def test_all_terms_count_each_image_alike(trained, anchors):
     opts += ("SAD.DISTILL.TERMS", "('class','box','feature')", "SAD.DISTILL.BOX.ANCHORS", anchors)
     opts += SPLIT if anchors == "all" else ("SAD.TARGETS.UNLABELED", ("hard",))
     assert difference(trained(1, 1, *opts), trained(2, 2, *opts)) < 1e-10
+
+
+def test_top_anchors_and_channels_count_each_image_alike(trained):
+    opts = (*NORMS["FrozenBN"], *GLOBAL, *SPLIT, "SAD.LOADER.MIX", "union")
+    opts += ("SAD.DISTILL.TERMS", "('class','feature')", "SAD.DISTILL.FEATURE.LOSS", "cwd")
+    opts += ("SAD.DISTILL.CLASS.LOSS", "qfl", "SAD.DISTILL.CLASS.TOP", 0.05)
+    opts += ("SAD.DISTILL.CLASS.NORMALIZER", "best_score")
+    assert difference(trained(1, 1, *opts), trained(2, 2, *opts)) < 1e-10

@@ -15,6 +15,8 @@ import reference
 from processes import run_ranks
 from recorded import history, make_trainer, train
 from sad.checkpoint.checkpointer import SADCheckpointer
+from sad.config.identity import training_settings
+from sad.config.load import get_sad_cfg
 from sad.engine.trainer import SADTrainer
 from sad.utils.errors import UserError
 
@@ -37,6 +39,20 @@ def run(toy, tmp_path_factory):
     output = tmp_path_factory.mktemp("run")
     opts = ("SOLVER.MAX_ITER", 20, "SOLVER.WARMUP_ITERS", 6, "SOLVER.CHECKPOINT_PERIOD", 10)
     return output, *train(toy, output, "SAD.yaml", *opts)
+
+
+@pytest.mark.parametrize("name", ["PKD", "CWD", "BCKD", "DenseTeacher"])
+def test_published_ways_of_distilling_train(toy, tmp_path, name):
+    """The terms of the committed configs, at their weights."""
+    settings = training_settings(get_sad_cfg(f"configs/digits/student_{name}.yaml"))
+    terms = {key: value for key, value in settings.items() if key.startswith("SAD.DISTILL.")}
+    opts = [item for pair in terms.items() for item in pair]
+    trainer, recorder = train(toy, tmp_path, "SAD.yaml", *opts, "SOLVER.MAX_ITER", 3)
+    (term,) = trainer.cfg.SAD.DISTILL.TERMS
+    losses = history(trainer, f"loss_distill_{term}")
+    assert len(losses) == 3 and np.isfinite(losses).all() and min(losses) > 0
+    assert all(gradient.isfinite().all() for gradient in recorder.gradients)
+    assert (tmp_path / "model_final.pth").is_file()
 
 
 # --- what is logged -----------------------------------------------------------------------------

@@ -216,7 +216,7 @@ def test_half_precision_is_computed_in_float32(dtype):
 
 @pytest.mark.parametrize("beta", [0.0, 1.5])
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 1.7, 2.0])
-@pytest.mark.parametrize("name", sorted(distillation.DISTILLATION_LOSSES))
+@pytest.mark.parametrize("name", sorted({*distillation.DISTILLATION_LOSSES} - {"qfl"}))
 def test_student_equal_to_teacher_has_no_loss_and_no_gradient(name, gamma, beta):
     logits = torch.cat([torch.arange(-100.0, 101.0), random_logits(5)[0]])
     value, gradient = value_and_gradient(
@@ -263,6 +263,58 @@ def test_focal_distillation_loss_is_not_least_where_student_equals_teacher():
     assert value[0] < 0.01 * value[1]
     with pytest.raises(ValueError, match="-1"):
         distillation.focal_distillation_loss(teacher, teacher, torch.tensor([True, True]), gamma=-1)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("spread", [1, 4, 30])
+def test_quality_focal_loss_matches_the_reference(spread, gamma):
+    student, teacher = random_logits(spread)
+    x, z = student.double().numpy(), teacher.double().numpy()
+    for loss in (distillation.quality_focal_loss, by_name("qfl")):
+        value, gradient = value_and_gradient(loss, student, teacher, gamma=gamma)
+        assert_close(value, reference.qfl(x, z, gamma))
+        assert_close(gradient, reference.qfl_gradient(x, z, gamma), 2e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+def test_quality_focal_loss_of_a_student_equal_to_its_teacher(gamma):
+    logits = torch.cat([torch.arange(-100.0, 101.0), random_logits(5)[0]])
+    value, gradient = value_and_gradient(
+        distillation.quality_focal_loss, logits, logits.clone(), gamma=gamma
+    )
+    assert value.max() < 1e-18 and gradient.abs().max() < 1e-18
+    with pytest.raises(ValueError, match="-1"):
+        distillation.quality_focal_loss(logits, logits, gamma=-1)
+
+
+def test_top_anchors_keep_their_logits():
+    levels = [torch.randn(2, rows, 3) for rows in (30, 8)]
+    assert distillation.top_alone(levels, 0.0) is levels
+    for share, number in ((0.001, 1), (0.1, 4), (1.0, 38)):
+        found = torch.cat(distillation.top_alone(levels, share), dim=1)
+        logits = torch.cat(levels, dim=1)
+        for image, before in zip(found, logits, strict=True):
+            kept = (image == before).all(dim=1)
+            assert kept.sum() == number and (image[~kept] == distillation.NEVER).all()
+            assert number == 38 or before[kept].amax(1).min() > before[~kept].amax(1).max()
+    scores = distillation.best_scores(levels)
+    np.testing.assert_allclose(scores, reference.sigmoid(logits.numpy()).max(axis=2), rtol=1e-5)
+    of_top = distillation.best_scores(distillation.top_alone(levels, 0.1)).sum()
+    assert of_top.item() == pytest.approx(scores.topk(4, dim=1).values.sum().item())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_anchors_outside_the_top_have_the_score_0(dtype):
+    """All losses that read scores take it for 0, in each precision."""
+    never = torch.tensor([distillation.NEVER], dtype=dtype)
+    x = torch.linspace(-20, 20, 41, dtype=dtype)
+    p = reference.sigmoid(x.double().numpy())
+    expected = -reference.log_sigmoid(-x.double().numpy())
+    kl = distillation.kl_divergence(x, never)
+    np.testing.assert_allclose(kl, expected, rtol=1e-5)
+    qfl = distillation.quality_focal_loss(x, never)
+    np.testing.assert_allclose(qfl, p**2 * expected, rtol=1e-5)
+    assert distillation.teacher_power(never) == 0
 
 
 def test_logit_l2_loss():

@@ -5,23 +5,78 @@ import pytest
 import torch
 
 from sad.losses.features import (
+    FEATURE_LOSSES,
+    channel_divergence,
     convolved_at,
     gaussian_mask,
     masked_squared_difference,
     mean_squared_difference,
+    pearson_distance,
 )
 
 
-def test_each_level_counts_alike():
-    student = [torch.zeros(2, 4, 8, 8), torch.ones(2, 6, 1, 1)]
-    teacher = [torch.full((2, 4, 8, 8), 2.0), torch.full((2, 6, 1, 1), 4.0)]
-    assert mean_squared_difference(student, teacher).item() == (4 + 9) / 2
+def maps(seed, shape=(2, 3, 4, 5)):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def test_float32_at_least():
-    half = [torch.full((1, 1, 2, 2), 300.0, dtype=torch.float16)]
-    zero = [torch.zeros(1, 1, 2, 2, dtype=torch.float16)]
-    assert mean_squared_difference(half, zero).item() == 90_000  # beyond float16's 65504
+def test_mean_squared_difference():
+    x, z = maps(0), maps(1)
+    expected = ((x.numpy() - z.numpy()) ** 2).mean()
+    assert mean_squared_difference(x, z).item() == pytest.approx(expected)
+
+
+def test_pearson_distance_is_one_less_the_correlation():
+    x, z = maps(0), 3 * maps(1) - maps(0) + 7
+    of_channels = zip(*(m.transpose(0, 1).flatten(1).numpy() for m in (x, z)), strict=True)
+    expected = np.mean([1 - np.corrcoef(a, b)[0, 1] for a, b in of_channels])
+    assert pearson_distance(x, z).item() == pytest.approx(expected)
+    # Scale and level of a channel do not matter.
+    scale, level = torch.tensor([2.0, 0.1, 5.0])[:, None, None], maps(2, (3, 1, 1))
+    assert pearson_distance(scale * x + level, z).item() == pytest.approx(expected)
+    assert pearson_distance(-x, x).item() == pytest.approx(2)
+
+
+def test_constant_channels_are_finite():
+    constant = torch.zeros(2, 3, 4, 5, dtype=torch.float64).requires_grad_()
+    loss = pearson_distance(constant, maps(0))
+    assert loss.item() == pytest.approx(0.5)
+    loss.backward()
+    assert constant.grad.isfinite().all()
+    cell = maps(0, (1, 3, 1, 1))  # a single image of a single place
+    assert pearson_distance(cell, cell + 1) == 0
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_channel_divergence_is_the_formula(temperature):
+    x, z = maps(0), maps(1)
+    total = 0.0
+    for image in range(2):
+        for channel in range(3):
+            p, q = (np.exp(m[image, channel].numpy() / temperature) for m in (x, z))
+            p, q = p / p.sum(), q / q.sum()
+            total += temperature**2 * (q * np.log(q / p)).sum()
+    assert channel_divergence(x, z, temperature).item() == pytest.approx(total / 6)
+    assert channel_divergence(x + maps(2, (2, 3, 1, 1)), z, temperature).item() == pytest.approx(
+        total / 6
+    )
+
+
+@pytest.mark.parametrize("name", FEATURE_LOSSES)
+def test_all_feature_losses(name):
+    """Nothing where the maps are equal, the right gradient, and float32 at least."""
+    x, z = maps(0).requires_grad_(), maps(1)
+
+    def loss(student, teacher=z):
+        return FEATURE_LOSSES[name](student, teacher, temperature=2.0)
+
+    assert loss(x, x.detach()).item() == pytest.approx(0, abs=1e-12)
+    assert torch.autograd.gradcheck(loss, x, fast_mode=True)
+    half = x.detach().half(), z.half()
+    found = loss(*half)
+    assert found.dtype == torch.float32
+    assert found == loss(*(m.float() for m in half))
+    assert loss(300 * half[0], half[1]).isfinite()  # squares beyond float16's 65504
 
 
 # --- masks ---------------------------------------------------------------------------------------

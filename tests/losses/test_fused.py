@@ -7,7 +7,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 import reference
 from sad.losses import fused
-from sad.losses.distillation import DISTILLATION_LOSSES
+from sad.losses.distillation import DISTILLATION_LOSSES, top_alone
 from sad.losses.fused import FusedClassLosses, sum_in_pieces
 
 LEVELS, CLASSES = (30, 8, 3), 7
@@ -30,6 +30,10 @@ VALUES = {
         lambda x, z, pos, **o: reference.fdl_gradient(x, z, pos, o["gamma"]),
     ),
     "l2": (lambda x, z, pos, **o: (x - z) ** 2, lambda x, z, pos, **o: 2 * (x - z)),
+    "qfl": (
+        lambda x, z, pos, **o: reference.qfl(x, z, o["gamma"]),
+        lambda x, z, pos, **o: reference.qfl_gradient(x, z, o["gamma"]),
+    ),
 }
 
 
@@ -146,6 +150,19 @@ def test_pieces_of_any_size_give_the_same(monkeypatch):
     values, gradients = run(*arguments)
     np.testing.assert_allclose(values, whole_values, rtol=1e-6)
     torch.testing.assert_close(gradients, whole)
+
+
+def test_teacher_of_the_top_anchors_alone():
+    student, teacher, labels = batch()
+    top = FusedClassLosses("qfl", **FOCAL, **OPTIONS, top=0.1)
+    (_, distill), gradients = run(top, student, teacher, labels * 0, [], SOFT)
+    x, z = torch.cat(student, 1)[SOFT].double().numpy(), torch.cat(teacher, 1).double().numpy()
+    assert distill == pytest.approx(0.4 * reference.dense_teacher(x, z, share=0.1)[0], rel=1e-5)
+    whole = FusedClassLosses("qfl", **FOCAL, **OPTIONS)
+    masked = run(whole, student, top_alone(teacher, 0.1), labels * 0, [], SOFT)[1]
+    torch.testing.assert_close(gradients, masked)
+    no_teacher = run(top, student, None, labels, HARD, [])
+    torch.testing.assert_close(no_teacher, run(whole, student, None, labels, HARD, []))
 
 
 def test_focal_loss_without_balance():

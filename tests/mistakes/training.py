@@ -123,6 +123,20 @@ MISTAKES = {
     "TAR: width of a Gaussian that is a box": (
         TAR + "SAD.DISTILL.FEATURE.MASK box SAD.DISTILL.FEATURE.SIGMA2 1.0",
         "SAD.DISTILL.FEATURE.SIGMA2 is 1.0", "MASK box"),
+    "a mask beside another loss of feature maps": (
+        TAR + "SAD.DISTILL.FEATURE.LOSS pkd SAD.DISTILL.FEATURE.MASK box",
+        "SAD.DISTILL.FEATURE.MASK is box", "no say beside SAD.DISTILL.FEATURE.LOSS pkd"),
+    "a loss of feature maps with a typo": (
+        TAR + "SAD.DISTILL.FEATURE.LOSS pdk", "SAD.DISTILL.FEATURE.LOSS is 'pdk'",
+        "did you mean pkd?"),
+    "temperature of feature maps that are not divided": (
+        TAR + "SAD.DISTILL.FEATURE.TEMPERATURE 2.0", "SAD.DISTILL.FEATURE.TEMPERATURE is 2.0",
+        "no say beside SAD.DISTILL.FEATURE.LOSS l2"),
+    "top anchors of logits that are subtracted": (
+        TRAIN + "SAD.DISTILL.CLASS.LOSS l2 SAD.DISTILL.CLASS.TOP 0.01",
+        "SAD.DISTILL.CLASS.TOP is 0.01", "no say beside SAD.DISTILL.CLASS.LOSS l2"),
+    "more than all anchors": (
+        TRAIN + "SAD.DISTILL.CLASS.TOP 1.5", "SAD.DISTILL.CLASS.TOP is 1.5", "from 0 to 1"),
     "TAR: mask with a typo": (
         TAR + "SAD.DISTILL.FEATURE.MASK gauss", "SAD.DISTILL.FEATURE.MASK is 'gauss'",
         "did you mean gaussian?"),

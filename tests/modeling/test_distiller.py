@@ -460,6 +460,29 @@ def test_normalizer_power(toy, batches):
     )
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_dense_teacher(toy, batches, fused):
+    """The top anchors of each image with soft targets."""
+    opts = {"LOSS": "qfl", "TOP": 0.05, "NORMALIZER": "best_score", "FUSED": fused}
+    opts = [item for key, value in opts.items() for item in (f"SAD.DISTILL.CLASS.{key}", value)]
+    model = build(toy, "SAD.yaml", *opts)
+    recorder = Recorder(model)
+    batch = flagged(batches[0], "0000", "1011")
+    losses = losses_of(model, batch)
+    x, z = recorder.logits[[0, 2, 3]], teacher_logits(model, batch, recorder)[[0, 2, 3]]
+    total, divisor = reference.dense_teacher(x, z, share=0.05)
+    assert divisor > 1
+    np.testing.assert_allclose(
+        losses["loss_distill_class"].item(), 0.5 * total / divisor, rtol=1e-5
+    )
+    sum(losses.values()).backward()
+    best = z.max(axis=2, keepdims=True)
+    is_top = best >= np.sort(best, axis=1)[:, -round(0.05 * best.shape[1]), None]
+    expected = np.zeros_like(recorder.logits)
+    expected[[0, 2, 3]] = 0.5 * reference.qfl_gradient(x, np.where(is_top, z, -100.0)) / divisor
+    np.testing.assert_allclose(recorder.logits_gradient, expected, rtol=1e-4, atol=1e-8)
+
+
 def test_warm_up(toy, batches):
     model = build(toy, "SAD.yaml", "SAD.DISTILL.CLASS.WARMUP_ITERS", 4)
     # Batch statistics normalise in training, so the same batch gives the same loss each time.

@@ -113,13 +113,14 @@ def test_targets_that_something_is_learnt_from(opts):
     check_config(get_sad_cfg("", [*SAD_YAML, *opts]))
 
 
-LOSSES = {"adl", "kl", "fdl", "l2"}  # of logits
+LOSSES = {"adl", "kl", "fdl", "l2", "qfl"}  # of logits
 IDLE = {  # key -> another value than the default, and the losses that read it
-    "GAMMA": (1.0, {"adl", "fdl"}),
+    "GAMMA": (1.0, {"adl", "fdl", "qfl"}),
     "BETA": (0.0, {"adl"}),
     "FORM": ("cross_entropy", {"adl"}),
     "NORMALIZER": ("elements", LOSSES),
     "NORMALIZER_POWER": (1.0, LOSSES),
+    "TOP": (0.01, LOSSES - {"l2"}),
     "COMPILE": (True, LOSSES),
 }
 
@@ -165,6 +166,7 @@ def test_better_boxes_need_hard_targets(key):
         ("SAD.DISTILL.CLASS.ALPHA", 0.25, "SAD.DISTILL.CLASS.FORM kl"),
         ("SAD.DISTILL.CLASS.COMPILE", True, "SAD.DISTILL.CLASS.FUSED False"),
         ("SAD.DISTILL.CLASS.NORMALIZER_POWER", 1.0, "SAD.DISTILL.CLASS.NORMALIZER elements"),
+        ("SAD.DISTILL.CLASS.TOP", 0.01, "SAD.DISTILL.CLASS.LOSS l2"),
         ("SAD.LOADER.RATIO", (1, 3), "SAD.LOADER.MIX union"),
         ("SOLVER.EARLY_STOP.MIN_GAIN", 0.5, "SOLVER.EARLY_STOP.PATIENCE 0"),
     ],

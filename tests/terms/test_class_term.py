@@ -26,6 +26,12 @@ def joined(levels) -> np.ndarray:
     return torch.cat(levels, dim=1).double().numpy()
 
 
+def is_best(z) -> np.ndarray:
+    """(N, R, 1), whether an anchor has the largest score of its image."""
+    best = z.max(axis=2, keepdims=True)
+    return best == best.max(axis=1, keepdims=True)
+
+
 STUDENT, TEACHER = logits(0), logits(1)
 TARGETS = Targets([], LABELS, [0, 1], [], CLASSES)
 
@@ -45,8 +51,13 @@ TARGETS = Targets([], LABELS, [0, 1], [], CLASSES)
             {"LOSS": "fdl"},
             lambda x, z: reference.fdl(x, z, LABELS.numpy()[..., None] == np.arange(CLASSES)),
         ),
+        ({"LOSS": "qfl", "GAMMA": 1.0}, lambda x, z: reference.qfl(x, z, gamma=1.0)),
+        (
+            {"LOSS": "kl", "TOP": 0.2},  # one of five anchors of each image
+            lambda x, z: reference.kl_divergence(x, np.where(is_best(z), z, -100)),
+        ),
     ],
-    ids=["adl", "adl of other keys", "released", "kl", "l2", "fdl"],
+    ids=["adl", "adl of other keys", "released", "kl", "l2", "fdl", "qfl", "top"],
 )
 def test_sum_over_all_anchors_that_are_not_ignored(changes, value):
     loss = make_term(**changes)(Outputs(logits=STUDENT), Outputs(logits=TEACHER), TARGETS)
@@ -61,12 +72,34 @@ def test_sum_over_all_anchors_that_are_not_ignored(changes, value):
         ({"NORMALIZER_POWER": 1.0}, reference.teacher_power_normalizer(joined(TEACHER), power=1.0)),
         ({"NORMALIZER": "foreground"}, 3),
         ({"NORMALIZER": "elements"}, 7 * CLASSES),
+        ({"NORMALIZER": "best_score"}, reference.sigmoid(joined(TEACHER)).max(2).sum()),
+        (
+            {"NORMALIZER": "best_score", "TOP": 0.4},
+            np.sort(reference.sigmoid(joined(TEACHER)).max(2), axis=1)[:, -2:].sum(),
+        ),
+        (
+            {"TOP": 0.2},
+            (reference.sigmoid(joined(TEACHER)) ** 1.8 * is_best(joined(TEACHER))).sum(),
+        ),
     ],
-    ids=["teacher_power", "another power", "foreground", "elements"],
+    ids=[
+        *("teacher_power", "another power", "foreground", "elements", "best_score"),
+        *("best_score of the top", "teacher_power of the top"),
+    ],
 )
 def test_divisor(changes, expected):
     found = make_term(**changes).divisor(Outputs(logits=TEACHER), TARGETS)
     assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_dense_teacher():
+    """Their class loss: |q - p|^2 BCE with q = 0 outside the top, over the sum of its scores."""
+    term = make_term(LOSS="qfl", TOP=0.4, NORMALIZER="best_score")
+    student, teacher = Outputs(logits=STUDENT), Outputs(logits=TEACHER)
+    targets = Targets([], torch.full_like(LABELS, CLASSES), [], [], CLASSES)  # unlabelled
+    loss, divisor = reference.dense_teacher(joined(STUDENT), joined(TEACHER), share=0.4)
+    assert term(student, teacher, targets).item() == pytest.approx(loss, rel=1e-5)
+    assert term.divisor(teacher, targets).item() == pytest.approx(divisor, rel=1e-5)
 
 
 def test_only_class_scores_are_asked_of_the_teacher():
@@ -82,6 +115,8 @@ def test_only_class_scores_are_asked_of_the_teacher():
         ({"LOSS": "fdl"}, {"BETA", "FORM", "ALPHA"}),
         ({"NORMALIZER": "elements"}, {"ALPHA", "NORMALIZER_POWER"}),
         ({"FUSED": False}, {"ALPHA", "COMPILE"}),
+        ({"LOSS": "qfl"}, {"BETA", "FORM", "ALPHA"}),
+        ({"LOSS": "l2"}, {"GAMMA", "BETA", "FORM", "ALPHA", "TOP"}),
     ],
 )
 def test_keys_without_a_say(changes, idle):
@@ -96,6 +131,7 @@ def test_keys_without_a_say(changes, idle):
         ({"LOSS": "fdl"}, True),
         ({"NORMALIZER": "foreground"}, True),
         ({"NORMALIZER": "elements"}, False),
+        ({"LOSS": "qfl", "TOP": 0.01, "NORMALIZER": "best_score"}, False),
     ],
 )
 def test_what_needs_hard_targets(changes, needs):

@@ -55,6 +55,60 @@ def test_mean_over_levels_of_the_mean_squared_difference_of_soft_images(toy):
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+def of_soft_images(model, batch):
+    """(loss, mapped maps of the student and maps of the teacher, of each level, in numpy)."""
+    features = []
+    model.student.backbone.register_forward_hook(lambda *args: features.append(args[-1]))
+    with EventStorage():
+        loss = model(batch)["loss_distill_feature"]
+        (prepared,) = model.prepare([batch])
+    ours = [
+        layer(features[0][name][prepared.soft]).detach().double().numpy()
+        for name, layer in zip(
+            model.student.head_in_features, model.terms["feature"].layers, strict=True
+        )
+    ]
+    return loss, ours, [level.double().numpy() for level in prepared.teacher.features]
+
+
+def correlation_distance(x, z):
+    """1 - r of each channel over all images and places."""
+    channels = zip(*(np.moveaxis(m, 1, 0).reshape(m.shape[1], -1) for m in (x, z)), strict=True)
+    return np.mean([1 - np.corrcoef(a, b)[0, 1] for a, b in channels])
+
+
+def spatial_divergence(x, z, temperature):
+    p, q = (np.exp(m.reshape(*m.shape[:2], -1) / temperature) for m in (x, z))
+    p, q = p / p.sum(-1, keepdims=True), q / q.sum(-1, keepdims=True)
+    return temperature**2 * (q * np.log(q / p)).sum(-1).mean()
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        ({"LOSS": "pkd"}, correlation_distance),
+        ({"LOSS": "cwd"}, lambda x, z: spatial_divergence(x, z, 1.0)),
+        ({"LOSS": "cwd", "TEMPERATURE": 3.0}, lambda x, z: spatial_divergence(x, z, 3.0)),
+    ],
+    ids=["pkd", "cwd", "cwd of another temperature"],
+)
+def test_other_losses_are_the_mean_over_levels(toy, keys, value):
+    opts = [item for key, x in keys.items() for item in (f"SAD.DISTILL.FEATURE.{key}", x)]
+    model, cfg = with_options(toy, *opts, "SAD.DISTILL.FEATURE.WEIGHT", 3.0)
+    batch = next(iter(build_mixed_loader(cfg)))
+    batch[1]["soft_targets"] = False
+    loss, ours, theirs = of_soft_images(model, batch)
+    expected = np.mean([value(x, z) for x, z in zip(ours, theirs, strict=True)])
+    assert loss.item() == pytest.approx(3.0 * expected, rel=1e-4) and expected > 0
+    for sample in batch:
+        sample["soft_targets"] = False
+    with EventStorage():
+        losses = model(batch)
+    assert losses["loss_distill_feature"] == 0
+    sum(losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
 def test_equal_widths_need_no_layer(toy):
     model = build_model(toy.cfg("SAD.yaml", *FEATURES))
     twin = build_model(toy.cfg("student.yaml")).requires_grad_(False).eval()
@@ -179,13 +233,15 @@ def test_no_layer_between_maps_of_other_channels_is_refused(toy):
 @pytest.mark.parametrize(
     ("keys", "idle"),
     [
-        ({}, {"SIGMA2", "LEVELS", "NORMALIZER"}),
-        ({"MASK": "box"}, {"SIGMA2"}),
-        ({"MASK": "gaussian"}, set()),
+        ({}, {"TEMPERATURE", "SIGMA2", "LEVELS", "NORMALIZER"}),
+        ({"MASK": "box"}, {"TEMPERATURE", "SIGMA2"}),
+        ({"MASK": "gaussian"}, {"TEMPERATURE"}),
+        ({"LOSS": "pkd"}, {"TEMPERATURE", "MASK", "SIGMA2", "LEVELS", "NORMALIZER"}),
+        ({"LOSS": "cwd"}, {"MASK", "SIGMA2", "LEVELS", "NORMALIZER"}),
     ],
 )
 def test_keys_without_a_say(keys, idle):
     node = get_sad_cfg().SAD.DISTILL.FEATURE
     node.update(keys)
     assert FeatureTerm.idle_keys(node).keys() - Term.idle_keys(node).keys() == idle
-    assert bool(FeatureTerm.why_hard_targets(node)) == bool(keys)
+    assert bool(FeatureTerm.why_hard_targets(node)) == ("MASK" in keys)

@@ -120,6 +120,56 @@ def logit_l2_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     return (at_least_float32(student_logits) - at_least_float32(teacher_logits.detach())).square()
 
 
+def quality_focal_loss(
+    student_logits: Tensor, teacher_logits: Tensor, *, gamma: float = 2.0
+) -> Tensor:
+    """QFL = |q - p|^gamma (-q log p - (1-q) log(1-p)) (arXiv 2006.04388), q the teacher's score.
+
+    BCKD has it with gamma 1, Dense Teacher with gamma 2. The gradient passes through the weight.
+
+    Raises:
+        ValueError: negative gamma.
+    """
+    if gamma < 0:
+        raise ValueError(f"gamma is {gamma}, it may not be negative")
+    x, z = at_least_float32(student_logits), at_least_float32(teacher_logits.detach())
+    gap = (z.sigmoid() - x.sigmoid()).abs()
+    weight = gap.clamp_min(torch.finfo(gap.dtype).tiny).pow(gamma)  # as in ADL
+    return weight * 2 * balanced_cross_entropy(x, z, alpha=0.5)
+
+
+def best_scores(logits: list[Tensor]) -> Tensor:
+    """(N, R), the largest class score of each anchor.
+
+    Args:
+        logits: (N, R_l, K) of each level.
+    """
+    best = torch.cat([level.amax(dim=2) for level in logits], dim=1)
+    return at_least_float32(best).sigmoid()
+
+
+NEVER = -100.0  # the logit of a score of 4e-44, which stands for 0
+
+
+def top_alone(logits: list[Tensor], share: float) -> list[Tensor]:
+    """The logits of this share of each image's anchors, those with the largest scores, at least
+    one; NEVER at the others. A share of 0 leaves them all.
+
+    Args:
+        logits: (N, R_l, K) of each level.
+    """
+    if share == 0:
+        return logits
+    best = torch.cat([level.amax(dim=2) for level in logits], dim=1)
+    top = best.topk(max(1, round(share * best.shape[1])), dim=1).indices
+    others = torch.ones_like(best, dtype=torch.bool).scatter_(1, top, False)
+    of_level = others.split([level.shape[1] for level in logits], dim=1)
+    return [
+        level.masked_fill(other[..., None], NEVER)
+        for level, other in zip(logits, of_level, strict=True)
+    ]
+
+
 def teacher_power(teacher_logits: Tensor, power: float = 1.8) -> Tensor:
     """Sum of q^power: about the number of anchors the teacher believes in (pow_sum_op.cu).
 
@@ -155,6 +205,7 @@ DISTILLATION_LOSSES = {
     "kl": lambda x, z, labels, **options: kl_divergence(x, z),
     "fdl": _fdl,
     "l2": lambda x, z, labels, **options: logit_l2_loss(x, z),
+    "qfl": lambda x, z, labels, *, gamma, **options: quality_focal_loss(x, z, gamma=gamma),
 }
 
 

@@ -1,4 +1,8 @@
-"""Losses of feature maps, and the masks that say where the maps are compared."""
+"""Losses of feature maps, and the masks that say where the maps are compared.
+
+SAD.DISTILL.FEATURE.LOSS names a function of FEATURE_LOSSES, which compares the maps of a level at
+all places. The masks go with the squared difference alone.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -7,17 +11,52 @@ from torch import Tensor, nn
 from .distillation import at_least_float32
 
 
-def mean_squared_difference(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
-    """The mean over the levels of the mean over all elements of a level.
+def mean_squared_difference(student: Tensor, teacher: Tensor) -> Tensor:
+    """The mean over all elements of (x - z)^2.
 
     Args:
-        student, teacher: (N, C, h, w) of each level, of equal shapes.
+        student, teacher: (N, C, h, w)
     """
-    levels = [
-        F.mse_loss(at_least_float32(x), at_least_float32(z))
-        for x, z in zip(student, teacher, strict=True)
-    ]
-    return sum(levels) / len(levels)
+    return F.mse_loss(at_least_float32(student), at_least_float32(teacher))
+
+
+def pearson_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """1 - r, the mean over the channels: PKD (arXiv 2207.02039). r is Pearson's correlation of the
+    channel's values at all places of all images. A channel that is constant in one has 1/2.
+
+    Args:
+        student, teacher: (N, C, h, w)
+    """
+    return F.mse_loss(_standardised(student), _standardised(teacher)) / 2
+
+
+def _standardised(maps: Tensor) -> Tensor:
+    """Each channel with mean 0 and variance 1: (N, C, h, w) -> (C, N h w)."""
+    channels = at_least_float32(maps).transpose(0, 1).flatten(1)
+    return F.layer_norm(channels, channels.shape[1:], eps=1e-12)
+
+
+def channel_divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """T^2 KL(q || p), the mean over images and channels: CWD (arXiv 2011.13256). p and q are the
+    softmax of a channel of student and teacher, divided by T, over the places.
+
+    Args:
+        student, teacher: (N, C, h, w)
+    """
+    log_p, log_q = (
+        (at_least_float32(maps).flatten(2) / temperature).log_softmax(dim=2)
+        for maps in (student, teacher)
+    )
+    kl = F.kl_div(log_p, log_q, reduction="none", log_target=True).sum(dim=2)
+    return temperature**2 * kl.mean()
+
+
+# Of the maps of a level, (N, C, h, w) each and of equal shapes, and the keyword temperature.
+FEATURE_LOSSES = {
+    "l2": lambda x, z, **_: mean_squared_difference(x, z),
+    "pkd": lambda x, z, **_: pearson_distance(x, z),
+    "cwd": channel_divergence,
+}
 
 
 def masked_squared_difference(

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .distillation import DISTILLATION_LOSSES, at_least_float32
+from .distillation import DISTILLATION_LOSSES, at_least_float32, top_alone
 
 # Letters as in sad.losses.distillation: x, z logits of student and teacher, p, q their sigmoids.
 # Elements of a piece: on a CPU what stays in a core's cache, on a GPU what fills the machine.
@@ -69,6 +69,7 @@ class FusedClassLosses:
         *,
         focal_alpha: float,
         focal_gamma: float,
+        top: float = 0.0,
         compiled: bool = False,
         **options,
     ):
@@ -76,6 +77,7 @@ class FusedClassLosses:
         Args:
             name: of `sad.losses.distillation.DISTILLATION_LOSSES`.
             focal_alpha, focal_gamma: the focal loss's; a negative alpha balances nothing.
+            top: the share of each image's anchors that keep the teacher's scores, see `top_alone`.
             compiled: let torch.compile make one kernel of a piece.
             options: gamma, beta, form and alpha of the distillation loss.
         """
@@ -83,6 +85,7 @@ class FusedClassLosses:
         self.positive_weight = focal_alpha if balanced else 1.0
         self.negative_weight = 1 - focal_alpha if balanced else 1.0
         self.focal_gamma = focal_gamma
+        self.top = top
         self.plain = DISTILLATION_LOSSES[name]
         self.options = options
         self.of_piece = torch.compile(self.piece, dynamic=True) if compiled else self.piece
@@ -109,6 +112,8 @@ class FusedClassLosses:
             focal and distillation loss, to be added: they share one gradient, so backward must
             reach both alike.
         """
+        if teacher:
+            teacher = top_alone(teacher, self.top)
         one = at_least_float32(student[0].new_ones(()))
         factors = [one * factor for factor in (focal_factor, distill_factor)]
         return _Fused.apply(self, teacher, labels, hard, soft, factors, *student)

@@ -7,7 +7,7 @@ from detectron2.structures.boxes import matched_pairwise_iou
 from torch import Tensor
 
 from ..losses.boxes import BOX_LOSSES
-from ..losses.distillation import at_least_float32
+from ..losses.distillation import best_scores
 from ..utils.rules import at_least, one_of
 from .term import Outputs, Targets, Term
 
@@ -55,13 +55,13 @@ class BoxTerm(Term):
         self.transform = student.box2box_transform
 
     def divisor(self, teacher: Outputs, targets: Targets) -> Tensor:
-        belief = _belief(teacher)
+        belief = best_scores(teacher.logits)
         return belief.sum() if self.options.ANCHORS == "all" else belief[targets.foreground].sum()
 
     def forward(self, student: Outputs, teacher: Outputs, targets: Targets) -> Tensor:
         ours, theirs = (torch.cat(outputs.deltas, dim=1) for outputs in (student, teacher))
         anchors = Boxes.cat(targets.anchors).tensor.expand_as(ours)
-        belief = _belief(teacher)
+        belief = best_scores(teacher.logits)
         if self.options.ANCHORS == "better":
             used = self._better(ours, theirs, anchors, targets)
             ours, theirs, anchors, belief = (x[used] for x in (ours, theirs, anchors, belief))
@@ -94,9 +94,3 @@ class BoxTerm(Term):
             ]
             better[image, of_object] = overlaps[1] > overlaps[0]
         return better
-
-
-def _belief(teacher: Outputs) -> Tensor:
-    """(S, R), the largest class score of each anchor."""
-    best = torch.cat([level.amax(dim=2) for level in teacher.logits], dim=1)
-    return at_least_float32(best).sigmoid()

@@ -9,9 +9,11 @@ from torch import Tensor
 from ..losses.distillation import (
     DISTILLATION_LOSSES,
     FORMS,
+    best_scores,
     foreground_count,
     options_of,
     teacher_power,
+    top_alone,
 )
 from ..losses.fused import FusedClassLosses, sum_in_pieces
 from ..utils.rules import above, at_least, one_of, within
@@ -28,7 +30,8 @@ class ClassTerm(Term):
         "BETA": at_least(0),
         "FORM": one_of(*FORMS),
         "ALPHA": within(0, 1),
-        "NORMALIZER": one_of("teacher_power", "foreground", "elements"),
+        "TOP": within(0, 1),
+        "NORMALIZER": one_of("teacher_power", "foreground", "elements", "best_score"),
         "NORMALIZER_POWER": above(0),
     }
 
@@ -38,8 +41,8 @@ class ClassTerm(Term):
         # Factor of the term in Eq. 8, which the paper does not name; 0.5 is what the
         # released code's ALPHA makes of its factor 1.
         node.WEIGHT = 0.5
-        # The loss of each class of each anchor: "adl" (Eq. 7), "kl" (Eq. 2), "fdl" (Eq. 4) or "l2"
-        # (squared difference of the logits).
+        # The loss of each class of each anchor: "adl" (Eq. 7), "kl" (Eq. 2), "fdl" (Eq. 4), "l2"
+        # (squared difference of the logits) or "qfl" (|q - p|^GAMMA times the cross entropy).
         node.LOSS = "adl"
         # gamma and beta of Eq. 6. The released code writes 1 - beta, and has 0: a BETA of 1.0.
         node.GAMMA = 2.0
@@ -48,9 +51,13 @@ class ClassTerm(Term):
         # balances its two halves).
         node.FORM = "kl"
         node.ALPHA = 0.5
+        # Share of each image's anchors, those with the teacher's best scores, at which its scores
+        # are learned; at the others they count as 0. A TOP of 0 learns them at all anchors.
+        node.TOP = 0.0
         # The sum over anchors and classes is divided by "teacher_power" (the sum of
         # q^NORMALIZER_POWER, about how many anchors the teacher believes in), "foreground" (the
-        # number of foreground anchors) or "elements" (the number of summands: their mean).
+        # number of foreground anchors), "elements" (the number of summands: their mean) or
+        # "best_score" (the sum over anchors of the largest q of an anchor).
         node.NORMALIZER = "teacher_power"
         node.NORMALIZER_POWER = 1.8
         # Focal and distillation loss and their gradient in one pass over the logits
@@ -70,6 +77,8 @@ class ClassTerm(Term):
             idle["NORMALIZER_POWER"] = f"NORMALIZER {node.NORMALIZER}"
         if not node.FUSED:
             idle["COMPILE"] = "FUSED False"
+        if node.LOSS == "l2":
+            idle["TOP"] = "LOSS l2"  # a score of 0 has no logit
         read = options_of(node.LOSS) if node.LOSS in DISTILLATION_LOSSES else ()
         unread = {"GAMMA", "BETA", "FORM", "ALPHA"} - {option.upper() for option in read}
         return idle | {key: f"LOSS {node.LOSS}" for key in sorted(unread)}
@@ -93,6 +102,7 @@ class ClassTerm(Term):
                 self.options.LOSS,
                 focal_alpha=student.focal_loss_alpha,
                 focal_gamma=student.focal_loss_gamma,
+                top=self.options.TOP,
                 compiled=self.options.COMPILE,
                 **self.kernel,
             )
@@ -100,7 +110,9 @@ class ClassTerm(Term):
     def divisor(self, teacher: Outputs, targets: Targets) -> Tensor:
         if self.options.NORMALIZER == "teacher_power":
             power = partial(teacher_power, power=self.options.NORMALIZER_POWER)
-            return sum_in_pieces(power, teacher.logits)
+            return sum_in_pieces(power, top_alone(teacher.logits, self.options.TOP))
+        if self.options.NORMALIZER == "best_score":
+            return best_scores(top_alone(teacher.logits, self.options.TOP)).sum()
         if self.options.NORMALIZER == "foreground":
             return foreground_count(targets.labels, targets.num_classes)
         return (targets.labels >= 0).sum() * targets.num_classes
@@ -109,6 +121,6 @@ class ClassTerm(Term):
         used = targets.labels >= 0
         return self.loss(
             torch.cat(student.logits, dim=1)[used],
-            torch.cat(teacher.logits, dim=1)[used],
+            torch.cat(top_alone(teacher.logits, self.options.TOP), dim=1)[used],
             targets.labels[used],
         ).sum()

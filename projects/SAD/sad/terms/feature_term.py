@@ -10,10 +10,10 @@ from detectron2.modeling.poolers import assign_boxes_to_levels
 from torch import Tensor, nn
 
 from ..losses.features import (
+    FEATURE_LOSSES,
     convolved_at,
     gaussian_mask,
     masked_squared_difference,
-    mean_squared_difference,
 )
 from ..utils.errors import UserError
 from ..utils.rules import above, one_of
@@ -23,14 +23,16 @@ LAYERS = ("auto", "conv1x1", "conv3x3", "conv3x3_relu", "none")
 
 
 class FeatureTerm(Term):
-    """Squared difference of the FPN maps, after a layer on each of the student's.
+    """What LOSS makes of the FPN maps, after a layer on each of the student's.
 
-    Without a MASK it is the mean over all places and levels, else what
+    Without a MASK it is the mean over the levels of the loss at all places, else what
     `sad.losses.features.masked_squared_difference` makes of a mask of the objects' boxes.
     """
 
     need = frozenset({"features"})
     RULES = Term.RULES | {
+        "LOSS": one_of(*FEATURE_LOSSES),
+        "TEMPERATURE": above(0),
         "LAYER": one_of(*LAYERS),
         "MASK": one_of("none", "box", "gaussian"),
         "SIGMA2": above(0),
@@ -41,6 +43,12 @@ class FeatureTerm(Term):
     @classmethod
     def add_keys(cls, node: CN) -> None:
         super().add_keys(node)
+        # The loss of each level: "l2" (mean squared difference), "pkd" (1 - Pearson's correlation
+        # of each channel over all images of a forward) or "cwd" (KL of each channel's softmax over
+        # the places).
+        node.LOSS = "l2"
+        # What cwd divides the maps by before the softmax; it multiplies the KL by its square.
+        node.TEMPERATURE = 1.0
         # The layer that each of the student's maps passes through: "conv1x1", "conv3x3",
         # "conv3x3_relu" or "none"; "auto" is a conv1x1 where the channels differ.
         node.LAYER = "auto"
@@ -58,6 +66,11 @@ class FeatureTerm(Term):
     @classmethod
     def idle_keys(cls, node: CN) -> dict[str, str]:
         idle = super().idle_keys(node)
+        if node.LOSS != "cwd":
+            idle["TEMPERATURE"] = f"LOSS {node.LOSS}"
+        if node.LOSS != "l2":
+            unread = ("MASK", "SIGMA2", "LEVELS", "NORMALIZER")
+            return idle | dict.fromkeys(unread, f"LOSS {node.LOSS}")
         if node.MASK != "gaussian":
             idle["SIGMA2"] = f"MASK {node.MASK}"
         if node.MASK == "none":
@@ -79,8 +92,12 @@ class FeatureTerm(Term):
     def forward(self, student: Outputs, teacher: Outputs, targets: Targets) -> Tensor:
         pairs = list(zip(student.features, teacher.features, strict=True))
         if self.options.MASK == "none":
-            ours = [layer(x) for layer, (x, _) in zip(self.layers, pairs, strict=True)]
-            difference = mean_squared_difference(ours, teacher.features)
+            loss = FEATURE_LOSSES[self.options.LOSS]
+            levels = [
+                loss(layer(x), z, temperature=self.options.TEMPERATURE)
+                for layer, (x, z) in zip(self.layers, pairs, strict=True)
+            ]
+            difference = sum(levels) / len(levels)
         else:
             masks = self._masks(targets, [x.shape[-2:] for x, _ in pairs])
             levels = [_at(*level) for level in zip(self.layers, pairs, masks, strict=True)]
