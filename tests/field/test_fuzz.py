@@ -35,6 +35,7 @@ from sad.modeling.build import load_detector
 from sad.modeling.teacher import build_teacher
 from sad.pseudo_labels.image_table import ImageTable, list_folder, list_json
 from sad.pseudo_labels.runner import ReadableImages, _shapes, form_batches
+from sad.pseudo_labels.views import NO_OTHERS, Views
 from sad.utils.errors import UserError
 from toy import png_bomb
 
@@ -357,6 +358,7 @@ class ImageJob:
 
     image_root: str
     images: ImageTable
+    views: Views = NO_OTHERS
 
 
 def fuzz_images(number: int, folder: Folder, toy, watch) -> None:
