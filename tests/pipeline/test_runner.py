@@ -103,6 +103,7 @@ def started(tmp_path, program: str = PATIENT) -> tuple[multiprocessing.Process, 
 
     @exit_on_user_error
     def main():
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup, if it started us, ignores
         run(python(program, note), str(tmp_path / "log.txt"))
 
     process = multiprocessing.get_context("fork").Process(target=main)
