@@ -96,6 +96,17 @@ def test_configs_of_self_training(user, tmp_path):
         make_plan(request(user, output), Paths(str(output)))
 
 
+@pytest.mark.parametrize(("minutes", "iterations"), [(0.001, 1), (1, 8), (10, 87)])
+def test_iterations_of_some_minutes(minutes, iterations, user, tmp_path, monkeypatch):
+    """At least one. With 4.5 of the student, a second each, one takes 5.5 s and a quarter more."""
+    seconds = dict.fromkeys(("teacher", "student", "SAD"), 1.0)
+    monkeypatch.setattr("sad.pipeline.plan.seconds_per_iteration", lambda *_: seconds)
+    wishes = {"minutes": minutes, "iterations": None, "baseline": False}
+    make_plan(request(user, tmp_path, **wishes), Paths(str(tmp_path)))
+    found = get_sad_cfg(str(tmp_path / "configs" / "teacher.yaml"))
+    assert found.SOLVER.MAX_ITER == iterations
+
+
 def test_the_same_wishes_find_everything_done(user, planned):
     before = files(planned)
     plan = make_plan(request(user, planned), Paths(str(planned)))

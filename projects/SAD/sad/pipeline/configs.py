@@ -111,7 +111,7 @@ def write_distilled(
     Args:
         detector: as MODEL.META_ARCHITECTURE names it.
         images: the folder of the unlabelled images; None where there are none.
-        answers: see `keep_answers`.
+        answers: see `KeptAnswers.settings`.
     """
     settings = [
         Setting("MODEL.META_ARCHITECTURE", "Distiller"),

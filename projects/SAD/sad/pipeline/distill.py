@@ -82,7 +82,7 @@ def distill(
             given says it by itself; else it is a RetinaNet.
         configs: a folder with teacher.yaml, student.yaml and SAD.yaml (of Faster R-CNN TAR.yaml),
             in place of chosen settings.
-        iterations: of the teacher; students are trained for STUDENT times as many.
+        iterations: of the teacher; students for `sad.pipeline.settings.STUDENT` times as many.
         minutes: for everything, in place of `iterations`.
         flips: whether images may be mirrored; by the names of the classes if not given.
         rounds: how often the teacher is trained anew, on its own pseudo-labels, too.

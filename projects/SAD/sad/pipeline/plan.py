@@ -165,7 +165,7 @@ def _iterations(request: Request, data: Data, choice: Choice, rounds: int) -> tu
         asked = answers.share_asked(of_student)
         return total_seconds(seconds, each, request.baselines, asked)
 
-    iterations = bisect_right(range(10**9), 60 * request.minutes, key=time_of) - 1
+    iterations = bisect_right(range(1, 10**9), 60 * request.minutes, key=time_of)
     return max(1, iterations), f"so that everything takes about {request.minutes:g} minutes"
 
 
