@@ -1,4 +1,4 @@
-"""What all tests share: eager torch, one thread, the toy problem, and the project's log."""
+"""What all tests share: eager torch, one CPU thread, the toy problem, and the project's log."""
 
 import logging
 import os
@@ -10,6 +10,8 @@ import signal
 os.environ["PYTORCH_JIT"] = "0"
 # Tensors here are so small that threads cost more than they save.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The numbers are a CPU's, and many tests fork, which a process that has touched a GPU must not.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import pytest
 

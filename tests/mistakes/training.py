@@ -297,8 +297,8 @@ MISTAKES = {
         TRAIN + """SAD.DISTILL.TERMS "['feature']" SAD.DISTILL.CLASS.NORMALIZER elements""",
         "SAD.DISTILL.CLASS.NORMALIZER is elements", "no say beside SAD.DISTILL.TERMS"),
     "compiling what is not done": (
-        TRAIN + "SAD.DISTILL.CLASS.COMPILE True SAD.DISTILL.CLASS.FUSED False",
-        "SAD.DISTILL.CLASS.COMPILE is True", "no say beside SAD.DISTILL.CLASS.FUSED False"),
+        TRAIN + "SAD.DISTILL.CLASS.COMPILE always SAD.DISTILL.CLASS.FUSED False",
+        "SAD.DISTILL.CLASS.COMPILE is always", "no say beside SAD.DISTILL.CLASS.FUSED False"),
     "teacher that nothing is learnt from": (
         TRAIN + """SAD.TARGETS.LABELED "('hard',)" SAD.TARGETS.UNLABELED "('hard',)" """,
         "learns from soft targets", "SAD.TARGETS.LABELED", "add 'soft'"),

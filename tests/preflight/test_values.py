@@ -121,7 +121,7 @@ IDLE = {  # key -> another value than the default, and the losses that read it
     "NORMALIZER": ("elements", LOSSES),
     "NORMALIZER_POWER": (1.0, LOSSES),
     "TOP": (0.01, LOSSES - {"l2"}),
-    "COMPILE": (True, LOSSES),
+    "COMPILE": ("always", LOSSES),
 }
 
 
@@ -164,7 +164,7 @@ def test_better_boxes_need_hard_targets(key):
     ("key", "value", "beside"),
     [
         ("SAD.DISTILL.CLASS.ALPHA", 0.25, "SAD.DISTILL.CLASS.FORM kl"),
-        ("SAD.DISTILL.CLASS.COMPILE", True, "SAD.DISTILL.CLASS.FUSED False"),
+        ("SAD.DISTILL.CLASS.COMPILE", "always", "SAD.DISTILL.CLASS.FUSED False"),
         ("SAD.DISTILL.CLASS.NORMALIZER_POWER", 1.0, "SAD.DISTILL.CLASS.NORMALIZER elements"),
         ("SAD.DISTILL.CLASS.TOP", 0.01, "SAD.DISTILL.CLASS.LOSS l2"),
         ("SAD.LOADER.RATIO", (1, 3), "SAD.LOADER.MIX union"),

@@ -1,10 +1,13 @@
 """The class term against the equations: which anchors it sums over, and what divides the sum."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 import reference
+from sad.terms import class_term
 from sad.terms.class_term import ClassTerm
 from sad.terms.term import Outputs, Targets, Term
 from term_options import term_options
@@ -136,3 +139,23 @@ def test_keys_without_a_say(changes, idle):
 )
 def test_what_needs_hard_targets(changes, needs):
     assert bool(ClassTerm.why_hard_targets(term_options("CLASS", **changes))) == needs
+
+
+@pytest.mark.parametrize(
+    ("where", "device", "triton", "compiled"),
+    [
+        ("gpu", "cuda", True, True),
+        ("gpu", "cuda", False, False),
+        ("gpu", "cpu", True, False),
+        ("always", "cpu", False, True),
+        ("never", "cuda", True, False),
+    ],
+)
+def test_where_the_losses_are_compiled(where, device, triton, compiled, monkeypatch):
+    monkeypatch.setattr(class_term, "has_triton", lambda: triton)
+    term = ClassTerm(term_options("CLASS", COMPILE=where), max_iter=10)
+    student = SimpleNamespace(
+        device=torch.device(device), focal_loss_alpha=0.25, focal_loss_gamma=2.0
+    )
+    term.attach(None, student, None)
+    assert term.fused.one_kernel == compiled

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from sad.utils.compat import (
     dense_box_regression_loss,
     derive_box_results,
     end_with_parent,
+    has_triton,
     last_write,
     set_last_write,
     set_max_iter,
@@ -120,3 +122,15 @@ def test_a_child_ends_with_its_parent():
         time.sleep(0.05)
     os.kill(child, signal.SIGKILL)
     pytest.fail("the child goes on")
+
+
+def test_triton_needs_a_c_compiler(tmp_path, monkeypatch):
+    """Where torch has Triton beside it, as it has in its wheels for GPUs."""
+    compiler = tmp_path / "my-cc"
+    compiler.write_text("#!/bin/sh\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    assert not has_triton()
+    monkeypatch.setenv("CC", "my-cc")
+    assert has_triton() is bool(find_spec("triton"))

@@ -18,7 +18,7 @@ from .distillation import DISTILLATION_LOSSES, at_least_float32, top_alone
 
 # Letters as in sad.losses.distillation: x, z logits of student and teacher, p, q their sigmoids.
 # Elements of a piece: on a CPU what stays in a core's cache, on a GPU what fills the machine.
-PIECE = {"cpu": 1 << 16, "cuda": 1 << 22}
+PIECE = {"cpu": 1 << 16, "cuda": 1 << 24}
 
 
 def focal_slope(p: Tensor, softplus: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
@@ -88,8 +88,9 @@ class FusedClassLosses:
         self.top = top
         self.plain = DISTILLATION_LOSSES[name]
         self.options = options
-        self.of_piece = torch.compile(self.piece, dynamic=True) if compiled else self.piece
+        self.of_piece = torch.compile(self.piece) if compiled else self.piece
         self.slope = SLOPES.get(name) if options.get("form", "kl") == "kl" else None
+        self.one_kernel = compiled and self.slope is not None
 
     def __call__(
         self,
@@ -147,18 +148,12 @@ class FusedClassLosses:
 
     def focal(self, x, p, softplus, labels) -> tuple[Tensor, Tensor]:
         """Focal loss of each row, (M,), and its derivative, (M, K)."""
-        loss, slope = focal_slope(p, softplus, self.focal_gamma)
-        rows = self.negative_weight * loss.sum(1)
-        slope.mul_(self.negative_weight)
-        # All terms were taken for background; put the one right that is not, in foreground rows.
-        column = labels.clamp(0, x.shape[1] - 1)[:, None]
-        turned = -x.gather(1, column)
-        right, right_slope = focal_slope(turned.sigmoid(), F.softplus(turned), self.focal_gamma)
-        change = self.positive_weight * right - self.negative_weight * loss.gather(1, column)
-        slope_change = -self.positive_weight * right_slope - slope.gather(1, column)
-        foreground = ((labels >= 0) & (labels < x.shape[1]))[:, None]
-        slope.scatter_add_(1, column, slope_change * foreground)
-        return rows + (change * foreground)[:, 0], slope
+        positive = labels[:, None] == torch.arange(x.shape[1], device=x.device)
+        of_turned = torch.where(positive, 1 - p, p), torch.where(positive, softplus - x, softplus)
+        loss, slope = focal_slope(*of_turned, self.focal_gamma)
+        weight = torch.where(positive, self.positive_weight, self.negative_weight)
+        turned_back = torch.where(positive, -self.positive_weight, self.negative_weight)
+        return (weight * loss).sum(1), turned_back * slope
 
     def distillation(self, x, z, p, softplus, labels) -> tuple[Tensor, Tensor]:
         """Distillation loss of each element and its derivative, both (M, K)."""
@@ -190,7 +185,8 @@ class _Fused(torch.autograd.Function):
                 arguments = [x[images], of_level[level][images], gradient[images]]
                 if of_teacher:
                     arguments.append(teacher[level][of_teacher])
-                for x_, labels_, out, *z in _pieces(arguments):
+                # A GPU's kernel writes nothing but the gradient, so that a whole level is a piece.
+                for x_, labels_, out, *z in _pieces(arguments, losses.one_kernel and x.is_cuda):
                     total += losses.of_piece(
                         x_, z[0] if z else None, labels_, is_hard, factors, out
                     )
@@ -236,10 +232,11 @@ def _kinds(
         )
 
 
-def _pieces(tensors: list[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+def _pieces(tensors: list[Tensor], whole: bool = False) -> Iterator[tuple[Tensor, ...]]:
     """Equal rows of tensors (images, anchors, ...), as (rows, ...); the first has the logits."""
     flat = [tensor.flatten(0, 1) for tensor in tensors]
-    rows = max(1, PIECE.get(flat[0].device.type, PIECE["cuda"]) // flat[0].shape[1])
+    size = flat[0].numel() if whole else PIECE.get(flat[0].device.type, PIECE["cuda"])
+    rows = max(1, size // flat[0].shape[1])
     return zip(*(tensor.split(rows) for tensor in flat), strict=True)
 
 

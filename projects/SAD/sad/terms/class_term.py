@@ -16,6 +16,7 @@ from ..losses.distillation import (
     top_alone,
 )
 from ..losses.fused import FusedClassLosses, sum_in_pieces
+from ..utils.compat import has_triton
 from ..utils.rules import above, at_least, one_of, within
 from .term import Outputs, Targets, Term
 
@@ -33,6 +34,7 @@ class ClassTerm(Term):
         "TOP": within(0, 1),
         "NORMALIZER": one_of("teacher_power", "foreground", "elements", "best_score"),
         "NORMALIZER_POWER": above(0),
+        "COMPILE": one_of("gpu", "always", "never"),
     }
 
     @classmethod
@@ -64,9 +66,10 @@ class ClassTerm(Term):
         # (losses/fused.py). False computes them as written in losses/distillation.py, at several
         # times the memory and time.
         node.FUSED = True
-        # Let torch.compile make one kernel of the one pass: faster again after some seconds of
-        # compiling, and needs a C++ compiler or, on a GPU, Triton. Nothing else is compiled.
-        node.COMPILE = False
+        # Where torch.compile makes one kernel of the one pass, in some seconds: "gpu" (on a GPU, if
+        # Triton and a C compiler are there), "always" (on a CPU it needs a C++ compiler) or
+        # "never". Nothing else is compiled.
+        node.COMPILE = "gpu"
 
     @classmethod
     def idle_keys(cls, node: CN) -> dict[str, str]:
@@ -103,9 +106,14 @@ class ClassTerm(Term):
                 focal_alpha=student.focal_loss_alpha,
                 focal_gamma=student.focal_loss_gamma,
                 top=self.options.TOP,
-                compiled=self.options.COMPILE,
+                compiled=self._is_compiled(student.device),
                 **self.kernel,
             )
+
+    def _is_compiled(self, device: torch.device) -> bool:
+        if self.options.COMPILE == "gpu":
+            return device.type == "cuda" and has_triton()
+        return self.options.COMPILE == "always"
 
     def divisor(self, teacher: Outputs, targets: Targets) -> Tensor:
         if self.options.NORMALIZER == "teacher_power":

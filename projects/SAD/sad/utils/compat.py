@@ -3,6 +3,9 @@
 What classes of this project override of theirs is tested beside it.
 """
 
+import os
+from importlib.util import find_spec
+from shutil import which
 from types import SimpleNamespace
 
 from detectron2.evaluation import COCOEvaluator
@@ -46,3 +49,9 @@ def set_max_iter(writers: list, max_iter: int) -> None:
     for writer in writers:
         if isinstance(writer, CommonMetricPrinter):
             writer._max_iter = max_iter
+
+
+def has_triton() -> bool:
+    """Whether torch.compile finds what it needs for a GPU: Triton, and a C compiler."""
+    compilers = os.environ.get("CC"), "gcc", "clang"
+    return find_spec("triton") is not None and any(which(name) for name in compilers if name)

@@ -46,7 +46,7 @@ SIZES = {
             100,
         ),
     ],
-    "coco": [("configs/COCO/RetinaNet_R50_600.yaml", [], 1000, COCO_SIZES, (1, 8, 16, 32), 100)],
+    "coco": [("configs/COCO/RetinaNet_R50_600.yaml", [], 320, COCO_SIZES, (8, 32), 100)],
 }
 
 

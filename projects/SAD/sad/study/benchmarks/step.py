@@ -6,10 +6,11 @@ many regions as the student samples. "The peer's way" computes the whole teacher
 written, in torch's own order of memory. Every arm trains on one batch that lies in memory, in the
 same precision.
 
-The last three rows are ratios of two arms. Where the teacher's answers are kept they are computed
-and written, or read, for each batch. "Readers" are DATALOADER.NUM_WORKERS, which read the answers
-and send the batch to the process that trains. The teacher's weights are random, so that nearly all
-of its scores are above SAD.TEACHER.CACHE.FLOOR: there is more to read than of a trained one.
+The last three rows of a dense detector, at small size alone, are ratios of two arms. Where the
+teacher's answers are kept they are computed and written, or read, for each batch. "Readers" are
+DATALOADER.NUM_WORKERS, which read the answers and send the batch to the process that trains. The
+teacher's weights are random, so that nearly all of its scores are above SAD.TEACHER.CACHE.FLOOR:
+there is more to read than of a trained one.
 """
 
 import copy
@@ -114,6 +115,7 @@ def with_box_branch(teacher):
 def dense_arms(cfg, teacher, batch: list[dict], step) -> Arms:
     """Of a RetinaNet or FCOS; `step` is as of `run_config`. The second is the teacher's part."""
     as_written, own_order = ("SAD.DISTILL.CLASS.FUSED", "False"), ("MODEL.CHANNELS_LAST", "False")
+    compiled = "SAD.DISTILL.CLASS.COMPILE"
     return {
         "student": step("MODEL.META_ARCHITECTURE", cfg.SAD.STUDENT.META_ARCHITECTURE).run_step,
         "teacher, class branch": partial(
@@ -124,9 +126,10 @@ def dense_arms(cfg, teacher, batch: list[dict], step) -> Arms:
             {"logits"},
             cfg.SAD.TEACHER.PRECISION,
         ),
-        "SAD": step().run_step,
+        "SAD": step(compiled, "never").run_step,
         "SAD, losses as written": step(*as_written).run_step,
-        "SAD, torch's order of memory": step(*own_order).run_step,
+        "SAD, losses compiled": step(compiled, "always").run_step,
+        "SAD, torch's order of memory": step(compiled, "never", *own_order).run_step,
         "peer's way": step(*as_written, *own_order, whole_teacher=True).run_step,
     }
 
@@ -179,7 +182,8 @@ def run_config(options: Options, config: str, num_images: int, size) -> dict[str
         memory = {name: peak_memory(arm, options.device) for name, arm in arms.items()}
         student_alone = ("MODEL.META_ARCHITECTURE", cfg.SAD.STUDENT.META_ARCHITECTURE)
         kept = {}
-        if keys != TWO_STAGES:
+        # An answer of COCO's size takes 15 MB, so that a batch would be timed by the disk.
+        if keys != TWO_STAGES and options.size == "small":
             least = cfg.SAD.TEACHER.CACHE.FLOOR
             kept = kept_rows(options, batch, least, student_alone, step)
     student, part = list(arms)[:2]
