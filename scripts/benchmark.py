@@ -26,6 +26,7 @@ import torch
 
 from sad.report.cost import machine
 from sad.study.benchmarks.timing import Options
+from sad.utils.allocator import keep_freed_memory
 from sad.utils.arguments import between
 from sad.utils.files import atomic_write, make_folder, write_json
 
@@ -56,6 +57,7 @@ def parse_args() -> argparse.Namespace:
 @exit_on_user_error
 def main() -> None:
     args = parse_args()
+    keep_freed_memory()  # as `sad train` does
     if args.threads:
         torch.set_num_threads(args.threads)
     args.output = os.path.abspath(args.output)

@@ -256,6 +256,18 @@ def test_nothing_but_the_gradient_is_kept():
     assert sum(tensor.numel() for tensor in kept) == sum(level.numel() for level in student)
 
 
+@pytest.mark.parametrize("alpha", [0.25, -1])
+def test_two_ways_to_the_focal_loss(alpha):
+    (x, *_), _, labels = batch()
+    x, labels = x.flatten(0, 1), labels[:, : LEVELS[0]].flatten()
+    losses = FusedClassLosses("kl", focal_alpha=alpha, focal_gamma=1.5)
+    ways = losses.focal_by_selection, losses.focal_by_correction
+    selected, corrected = (
+        way(x, x.sigmoid(), torch.nn.functional.softplus(x), labels) for way in ways
+    )
+    torch.testing.assert_close(selected, corrected)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["adl", "kl"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

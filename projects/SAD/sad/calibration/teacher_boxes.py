@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from detectron2.data.build import trivial_batch_collator
 from detectron2.data.common import DatasetFromList, MapDataset
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ..config.detector_keys import keys_of, value_of
 from ..data.loader_workers import worker_arguments
+from ..data.one_piece import OnePiece
 from ..pseudo_labels.runner import label_batch, plan_batches
 from ..pseudo_labels.views import ViewMapper, Views
 from ..utils.errors import UserError
@@ -41,7 +41,7 @@ def find_boxes(model, cfg, images: list[dict], batch_size: int, views: Views, wh
         MapDataset(DatasetFromList(records, copy=False), ViewMapper(cfg, views)),
         batch_sampler=[batch.tolist() for batch in plan_batches(model, cfg, sizes, batch_size)],
         num_workers=cfg.DATALOADER.NUM_WORKERS,
-        collate_fn=trivial_batch_collator,
+        collate_fn=OnePiece,
         **worker_arguments(cfg.DATALOADER.NUM_WORKERS),
     )
     found, unreadable, features = [], {}, {}

@@ -2,7 +2,6 @@
 
 import torch
 from detectron2.data import MetadataCatalog
-from detectron2.data.build import trivial_batch_collator
 from detectron2.utils import comm
 
 from ..utils.errors import UserError
@@ -10,6 +9,7 @@ from .checks import check_files
 from .loader_workers import worker_arguments
 from .mapper import SADDatasetMapper
 from .mixed_dataset import MixedDataset
+from .one_piece import OnePiece
 from .sampler import MixedBatchSampler
 from .shared_read import collector_paused, once_per_machine
 from .training_images import read_training_images
@@ -45,7 +45,7 @@ def build_mixed_loader(cfg) -> torch.utils.data.DataLoader:
         generator=torch.Generator(),  # else each start draws from the one that a resume restores
         batch_sampler=sampler,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
-        collate_fn=trivial_batch_collator,
+        collate_fn=OnePiece,
         persistent_workers=cfg.DATALOADER.NUM_WORKERS > 0,
         **worker_arguments(cfg.DATALOADER.NUM_WORKERS),
     )

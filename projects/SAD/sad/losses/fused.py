@@ -90,7 +90,7 @@ class FusedClassLosses:
         self.options = options
         self.of_piece = torch.compile(self.piece) if compiled else self.piece
         self.slope = SLOPES.get(name) if options.get("form", "kl") == "kl" else None
-        self.one_kernel = compiled and self.slope is not None
+        self.compiled = compiled
 
     def __call__(
         self,
@@ -119,6 +119,10 @@ class FusedClassLosses:
         factors = [one * factor for factor in (focal_factor, distill_factor)]
         return _Fused.apply(self, teacher, labels, hard, soft, factors, *student)
 
+    def has_one_kernel(self, x: Tensor) -> bool:
+        """Whether all is computed by one kernel of a GPU; autograd would need a second."""
+        return self.compiled and self.slope is not None and x.is_cuda
+
     def piece(self, x, z, labels, is_hard: bool, factors, out: Tensor) -> Tensor:
         """Add up a piece.
 
@@ -136,7 +140,10 @@ class FusedClassLosses:
         loss = distill = x.new_zeros(())
         gradient = 0
         if is_hard:
-            rows, gradient = self.focal(x, p, softplus, labels)
+            # A compiler makes one kernel of the selection, and a GPU starts few kernels for it.
+            one_formula = self.compiled or x.is_cuda
+            focal = self.focal_by_selection if one_formula else self.focal_by_correction
+            rows, gradient = focal(x, p, softplus, labels)
             loss = factors[0] * (rows * counted).sum()
             gradient = gradient.mul_(factors[0])
         if z is not None:
@@ -146,14 +153,29 @@ class FusedClassLosses:
         torch.mul(gradient, counted[:, None], out=out)
         return torch.stack([loss, distill])
 
-    def focal(self, x, p, softplus, labels) -> tuple[Tensor, Tensor]:
+    def focal_by_selection(self, x, p, softplus, labels) -> tuple[Tensor, Tensor]:
         """Focal loss of each row, (M,), and its derivative, (M, K)."""
         positive = labels[:, None] == torch.arange(x.shape[1], device=x.device)
         of_turned = torch.where(positive, 1 - p, p), torch.where(positive, softplus - x, softplus)
         loss, slope = focal_slope(*of_turned, self.focal_gamma)
         weight = torch.where(positive, self.positive_weight, self.negative_weight)
         turned_back = torch.where(positive, -self.positive_weight, self.negative_weight)
-        return (weight * loss).sum(1), turned_back * slope
+        return loss.mul_(weight).sum(1), slope.mul_(turned_back)
+
+    def focal_by_correction(self, x, p, softplus, labels) -> tuple[Tensor, Tensor]:
+        """The same in fewer steps over all elements, but more over some of them."""
+        loss, slope = focal_slope(p, softplus, self.focal_gamma)
+        rows = self.negative_weight * loss.sum(1)
+        slope.mul_(self.negative_weight)
+        # All terms were taken for background; put the one right that is not, in foreground rows.
+        column = labels.clamp(0, x.shape[1] - 1)[:, None]
+        turned = -x.gather(1, column)
+        right, right_slope = focal_slope(turned.sigmoid(), F.softplus(turned), self.focal_gamma)
+        change = self.positive_weight * right - self.negative_weight * loss.gather(1, column)
+        slope_change = -self.positive_weight * right_slope - slope.gather(1, column)
+        foreground = ((labels >= 0) & (labels < x.shape[1]))[:, None]
+        slope.scatter_add_(1, column, slope_change * foreground)
+        return rows + (change * foreground)[:, 0], slope
 
     def distillation(self, x, z, p, softplus, labels) -> tuple[Tensor, Tensor]:
         """Distillation loss of each element and its derivative, both (M, K)."""
@@ -186,7 +208,7 @@ class _Fused(torch.autograd.Function):
                 if of_teacher:
                     arguments.append(teacher[level][of_teacher])
                 # A GPU's kernel writes nothing but the gradient, so that a whole level is a piece.
-                for x_, labels_, out, *z in _pieces(arguments, losses.one_kernel and x.is_cuda):
+                for x_, labels_, out, *z in _pieces(arguments, losses.has_one_kernel(x)):
                     total += losses.of_piece(
                         x_, z[0] if z else None, labels_, is_hard, factors, out
                     )

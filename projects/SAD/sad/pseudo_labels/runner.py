@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from detectron2.data.build import trivial_batch_collator
 from detectron2.data.transforms import ResizeShortestEdge
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from ..config.load import get_sad_cfg
 from ..data.loader_workers import worker_arguments
+from ..data.one_piece import OnePiece
 from ..modeling.build import load_detector
 from ..modeling.teacher import padded_alone
 from .detections import DETECTION, SCORE_UNITS
@@ -150,7 +150,7 @@ def label_shards(
             ReadableImages(cfg, job),
             batch_sampler=batches,
             num_workers=cfg.DATALOADER.NUM_WORKERS,
-            collate_fn=trivial_batch_collator,
+            collate_fn=OnePiece,
             **worker_arguments(cfg.DATALOADER.NUM_WORKERS),
         )
     )

@@ -72,13 +72,6 @@ class KeptOutputs:
         mask = np.unpackbits(np.frombuffer(packed, np.uint8), count=count).view(bool)
         return cls(levels, rest, mask.nonzero()[0].astype(np.int32), logits, deltas)
 
-    def __reduce__(self):
-        # From a reader to the process that trains in one piece of shared memory.
-        arrays = {name: x for name, x in vars(self).items() if x is not None}
-        piece = np.concatenate([x.reshape(-1).view(np.uint8) for x in arrays.values()])
-        kinds = [(x.dtype.str, x.shape) for x in arrays.values()]
-        return _rejoined, (torch.from_numpy(piece), list(arrays), kinds)
-
 
 def _cut(data, offset: int, *kinds: tuple) -> list:
     """Arrays of these (dtype, shape) in a row, and the bytes that are left."""
@@ -88,11 +81,6 @@ def _cut(data, offset: int, *kinds: tuple) -> list:
         offset += array.nbytes
         found.append(array)
     return [*found, memoryview(data)[offset:]]
-
-
-def _rejoined(piece: Tensor, names: list[str], kinds: list[tuple]) -> KeptOutputs:
-    arrays = dict(zip(names, _cut(piece.numpy(), 0, *kinds), strict=False))
-    return KeptOutputs(**{"index": None, **arrays})
 
 
 def to_keep(outputs: Outputs, sizes: list[tuple[int, int]], floor: float) -> list[KeptOutputs]:
@@ -190,6 +178,12 @@ def _spread(
     Returns:
         (S, H x W x per_cell, ...) of each level.
     """
+    if all(index is None for index, _ in found) and all(
+        image.levels[:, :2].tolist() == [list(size) for size in sizes] for image in kept
+    ):
+        values = torch.from_numpy(np.stack([values for _, values in found])).to(rest.device)
+        of_level = values.split([h * w * per_cell for h, w in sizes], dim=1)
+        return [level.to(rest.dtype) for level in of_level]
     spread = []
     for level, (height, width) in enumerate(sizes):
         full = rest[:, level, None].expand(-1, height * width * per_cell, *rest.shape[2:])

@@ -4,10 +4,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
 
-from detectron2.data.build import trivial_batch_collator
 from torch.utils.data import DataLoader, Dataset
 
 from ...data.loader_workers import worker_arguments
+from ...data.one_piece import OnePiece
 from ...data.teacher_cache import TeacherCache
 from ...engine.step import SADStep
 from ...utils.clock import take_turns
@@ -53,7 +53,7 @@ class InTurns:
             batch_sampler=[list(range(len(dataset)))] * STEPS,
             num_workers=readers,
             persistent_workers=readers > 0,
-            collate_fn=trivial_batch_collator,
+            collate_fn=OnePiece,
             **worker_arguments(readers),
         )
 
