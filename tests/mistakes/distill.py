@@ -124,6 +124,11 @@ MISTAKES = {
     "flips beside --configs": (
         "distill --output {out} --configs {toy} --unlabeled {toy}/unlabeled --no-flips",
         "--configs has no say beside --flips"),
+    "a size of images beside a teacher that has one": (
+        "distill --output {out} --data {toy} --teacher {toy}/teacher.yaml --teacher-weights w "
+        "--size 320", "--teacher-weights has no say beside --size"),
+    "images of a few pixels": (
+        "distill --output {out} --data {toy} --size 8", "--size", "at least 32"),
     "an output among the unlabelled images": (
         TESTED.replace("{out}", "{toy}/unlabeled/out") + "--unlabeled {toy}/unlabeled",
         "lies in --unlabeled", "name a folder elsewhere"),

@@ -131,6 +131,7 @@ def test_what_may_change_from_call_to_call(user, planned, monkeypatch):
         ({"iterations": 8}, "--iterations", "everything"),
         ({"iterations": None}, "--iterations", "everything"),
         ({"flips": False}, "--flips", "everything"),
+        ({"size": 96}, "--size", "everything"),
         ({"seed": 3}, "--seed", "everything"),
         ({"seed": 3, "flips": True}, "--seed, --flips", "everything"),
         ({"student": SMALL}, "--student", "student, calibration, SAD and student_long"),

@@ -31,6 +31,12 @@ def test_wishes_that_go_together(given, tmp_path):
         ({"data": "a", "configs": "b"}, "--data has no say beside --configs"),
         ({"configs": "a", "flips": False}, "--configs has no say beside --flips"),
         ({"configs": "a", "flips": True}, "--configs has no say beside --flips"),
+        ({"configs": "a", "size": 64}, "--configs has no say beside --size"),
+        (
+            {"labeled": "a", "teacher": "t.yaml", "teacher_weights": "t", "size": 64},
+            "--teacher-weights has no say beside --size",
+        ),
+        ({"labeled": "a", "size": 16}, "--size is 16, it must be at least 32"),
         ({"configs": "a", "student": "small"}, "--configs has no say beside --student"),
         ({"configs": "a", "layout": "voc"}, "--configs has no say beside --layout"),
         ({"configs": "a", "iterations": 4}, "--configs has no say beside --iterations"),

@@ -44,6 +44,13 @@ def test_size(side, box, machine, size):
     assert chosen.why
 
 
+def test_a_size_that_is_given():
+    settings = values(base_settings(facts(640, 100), CPU, [TINY], flips=(True, ""), size=480))
+    assert settings["INPUT.MAX_SIZE_TRAIN"] == settings["INPUT.MAX_SIZE_TEST"] == 480
+    assert settings["INPUT.MIN_SIZE_TRAIN"] == [settings["INPUT.MIN_SIZE_TEST"]] == [480]
+    assert max(settings["MODEL.ANCHOR_GENERATOR.SIZES"][-1]) > 480 / 640 * 100 / 1.6
+
+
 @pytest.mark.parametrize("box", [6, 40, 100, 300])
 def test_anchors_fit_whatever_the_boxes(box):
     settings = base_settings(facts(box=box), CPU, [TINY, TINY], flips=(True, ""))

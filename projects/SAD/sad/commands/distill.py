@@ -54,6 +54,12 @@ def add_arguments(parser) -> None:
         default=None,
         help="mirror images in training (by the names of the classes)",
     )
+    networks.add_argument(
+        "--size",
+        type=between(int, 32),
+        metavar="PIXELS",
+        help="longer side of the images, in training and in use (by the images and the machine)",
+    )
     time = networks.add_mutually_exclusive_group()
     time.add_argument(
         "--iterations", type=between(int, 1), help=f"of the teacher; students: x {STUDENT}"

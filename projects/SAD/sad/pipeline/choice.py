@@ -106,7 +106,7 @@ def choose(
     if teacher:
         settings = followed_settings(teacher.cfg, facts, machine, flips=flips)
     else:
-        settings = base_settings(facts, machine, networks, flips=flips)
+        settings = base_settings(facts, machine, networks, flips=flips, size=request.size)
     models = [_build(network, settings) for network in networks]
     check_pair(models[-1], teacher.model if teacher else models[0])
     settings.append(accumulation(settings, networks[0], machine))

@@ -57,6 +57,7 @@ def distill(
     iterations: int | None = None,
     minutes: float | None = None,
     flips: bool | None = None,
+    size: int | None = None,
     rounds: int | None = None,
     baseline: bool = True,
     num_gpus: int = 1,
@@ -85,6 +86,7 @@ def distill(
         iterations: of the teacher; students for `sad.pipeline.settings.STUDENT` times as many.
         minutes: for everything, in place of `iterations`.
         flips: whether images may be mirrored; by the names of the classes if not given.
+        size: the longer side to which images are brought, in pixels; chosen if not given.
         rounds: how often the teacher is trained anew, on its own pseudo-labels, too.
         baseline: train the student alone, too, for as many iterations and for as long.
         redo: do again what was made from something else.

@@ -9,6 +9,9 @@ from ..utils.errors import UserError
 OF_THE_CALL = ("output", "num_gpus", "baseline", "redo")
 
 
+LEAST = {"num_gpus": 1, "iterations": 1, "seed": 0, "rounds": 0, "size": 32}
+
+
 @dataclass(frozen=True)
 class Request:
     """The arguments of `sad.distill`, which explains them."""
@@ -29,6 +32,7 @@ class Request:
     iterations: int | None = None
     minutes: float | None = None
     flips: bool | None = None
+    size: int | None = None
     rounds: int | None = None
     baseline: bool = True
     num_gpus: int = 1
@@ -63,9 +67,9 @@ class Request:
             raise UserError(f"--output {self.output} is a file: name a folder")
         _refuse_beside(given, "data", ("labeled", "images", "val", "test", "configs"))
         _refuse_beside(given, "minutes", ("iterations", "configs"))
-        of_data = ("labeled", "images", "val", "test", "layout", "flips", "iterations")
+        of_data = ("labeled", "images", "val", "test", "layout", "flips", "size", "iterations")
         of_networks = ("teacher", "teacher_weights", "student", "detector", "rounds")
-        _refuse_beside(given, "teacher_weights", ("rounds",))
+        _refuse_beside(given, "teacher_weights", ("rounds", "size"))
         _refuse_beside(given, "configs", (*of_data, *of_networks))
         for flag in ("data", "images", "unlabeled", "labeled", "val", "test"):
             self._check_apart(flag)
@@ -78,7 +82,7 @@ class Request:
             raise UserError(
                 "--teacher-weights goes with --teacher CONFIG, the yaml that they were trained with"
             )
-        for key, least in (("num_gpus", 1), ("iterations", 1), ("seed", 0), ("rounds", 0)):
+        for key, least in LEAST.items():
             value = getattr(self, key)
             if value is not None and value < least:
                 raise UserError(f"{_flag(key)} is {value}, it must be at least {least}")

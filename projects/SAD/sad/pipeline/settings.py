@@ -27,8 +27,11 @@ CROP = 0.6  # of an image's sides is seen at least
 BYTES_PER_ACTIVATION = 4 * 4  # float32: output, norm, ReLU, gradient
 
 
-def choose_size(facts: Facts, machine: Machine) -> Setting:
-    """The longer side of the images in training and in use, a multiple of 32."""
+def choose_size(facts: Facts, machine: Machine, given: int | None = None) -> Setting:
+    """The longer side of the images in training and in use; unless given, a multiple of 32."""
+    if given:
+        why = f"as --size asks for; {_small(facts, given):.0%} of the boxes"
+        return Setting("INPUT.MAX_SIZE_TRAIN", given, f"{why} are below {SMALL_BOX} pixels")
     usual, most = LIMITS["gpu" if machine.gpus else "cpu"]
     size = _up(min(facts.long_side, usual))
     why = f"the images' longer side, {facts.long_side} pixels (median)"
@@ -49,15 +52,21 @@ def _up(size: float) -> int:
 
 
 def base_settings(
-    facts: Facts, machine: Machine, networks: list[Network], *, flips: tuple[bool, str]
+    facts: Facts,
+    machine: Machine,
+    networks: list[Network],
+    *,
+    flips: tuple[bool, str],
+    size: int | None = None,
 ) -> list[Setting]:
     """What teacher and students have in common.
 
     Args:
         networks: teacher and student.
         flips: whether images may be mirrored, and why (not).
+        size: the longer side of the images, in pixels; chosen if it is not given.
     """
-    size = choose_size(facts, machine)
+    size = choose_size(facts, machine, size)
     detector = networks[0].detector
     levels = detector.levels(size.value, any(network.has_all_levels for network in networks))
     found = [
