@@ -223,3 +223,24 @@ def test_a_root_that_cannot_be_a_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written to"):
         write_digit_scenes(tmp_path / "file" / "digits", **SMALL)
+
+
+def test_the_truth_of_the_unlabelled_images(small, tmp_path):
+    """On demand, also for a set that is there; the other files stay as they are."""
+    root = tmp_path / "digits"
+    write_digit_scenes(root, **SMALL, truth=True)
+    path = root / "annotations" / "unlabeled_truth.json"
+    truth = json.loads(path.read_text())
+    assert truth["images"] == load(root, "unlabeled")["images"]
+    options = SceneOptions(0, 128, 10, (2, 5), (16, 60))
+    wanted = [box.box() for i in range(4) for box in render_scene(options, "unlabeled", i)[1]]
+    assert [annotation["bbox"] for annotation in truth["annotations"]] == wanted
+
+    before = path.read_bytes()
+    path.unlink()
+    assert files_of(root) == files_of(small)
+    write_digit_scenes(root, **SMALL, truth=True)
+    assert path.read_bytes() == before
+    path.write_text("of older images")
+    write_digit_scenes(root, **{**SMALL, "seed": 1}, overwrite=True)
+    assert not path.exists()

@@ -37,6 +37,9 @@ def add_arguments(parser) -> None:
         metavar=("LEAST", "MOST"),
         help="height of an upright digit, px",
     )
+    parser.add_argument(
+        "--truth", action="store_true", help="write the boxes of the unlabelled images, too"
+    )
     parser.add_argument("--workers", type=int, help="processes; by default as many as pay off")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a set made with other arguments"

@@ -13,6 +13,7 @@ Written under `root`:
     labeled/ unlabeled/ tune/ minival/     000000.jpg, 000001.jpg, ...
     annotations/labeled.json tune.json minival.json      COCO instances, boxes only
     annotations/image_info_unlabeled.json                no "annotations" key, as COCO's own
+    annotations/unlabeled_truth.json                     on demand: its boxes all the same
     preview.png                                          labelled scenes with their boxes
     digits.json                                          the arguments, written last
 """
@@ -58,13 +59,15 @@ def write_digit_scenes(
     object_size=(16, 60),
     workers=None,
     overwrite=False,
+    truth=False,
 ):
     """Write the four splits under the folder `root`, unless they are there already.
 
     `root` is the folder that holds labeled/, ..., annotations/ (see the module's docstring). The
     files do not depend on `workers` (processes; by default as many as pay off on these CPUs). A
     run that was interrupted is made anew by the next call. An image too crowded for another object
-    gets fewer than `objects_per_image` says.
+    gets fewer than `objects_per_image` says. With `truth` the unlabelled images' boxes are written,
+    too: a student that learns from them shows what labels could give.
 
     Raises UserError when `root` holds a set made with other arguments and `overwrite` is false,
     when it holds image folders of somebody else's, or when a source is not installed.
@@ -84,6 +87,8 @@ def write_digit_scenes(
 
     done, begun = root / "digits.json", root / "digits.json.begun"
     if _already_written(root, description, done, begun, overwrite):
+        if truth and not _truth_file(root).exists():
+            _write_truth(root, options, unlabeled)
         return
     glyphs(), photographs()  # a missing source is reported before anything is written
     try:
@@ -93,8 +98,9 @@ def write_digit_scenes(
         raise UserError(f"digit scenes cannot be written to {root}: {error.strerror}") from error
     write_json(begun, description)
     done.unlink(missing_ok=True)
-    for split in SPLITS:  # boxes of older images must not outlive them if this is interrupted
-        annotation_file(root, split).unlink(missing_ok=True)
+    # Boxes of older images must not outlive them if this is interrupted.
+    for file in (*(annotation_file(root, split) for split in SPLITS), _truth_file(root)):
+        file.unlink(missing_ok=True)
 
     annotations = _write_images(root, options, counts, workers)
     for split, count in counts.items():
@@ -108,12 +114,24 @@ def write_digit_scenes(
         draw_preview(root / "labeled", coco).savefig(file, format="png")
     write_json(done, description)
     begun.unlink(missing_ok=True)
+    if truth:
+        _write_truth(root, options, unlabeled)
 
 
 def annotation_file(root, split):
     """The path of a split's json; the unlabelled one is named as in COCO."""
     name = "image_info_unlabeled.json" if split == "unlabeled" else f"{split}.json"
     return Path(root) / "annotations" / name
+
+
+def _truth_file(root):
+    return Path(root) / "annotations" / "unlabeled_truth.json"
+
+
+def _write_truth(root, options, count):
+    scenes = (render_scene(options, "unlabeled", index) for index in range(count))
+    boxes = [_labels_and_boxes(objects) for _, objects in scenes]
+    write_json(_truth_file(root), _coco_json(options, "unlabeled", count, boxes))
 
 
 def _already_written(root, description, done, begun, overwrite):
@@ -170,6 +188,10 @@ def _write_image(job):
     root, options, split, index = job
     image, objects = render_scene(options, split, index)
     Image.fromarray(image).save(root / split / _file_name(index), **JPEG_OPTIONS)
+    return _labels_and_boxes(objects)
+
+
+def _labels_and_boxes(objects):
     return [(thing.label, thing.box()) for thing in objects]
 
 
