@@ -56,6 +56,15 @@ def test_it_is_the_same_after_the_way():
 def test_nothing_to_send():
     assert pickle.loads(pickle.dumps(OnePiece([]))) == []
     assert pickle.loads(pickle.dumps(OnePiece([{"a": 1}]))) == [{"a": 1}]
+    (empty,) = pickle.loads(pickle.dumps(OnePiece([torch.zeros(0, 4, dtype=torch.float64)])))
+    assert empty.shape == (0, 4) and empty.dtype == torch.float64
+
+
+def test_what_is_no_plain_tensor_goes_by_itself():
+    masked = np.ma.masked_array([1.0, 2.0], [True, False])
+    sparse = torch.tensor([[0.0, 1.0]]).to_sparse()
+    found = pickle.loads(pickle.dumps(OnePiece([masked, sparse])))
+    assert found[0].mask.tolist() == [True, False] and found[1].is_sparse
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -4,8 +4,8 @@ import logging
 import multiprocessing
 import os
 import signal
+import sysconfig
 import time
-from importlib.util import find_spec
 
 import pytest
 import torch
@@ -15,11 +15,12 @@ from detectron2.modeling.box_regression import Box2BoxTransform
 from detectron2.structures import Boxes
 from detectron2.utils.events import CommonMetricPrinter, EventStorage, JSONWriter
 
+from sad.utils import compat
 from sad.utils.compat import (
+    can_compile_for,
     dense_box_regression_loss,
     derive_box_results,
     end_with_parent,
-    has_triton,
     last_write,
     set_last_write,
     set_max_iter,
@@ -124,13 +125,32 @@ def test_a_child_ends_with_its_parent():
     pytest.fail("the child goes on")
 
 
-def test_triton_needs_a_c_compiler(tmp_path, monkeypatch):
-    """Where torch has Triton beside it, as it has in its wheels for GPUs."""
-    compiler = tmp_path / "my-cc"
-    compiler.write_text("#!/bin/sh\n")
-    compiler.chmod(0o755)
+@pytest.mark.parametrize(
+    ("changes", "works"),
+    [
+        ({}, True),
+        ({"device": "cpu"}, False),
+        ({"version": "2.7.1"}, False),
+        ({"capability": (6, 1)}, False),
+        ({"triton": None}, False),
+        ({"compilers": ()}, False),
+        ({"compilers": ("clang",)}, True),
+        ({"CC": "my-cc"}, False),  # Triton takes no other
+        ({"CC": "my-cc", "compilers": ("my-cc",)}, True),
+        ({"headers": "absent"}, False),
+    ],
+)
+def test_what_compiling_for_a_gpu_needs(changes, works, tmp_path, monkeypatch):
+    for name in changes.get("compilers", ("gcc",)):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "Python.h").touch()
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CC", raising=False)
-    assert not has_triton()
-    monkeypatch.setenv("CC", "my-cc")
-    assert has_triton() is bool(find_spec("triton"))
+    monkeypatch.setenv("CC", changes.get("CC", ""))
+    monkeypatch.setattr(torch, "__version__", changes.get("version", "2.11.0+cu130"))
+    capability = changes.get("capability", (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(compat, "find_spec", lambda name: changes.get("triton", name))
+    folder = str(tmp_path / changes.get("headers", ""))
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"include": folder})
+    assert can_compile_for(torch.device(changes.get("device", "cuda"))) is works

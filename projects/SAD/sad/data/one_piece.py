@@ -1,6 +1,6 @@
 """A batch on its way from the process that reads it to the one that computes with it.
 
-torch sends every tensor by a file descriptor of its own, and opening one costs the receiver a
+torch sends every tensor by a file descriptor of its own, and opening one takes the receiver a
 fraction of a millisecond: an image, its boxes and classes are three. Here all go in one piece.
 """
 
@@ -24,7 +24,8 @@ class OnePiece(list):
         parts, text = [], BytesIO()
         _Packer(text, parts).dump(list(self))
         starts = [start for start, _ in parts]
-        piece = np.empty(starts[-1] + len(parts[-1][1]) if parts else 0, np.uint8)
+        end = starts[-1] + len(parts[-1][1]) if parts else 0
+        piece = np.empty(max(1, end), np.uint8)  # a view of nothing may have no other dtype
         for start, part in parts:
             piece[start : start + len(part)] = part
         return _unpacked, (text.getvalue(), torch.from_numpy(piece))
@@ -41,10 +42,10 @@ class _Packer(pickle.Pickler):
         self.end = 0
 
     def persistent_id(self, value):
-        """What stands for a tensor or an array; None for anything else."""
-        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        """What stands for a plain tensor or array; None for anything else."""
+        if type(value) is np.ndarray and value.dtype.kind in "biuf":
             part = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
-        elif type(value) is Tensor:
+        elif type(value) is Tensor and _is_plain(value):
             part = value.contiguous().reshape(-1).view(torch.uint8).numpy()
         else:
             return None
@@ -52,6 +53,11 @@ class _Packer(pickle.Pickler):
         self.parts.append((start, part))
         self.end = start + len(part)
         return start, self.end, value.dtype, tuple(value.shape)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    of_numbers = tensor.layout is torch.strided and not tensor.is_quantized
+    return of_numbers and tensor.device.type == "cpu" and not tensor.is_conj()
 
 
 class _Unpacker(pickle.Unpickler):

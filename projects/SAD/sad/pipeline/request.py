@@ -9,6 +9,7 @@ from ..utils.errors import UserError
 OF_THE_CALL = ("output", "num_gpus", "baseline", "redo")
 
 
+# The least value of a flag.
 LEAST = {"num_gpus": 1, "iterations": 1, "seed": 0, "rounds": 0, "size": 32}
 
 

@@ -16,7 +16,7 @@ from ..losses.distillation import (
     top_alone,
 )
 from ..losses.fused import FusedClassLosses, sum_in_pieces
-from ..utils.compat import has_triton
+from ..utils.compat import can_compile_for
 from ..utils.rules import above, at_least, one_of, within
 from .term import Outputs, Targets, Term
 
@@ -67,8 +67,8 @@ class ClassTerm(Term):
         # times the memory and time.
         node.FUSED = True
         # Where torch.compile makes one kernel of the one pass, in some seconds: "gpu" (on a GPU, if
-        # Triton and a C compiler are there), "always" (on a CPU it needs a C++ compiler) or
-        # "never". Nothing else is compiled.
+        # torch is 2.8 or newer, and Triton, a C compiler and Python's headers are there), "always"
+        # (on a CPU it needs a C++ compiler) or "never". Nothing else is compiled.
         node.COMPILE = "gpu"
 
     @classmethod
@@ -112,7 +112,7 @@ class ClassTerm(Term):
 
     def _is_compiled(self, device: torch.device) -> bool:
         if self.options.COMPILE == "gpu":
-            return device.type == "cuda" and has_triton()
+            return can_compile_for(device)
         return self.options.COMPILE == "always"
 
     def divisor(self, teacher: Outputs, targets: Targets) -> Tensor:

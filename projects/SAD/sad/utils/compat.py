@@ -4,10 +4,12 @@ What classes of this project override of theirs is tested beside it.
 """
 
 import os
+import sysconfig
 from importlib.util import find_spec
 from shutil import which
 from types import SimpleNamespace
 
+import torch
 from detectron2.evaluation import COCOEvaluator
 
 # The box loss of dense detectors; RetinaNet and FCOS call it from the middle of their `losses`,
@@ -20,6 +22,7 @@ from detectron2.utils.events import CommonMetricPrinter
 # What torch's own spawned processes call to end with their parent; they end by SIGINT, which ranks
 # ignore.
 from torch.multiprocessing import _prctl_pr_set_pdeathsig as end_with_parent  # noqa: F401
+from torch.torch_version import TorchVersion
 
 
 def derive_box_results(found, class_names: list[str], logger) -> dict[str, float]:
@@ -51,7 +54,17 @@ def set_max_iter(writers: list, max_iter: int) -> None:
             writer._max_iter = max_iter
 
 
-def has_triton() -> bool:
-    """Whether torch.compile finds what it needs for a GPU: Triton, and a C compiler."""
-    compilers = os.environ.get("CC"), "gcc", "clang"
-    return find_spec("triton") is not None and any(which(name) for name in compilers if name)
+def can_compile_for(device: torch.device) -> bool:
+    """Whether torch.compile works for a GPU: a torch whose kernels write into any part of a tensor
+    (https://github.com/pytorch/pytorch/pull/154442), a card that Triton knows, and for Triton a C
+    compiler and Python's headers.
+    """
+    compilers = [os.environ["CC"]] if os.environ.get("CC") else ["gcc", "clang"]
+    return (
+        device.type == "cuda"
+        and TorchVersion(torch.__version__) >= (2, 8)
+        and torch.cuda.get_device_capability(device) >= (7, 0)
+        and find_spec("triton") is not None
+        and any(map(which, compilers))
+        and os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h"))
+    )

@@ -3,7 +3,7 @@
 "Whole" is a model on one image in memory at its test size, from padding to boxes, as
 scripts/report.py measures it; "network" is its backbone and head alone. The weights are random, so
 no score passes the threshold: a trained model spends more on its boxes, teacher and student alike.
-Compiled is the network by torch.compile, for one image size; bfloat16 is the network under
+Compiled, at small size alone, is the network by torch.compile, for one image size; bfloat16 is the network under
 autocast. Peak memory is the whole's, beyond its weights.
 
 The models of all pairs take turns. A pair's ratio is student over teacher; the interval is that of
@@ -89,7 +89,7 @@ def run(options: Options) -> Table:
         }
         eager = partial(network, model, model.preprocess_image([image]).tensor)
         arms[name, "network, ms"] = eager
-        if options.size == "small":  # batches of COCO's images have too many shapes
+        if options.size == "small":  # of COCO's seven networks it would take minutes
             arms[name, "compiled, ms"] = torch.compile(eager)
         arms[name, "bfloat16, ms"] = autocast(eager, options.device)
     times = take_turns(arms, options.rounds, options.device)
