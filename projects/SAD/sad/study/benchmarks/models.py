@@ -3,8 +3,8 @@
 "Whole" is a model on one image in memory at its test size, from padding to boxes, as
 scripts/report.py measures it; "network" is its backbone and head alone. The weights are random, so
 no score passes the threshold: a trained model spends more on its boxes, teacher and student alike.
-Compiled, at small size alone, is the network by torch.compile, for one image size; bfloat16 is the network under
-autocast. Peak memory is the whole's, beyond its weights.
+Compiled, at small size alone, is the network by torch.compile, for one image size; bfloat16 is the
+network under autocast. Peak memory is the whole's, beyond its weights.
 
 The models of all pairs take turns. A pair's ratio is student over teacher; the interval is that of
 the network's times.
