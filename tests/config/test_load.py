@@ -10,7 +10,7 @@ import yaml
 from detectron2 import model_zoo
 from detectron2.config import CfgNode, get_cfg
 
-from sad.config.defaults import add_sad_config, detector_name
+from sad.config.defaults import add_sad_config, detector_name, distills
 from sad.config.detector_keys import keys_of, value_of
 from sad.config.identity import settings
 from sad.config.load import config_path, get_sad_cfg
@@ -109,6 +109,8 @@ def test_shipped_config(path):
         assert cfg.MODEL.META_ARCHITECTURE == "Distiller"
         teacher = shipped(REPOSITORY / cfg.SAD.TEACHER.CONFIG_FILE)
         assert detector_name(teacher) == detector_name(cfg)
+        # Its own teacher, if it had one, has given it boxes alone.
+        assert teacher.MODEL.META_ARCHITECTURE == detector_name(cfg) or not distills(teacher)
         of_classes = keys_of(cfg).num_classes
         assert value_of(teacher, of_classes) == value_of(cfg, of_classes)
         made_elsewhere = "detectron2://"  # of the model zoo

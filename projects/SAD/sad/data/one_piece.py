@@ -21,24 +21,19 @@ class OnePiece(list):
     """
 
     def __reduce__(self):
-        parts, text = [], BytesIO()
-        _Packer(text, parts).dump(list(self))
-        starts = [start for start, _ in parts]
-        end = starts[-1] + len(parts[-1][1]) if parts else 0
-        piece = np.empty(max(1, end), np.uint8)  # a view of nothing may have no other dtype
-        for start, part in parts:
+        text = BytesIO()
+        packer = _Packer(text, protocol=pickle.HIGHEST_PROTOCOL)
+        packer.dump(list(self))
+        piece = np.empty(max(1, packer.end), np.uint8)  # a view of nothing may have no other dtype
+        for start, part in packer.parts:
             piece[start : start + len(part)] = part
         return _unpacked, (text.getvalue(), torch.from_numpy(piece))
 
 
 class _Packer(pickle.Pickler):
-    def __init__(self, file, parts: list[tuple[int, np.ndarray]]):
-        """
-        Args:
-            parts: where each tensor's start in bytes, and its bytes, are put.
-        """
-        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
-        self.parts = parts
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.parts = []  # of each tensor its place in bytes, and the bytes
         self.end = 0
 
     def persistent_id(self, value):

@@ -88,7 +88,8 @@ def write_digit_scenes(
     done, begun = root / "digits.json", root / "digits.json.begun"
     if _already_written(root, description, done, begun, overwrite):
         if truth and not _truth_file(root).exists():
-            _write_truth(root, options, unlabeled)
+            scenes = (render_scene(options, "unlabeled", index) for index in range(unlabeled))
+            _write_truth(root, options, [_labels_and_boxes(objects) for _, objects in scenes])
         return
     glyphs(), photographs()  # a missing source is reported before anything is written
     try:
@@ -115,7 +116,7 @@ def write_digit_scenes(
     write_json(done, description)
     begun.unlink(missing_ok=True)
     if truth:
-        _write_truth(root, options, unlabeled)
+        _write_truth(root, options, annotations["unlabeled"])
 
 
 def annotation_file(root, split):
@@ -128,10 +129,9 @@ def _truth_file(root):
     return Path(root) / "annotations" / "unlabeled_truth.json"
 
 
-def _write_truth(root, options, count):
-    scenes = (render_scene(options, "unlabeled", index) for index in range(count))
-    boxes = [_labels_and_boxes(objects) for _, objects in scenes]
-    write_json(_truth_file(root), _coco_json(options, "unlabeled", count, boxes))
+def _write_truth(root, options, annotations):
+    coco = _coco_json(options, "unlabeled", len(annotations), annotations)
+    write_json(_truth_file(root), coco)
 
 
 def _already_written(root, description, done, begun, overwrite):
