@@ -3,16 +3,16 @@
 
     python scripts/own_data_table.py --row "bins, lite0=output/bins0,output/bins1,output/bins2"
 
-The folders of a row differ in --seed alone.
+The folders of a row differ in --seed alone. Rows and seeds that the json knows already stay, so
+that folders need not be kept.
 """
 
 import argparse
-import shlex
-import sys
+import json
 from pathlib import Path
 
 import sad_command  # noqa: F401
-from sad.study.own_data import markdown, read_reports
+from sad.study.own_data import add_reports, markdown
 from sad.utils.errors import UserError, exit_on_user_error
 from sad.utils.files import atomic_write, write_json
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--row", action="append", required=True, metavar="NAME=DIR,DIR,...")
+    parser.add_argument("--row", action="append", default=[], metavar="NAME=DIR,DIR,...")
     parser.add_argument("--output", default=str(OUTPUT), help="without the ending")
     args = parser.parse_args()
     groups = {}
@@ -33,10 +33,13 @@ def main() -> None:
         if not (name and folders):
             raise UserError(f"--row {row!r} is not of the form NAME=DIR,DIR,...")
         groups[name] = folders.split(",")
-    rows = read_reports(groups)
-    write_json(f"{args.output}.json", rows, indent=1)
+    known = Path(f"{args.output}.json")
+    rows = add_reports(json.loads(known.read_text()) if known.exists() else {}, groups)
+    if not rows:
+        raise UserError(f"{known} has no rows yet: give one with --row NAME=DIR,DIR,...")
+    write_json(str(known), rows, indent=1)
     with atomic_write(f"{args.output}.md") as file:
-        file.write(markdown(rows, shlex.join(["python", *sys.argv])))
+        file.write(markdown(rows))
     print(f"wrote {args.output}.md and .json")
 
 

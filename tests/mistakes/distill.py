@@ -227,5 +227,7 @@ MISTAKES = {
     "a row of no form": ("own_data_table --row bins", "'bins' is not of the form NAME=DIR"),
     "a row of a folder without a report": (
         "own_data_table --row bins=absent", "absent/report.json does not exist"),
+    "no row at all": (
+        "own_data_table --output {out}/table", "has no rows yet: give one with --row"),
 }
 # fmt: on

@@ -11,75 +11,108 @@ from .tables import judge, judge_family, spread
 ARMS = ("teacher", "student alone", "student alone, as long", "distilled student")
 BASELINES, DISTILLED = ARMS[1:3], ARMS[3]
 NAMES = ("SAD student", "TAR student")  # of that in a report: a RetinaNet's, a Faster R-CNN's
+BY_TIME = ("student alone, as long", "iterations")  # this setting follows the clock
 
 
-def read_reports(groups: dict[str, Sequence[str]]) -> dict:
+def add_reports(rows: dict, groups: dict[str, Sequence[str]]) -> dict:
     """
     Args:
+        rows: what is known already, as this function returns it.
         groups: {row of the table: folders of `sad distill`, one for each seed}.
     Returns:
-        {row: {"test_images", "AP": {arm: one for each seed}, "minutes": {arm: median}, "judged":
-        the gain of the distilled student over the better one alone, see `judge_family`; None where
-        no student was trained alone}}
+        {row: {seed, as text: {arm: {"AP", "minutes", "test_images", "settings"}}}}; what is known
+        of a seed of `groups` is replaced.
     Raises:
-        UserError: a folder holds no report of a distilled student, or its arms are others than the
-            row's.
+        UserError: a folder holds no report of a distilled student, or its arms or settings are
+            others than the row's.
     """
-    found = {row: _row([_report(folder) for folder in folders]) for row, folders in groups.items()}
-    judged = judge_family({name: _judge(row) for name, row in found.items()})
-    return {name: {**row, "judged": judged[name]} for name, row in found.items()}
+    found = {name: dict(row) for name, row in rows.items()}
+    for name, folders in groups.items():
+        row = found.setdefault(name, {})
+        for folder in folders:
+            path = os.path.join(folder, "report.json")
+            seed, arms = _read(path)
+            others = [entry for known, entry in row.items() if known != seed]
+            if others:
+                _check_alike(arms, others[0], f"{path} cannot be of the row {name!r}")
+            row[seed] = arms
+    return {name: dict(sorted(row.items(), key=_number)) for name, row in found.items()}
 
 
-def _judge(row: dict) -> dict | None:
-    """The claim that the distilled student is better than both that were trained alone."""
-    alone = zip(*(row["AP"][arm] for arm in BASELINES if arm in row["AP"]), strict=True)
-    arms = {"distilled": row["AP"][DISTILLED], "alone": map(max, alone)}
-    results = {arm: {n: {"AP": ap} for n, ap in enumerate(aps)} for arm, aps in arms.items()}
-    return judge({"more": "distilled", "less": "alone"}, results)
+def _number(item: tuple[str, dict]) -> int:
+    return int(item[0])
 
 
-def _report(folder: str) -> dict:
-    path = os.path.join(folder, "report.json")
+def _read(path: str) -> tuple[str, dict]:
     if not os.path.exists(path):
         raise UserError(f"{path} does not exist: let `sad distill` end there, or leave it out")
     with open(path, encoding="utf-8") as file:
         report = json.load(file)
-    runs = {DISTILLED if run["name"] in NAMES else run["name"]: run for run in report["runs"]}
-    if DISTILLED not in runs:
+    arms, seeds = {}, set()
+    for run, settings in zip(report["runs"], report["settings"]["runs"], strict=True):
+        arm = DISTILLED if run["name"] in NAMES else run["name"]
+        if arm in ARMS:
+            seeds.add(settings.pop("seed"))
+            arms[arm] = {
+                "AP": run["AP"],
+                "minutes": run["minutes"],
+                "test_images": report["test_images"],
+                "settings": settings,
+            }
+    if DISTILLED not in arms:
         raise UserError(f"{path} has no {' or '.join(NAMES)}: it is not one of `sad distill`")
-    return {"path": path, "test_images": report["test_images"], "runs": runs}
+    return str(seeds.pop()), {arm: arms[arm] for arm in ARMS if arm in arms}
 
 
-def _row(reports: list[dict]) -> dict:
-    arms = [arm for arm in ARMS if arm in reports[0]["runs"]]
-    for report in reports:
-        if other := set(arms) ^ (report["runs"].keys() & set(ARMS)):
-            raise UserError(
-                f"{report['path']} and {reports[0]['path']} are of one row, and only one of them "
-                f"has {', '.join(sorted(other))}: run both with or both without --no-baseline"
-            )
-    return {
-        "test_images": reports[0]["test_images"],
-        "AP": {arm: [report["runs"][arm]["AP"] for report in reports] for arm in arms},
-        "minutes": {
-            arm: statistics.median(report["runs"][arm]["minutes"] for report in reports)
-            for arm in arms
-        },
+def _check_alike(arms: dict, others: dict, subject: str) -> None:
+    if other := arms.keys() ^ others.keys():
+        raise UserError(
+            f"{subject}: only one of its seeds has {', '.join(sorted(other))}; run all with or all "
+            "without --no-baseline"
+        )
+    for arm, entry in arms.items():
+        ours, theirs = (
+            {"test images": x["test_images"], **x["settings"]} for x in (entry, others[arm])
+        )
+        for key in sorted(ours.keys() | theirs.keys()):
+            if ours.get(key) != theirs.get(key) and (arm, key) != BY_TIME:
+                raise UserError(
+                    f"{subject}: its {arm} has {key} {ours.get(key)}, that of another seed has "
+                    f"{theirs.get(key)}; the seeds of a row differ in --seed alone"
+                )
+
+
+def judge_rows(rows: dict) -> dict[str, dict | None]:
+    """Of each row the claim that the distilled student is better than both that were trained
+    alone, see `judge_family`; None where no student was trained alone.
+    """
+    return judge_family({name: _judge(row) for name, row in rows.items()})
+
+
+def _judge(row: dict) -> dict | None:
+    distilled = {seed: arms[DISTILLED] for seed, arms in row.items()}
+    alone = {
+        seed: {"AP": max(arms[arm]["AP"] for arm in BASELINES if arm in arms)}
+        for seed, arms in row.items()
+        if arms.keys() & set(BASELINES)
     }
+    results = {"distilled": distilled, "alone": alone}
+    return judge({"more": "distilled", "less": "alone"}, results)
 
 
-def markdown(rows: dict, command: str) -> str:
+def markdown(rows: dict) -> str:
     """The table, with what is to be known about it."""
     head = ["data and teacher", *ARMS, "gain", "p, after Holm", "minutes in all"]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    judged = judge_rows(rows)
     for name, row in rows.items():
-        cells = [_cell(row["AP"].get(arm, [])) for arm in ARMS]
-        judged = row["judged"] or {"differences": {}, "p": None}
-        cells.append(_cell(list(judged["differences"].values()), "+"))
-        cells.append("" if judged["p"] is None else f"{judged['p']:.3f}, {judged['holm']:.3f}")
-        cells.append(f"{sum(row['minutes'].values()):.0f}")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    judged = sum(bool(row["judged"]) and row["judged"]["p"] is not None for row in rows.values())
+        cells = [_cell([arms[arm]["AP"] for arms in row.values() if arm in arms]) for arm in ARMS]
+        of_row = judged[name] or {"differences": {}, "p": None}
+        cells.append(_cell(list(of_row["differences"].values()), "+"))
+        cells.append("" if of_row["p"] is None else f"{of_row['p']:.3f}, {of_row['holm']:.3f}")
+        minutes = [sum(arm["minutes"] for arm in arms.values()) for arms in row.values()]
+        lines.append(f"| {name} | {' | '.join(cells)} | {statistics.median(minutes):.0f} |")
+    gains = sum(bool(of_row) and of_row["p"] is not None for of_row in judged.values())
     return "\n".join(
         [
             "# What the one command brings",
@@ -88,9 +121,9 @@ def markdown(rows: dict, command: str) -> str:
             "",
             "AP on the test images: mean ± standard deviation over the seeds, or the only one. The",
             "gain is over the better of the two students alone, for each seed by itself; p is",
-            f"Student's t, {judged} gains judged. Empty cells were not run.",
+            f"Student's t, {gains} gains judged. Empty cells were not run.",
             "",
-            f"Made by `{command}`.",
+            "Made by `python scripts/own_data_table.py`.",
             "",
         ]
     )
