@@ -1,13 +1,14 @@
 """Videos that are read and written, cut short or no videos at all."""
 
 import os
+import sys
 
 import cv2
 import numpy as np
 import pytest
 
 from sad.data.images import ImageError
-from sad.predict.video import Video, video_writer
+from sad.predict.video import Video, opencv, video_writer
 from sad.utils.errors import UserError
 
 # The grey of each frame says its number.
@@ -106,3 +107,11 @@ def test_a_video_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match="of 1 frames 0 are in it"), video_writer(path, 25) as add:
         add(FRAMES[0][:1, :1])  # of which no encoder makes a video
     assert not os.listdir(tmp_path)
+
+
+def test_where_opencv_is_not_installed(tmp_path, monkeypatch):
+    write(tmp_path / "a.avi")
+    opencv.cache_clear()
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(ImageError, match="pip install opencv"):
+        Video(str(tmp_path / "a.avi"), 1e6)

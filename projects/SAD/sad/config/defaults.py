@@ -15,8 +15,8 @@ def add_sad_config(cfg: CN) -> None:
     # Images that the teacher has annotated (scripts/label_unlabeled.py), or that have no
     # annotations at all when SAD.TARGETS.UNLABELED is ("soft",). The paper's un-120.
     cfg.DATASETS.UNLABELED = ()
-    # The first of DATASETS.TEST, which alone are evaluated in the course of a training; the others
-    # are at its end. () is all of them.
+    # Sets that are evaluated during training. They must be the first ones of DATASETS.TEST; the
+    # others are evaluated at the end only. () means all of them.
     cfg.DATASETS.VAL = ()
     # Data sets in COCO's format by name: {JSON: file, IMAGES: folder}. Relative paths start at
     # $DETECTRON2_DATASETS (default ./datasets).

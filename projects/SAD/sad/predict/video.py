@@ -1,12 +1,12 @@
 """Videos in and out, frame by frame, by OpenCV."""
 
+import functools
 import math
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import cv2
 import numpy as np
 
 from ..data.images import TOO_LARGE, ImageError
@@ -17,7 +17,21 @@ LACKING = 0.01  # of the frames that a file says it has; those of many files are
 # ffmpeg opens what a file refers to. It and OpenCV print what they think of a broken one.
 os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+
+
+@functools.cache
+def opencv():
+    """The module cv2, which videos alone need.
+
+    Raises:
+        ImageError: it is not installed.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise ImageError("videos need OpenCV: pip install opencv-python-headless") from error
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    return cv2
 
 
 class Video:
@@ -32,8 +46,10 @@ class Video:
     def __init__(self, path: str, max_pixels: float):
         """
         Raises:
-            ImageError: it is no video, or its frames have more than `max_pixels`.
+            ImageError: it is no video, or its frames have more than `max_pixels`; or OpenCV is not
+                installed.
         """
+        cv2 = opencv()
         self.capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
         if not self.capture.isOpened():
             raise ImageError("it is no video, or none that OpenCV can read")
@@ -64,7 +80,7 @@ class Video:
                 break
             shape = frame.shape
             self.num_read += 1
-            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+            yield np.ascontiguousarray(frame[..., ::-1])
         self.capture.release()
         if not self.num_read:
             raise ImageError("it has no frame that can be read")
@@ -84,7 +100,7 @@ def video_writer(path: str, rate: float):
     Raises:
         UserError: it cannot be written.
     """
-    writer, count = None, 0
+    cv2, writer, count = opencv(), None, 0
     with tempfile.TemporaryDirectory(dir=os.path.dirname(path), prefix=".video.") as folder:
         temporary = os.path.join(folder, "video.mp4")
 
