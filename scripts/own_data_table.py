@@ -3,8 +3,9 @@
 
     python scripts/own_data_table.py --row "bins, lite0=output/bins0,output/bins1,output/bins2"
 
-The folders of a row differ in --seed alone. Rows and seeds that the json knows already stay, so
-that folders need not be kept.
+The folders of a row differ in --seed alone. What the json knows already stays, so that folders need
+not be kept. A row may come run by run: `sad report` on some of the runs of `sad distill`, under the
+names that these have there, makes a folder that is taken, too.
 """
 
 import argparse

@@ -55,11 +55,26 @@ def test_a_row_without_baselines(tmp_path):
     small = folder(tmp_path / "small", 0, {"teacher": 20, "SAD student": 15})
     of_two_stages = folder(tmp_path / "two", 0, {"teacher": 21, "TAR student": 16})
     rows = add_reports({}, {"small": [small], "two stages": [of_two_stages]})
-    assert "| two stages | 21.0 |  |  | 16.0 |  |  | 20 |" in markdown(rows)
+    assert "| two stages | 21.0 |  |  | 16.0 |  |  | 1 | 20 |" in markdown(rows)
     assert judge_rows(rows)["small"] is None
-    assert "| small | 20.0 |  |  | 15.0 |  |  | 20 |" in markdown(rows)
-    with pytest.raises(UserError, match="student alone"):
-        add_reports(rows, {"small": [folder(tmp_path / "other", 1, (34, 10, 12, 20))]})
+    assert "| small | 20.0 |  |  | 15.0 |  |  | 1 | 20 |" in markdown(rows)
+
+
+def test_arms_that_come_later(tmp_path):
+    """What was not run with every seed is neither shown nor judged."""
+    arms = ARMS[0], ARMS[1], "SAD student"
+    bins = [
+        folder(tmp_path / str(seed), seed, dict(zip(arms, (34, 10, 20), strict=True)))
+        for seed in range(3)
+    ]
+    longer = [
+        folder(tmp_path / f"long {seed}", seed, {ARMS[2]: 12 + seed}, iterations=200 + seed)
+        for seed in range(3)
+    ]
+    rows = add_reports({}, {"bins": [*bins, *longer[:2]]})
+    assert "| 34.0 ± 0.0 | 10.0 ± 0.0 |  | 20.0 ± 0.0 | +10.0 ± 0.0 |" in markdown(rows)
+    rows = add_reports(rows, {"bins": longer[2:]})
+    assert list(judge_rows(rows)["bins"]["differences"].values()) == [8, 7, 6]
 
 
 def test_seeds_of_a_row_differ_in_nothing_else(tmp_path):
@@ -80,5 +95,5 @@ def test_the_length_by_the_clock_may_differ(tmp_path):
 def test_folders_that_will_not_do(tmp_path):
     with pytest.raises(UserError, match="report.json does not exist"):
         add_reports({}, {"bins": [str(tmp_path)]})
-    with pytest.raises(UserError, match="no SAD student or TAR student"):
-        add_reports({}, {"bins": [folder(tmp_path / "0", 0, (34,))]})
+    with pytest.raises(UserError, match="not one of `sad distill`"):
+        add_reports({}, {"bins": [folder(tmp_path / "0", 0, {"mine": 34})]})

@@ -18,13 +18,14 @@ def add_reports(rows: dict, groups: dict[str, Sequence[str]]) -> dict:
     """
     Args:
         rows: what is known already, as this function returns it.
-        groups: {row of the table: folders of `sad distill`, one for each seed}.
+        groups: {row of the table: folders with a report of `sad distill`, or of `sad report` on
+            some of its runs}.
     Returns:
-        {row: {seed, as text: {arm: {"AP", "minutes", "test_images", "settings"}}}}; what is known
-        of a seed of `groups` is replaced.
+        {row: {seed, as text: {arm: {"AP", "minutes", "test_images", "settings"}}}}. An arm of a
+        seed that is known already is replaced.
     Raises:
-        UserError: a folder holds no report of a distilled student, or its arms or settings are
-            others than the row's.
+        UserError: a folder holds no such report, or an arm has other settings than with the row's
+            other seeds.
     """
     found = {name: dict(row) for name, row in rows.items()}
     for name, folders in groups.items():
@@ -32,10 +33,10 @@ def add_reports(rows: dict, groups: dict[str, Sequence[str]]) -> dict:
         for folder in folders:
             path = os.path.join(folder, "report.json")
             seed, arms = _read(path)
-            others = [entry for known, entry in row.items() if known != seed]
-            if others:
-                _check_alike(arms, others[0], f"{path} cannot be of the row {name!r}")
-            row[seed] = arms
+            for known, others in row.items():
+                if known != seed:
+                    _check_alike(arms, others, f"{path} cannot be of the row {name!r}")
+            row[seed] = row.get(seed, {}) | arms
     return {name: dict(sorted(row.items(), key=_number)) for name, row in found.items()}
 
 
@@ -59,20 +60,18 @@ def _read(path: str) -> tuple[str, dict]:
                 "test_images": report["test_images"],
                 "settings": settings,
             }
-    if DISTILLED not in arms:
-        raise UserError(f"{path} has no {' or '.join(NAMES)}: it is not one of `sad distill`")
-    return str(seeds.pop()), {arm: arms[arm] for arm in ARMS if arm in arms}
+    if len(seeds) != 1:
+        raise UserError(
+            f"{path} is not one of `sad distill`: none of its runs is called "
+            f"{', '.join((*ARMS[:3], *NAMES))}, or they are of several seeds"
+        )
+    return str(seeds.pop()), arms
 
 
 def _check_alike(arms: dict, others: dict, subject: str) -> None:
-    if other := arms.keys() ^ others.keys():
-        raise UserError(
-            f"{subject}: only one of its seeds has {', '.join(sorted(other))}; run all with or all "
-            "without --no-baseline"
-        )
-    for arm, entry in arms.items():
+    for arm in arms.keys() & others.keys():
         ours, theirs = (
-            {"test images": x["test_images"], **x["settings"]} for x in (entry, others[arm])
+            {"test images": x["test_images"], **x["settings"]} for x in (arms[arm], others[arm])
         )
         for key in sorted(ours.keys() | theirs.keys()):
             if ours.get(key) != theirs.get(key) and (arm, key) != BY_TIME:
@@ -80,6 +79,15 @@ def _check_alike(arms: dict, others: dict, subject: str) -> None:
                     f"{subject}: its {arm} has {key} {ours.get(key)}, that of another seed has "
                     f"{theirs.get(key)}; the seeds of a row differ in --seed alone"
                 )
+
+
+def _complete(row: dict) -> dict[str, dict[str, dict]]:
+    """{arm: {seed: its entry}} of the arms that were run with every seed, in the table's order."""
+    return {
+        arm: {seed: arms[arm] for seed, arms in row.items()}
+        for arm in ARMS
+        if all(arm in arms for arms in row.values())
+    }
 
 
 def judge_rows(rows: dict) -> dict[str, dict | None]:
@@ -90,28 +98,31 @@ def judge_rows(rows: dict) -> dict[str, dict | None]:
 
 
 def _judge(row: dict) -> dict | None:
-    distilled = {seed: arms[DISTILLED] for seed, arms in row.items()}
+    arms = _complete(row)
+    baselines = [arms[arm] for arm in BASELINES if arm in arms]
     alone = {
-        seed: {"AP": max(arms[arm]["AP"] for arm in BASELINES if arm in arms)}
-        for seed, arms in row.items()
-        if arms.keys() & set(BASELINES)
+        seed: {"AP": max(baseline[seed]["AP"] for baseline in baselines)}
+        for seed in row
+        if baselines
     }
-    results = {"distilled": distilled, "alone": alone}
+    results = {"distilled": arms.get(DISTILLED, {}), "alone": alone}
     return judge({"more": "distilled", "less": "alone"}, results)
 
 
 def markdown(rows: dict) -> str:
     """The table, with what is to be known about it."""
-    head = ["data and teacher", *ARMS, "gain", "p, after Holm", "minutes in all"]
+    head = ["data and teacher", *ARMS, "gain", "p, after Holm", "seeds", "minutes in all"]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     judged = judge_rows(rows)
     for name, row in rows.items():
-        cells = [_cell([arms[arm]["AP"] for arms in row.values() if arm in arms]) for arm in ARMS]
+        arms = _complete(row)
+        cells = [_cell([entry["AP"] for entry in arms.get(arm, {}).values()]) for arm in ARMS]
         of_row = judged[name] or {"differences": {}, "p": None}
         cells.append(_cell(list(of_row["differences"].values()), "+"))
         cells.append("" if of_row["p"] is None else f"{of_row['p']:.3f}, {of_row['holm']:.3f}")
-        minutes = [sum(arm["minutes"] for arm in arms.values()) for arms in row.values()]
-        lines.append(f"| {name} | {' | '.join(cells)} | {statistics.median(minutes):.0f} |")
+        minutes = [sum(arms[arm][seed]["minutes"] for arm in arms) for seed in row]
+        cells += [str(len(row)), f"{statistics.median(minutes):.0f}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     gains = sum(bool(of_row) and of_row["p"] is not None for of_row in judged.values())
     return "\n".join(
         [
@@ -121,7 +132,8 @@ def markdown(rows: dict) -> str:
             "",
             "AP on the test images: mean ± standard deviation over the seeds, or the only one. The",
             "gain is over the better of the two students alone, for each seed by itself; p is",
-            f"Student's t, {gains} gains judged. Empty cells were not run.",
+            f"Student's t, {gains} gains judged. Minutes of training are the median of the seeds.",
+            "Empty cells were not run with every seed.",
             "",
             "Made by `python scripts/own_data_table.py`.",
             "",
