@@ -9,7 +9,7 @@ from PIL import Image
 
 from sad.data.loader import build_mixed_loader
 from sad.data.teacher_cache import TeacherCache
-from sad.losses.distillation import DISTILLATION_LOSSES, teacher_power
+from sad.losses.distillation import DISTILLATION_LOSSES, NEVER, kl_divergence, teacher_power
 from sad.modeling import ask_teacher as asking
 from sad.modeling.ask_teacher import ask_teacher
 from sad.modeling.teacher import build_teacher, teacher_outputs
@@ -85,6 +85,28 @@ def test_an_image_is_answered_alike_in_any_batch(toy, tmp_path):
         for found, single in zip(together.logits[0], singles, strict=True):
             alone = single.logits[0][0]
             assert len(alone) < len(found) or torch.equal(alone, found)
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.001])
+def test_in_a_batch_of_many_sizes_an_answer_is_nearly_the_teachers(toy, tmp_path, floor):
+    """But for the cells beyond an image, where it would look at nothing. Sums over all cells are
+    what the loss is divided by, and the loss of a student.
+    """
+    run = Run(toy, tmp_path, "SAD.TEACHER.CACHE.FLOOR", floor, batch=8)
+    cache, sizes = run.cache, set()
+    for batch in run.batches():
+        sizes |= {x["image"].shape for x in batch}
+        found = [torch.cat(run.ask(batch).logits, dim=1)]
+        run.cache = None
+        exact = torch.cat(run.ask(batch).logits, dim=1)
+        found.append(exact.masked_fill(found[0] == NEVER, NEVER))
+        run.cache = cache
+        powers = [teacher_power(z).item() for z in found]
+        assert powers[0] == pytest.approx(powers[1], rel=0.1)
+        student = torch.full_like(found[0], -5.0)
+        losses = [kl_divergence(student, z).sum().item() for z in found]
+        assert losses[0] == pytest.approx(losses[1], rel=0.1)
+    assert len(sizes) > 2
 
 
 def test_alone_an_answer_is_the_teachers_but_for_the_rounding(toy, tmp_path):

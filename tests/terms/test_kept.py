@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sad.losses.distillation import teacher_power
+from sad.losses.distillation import NEVER, teacher_power
 from sad.terms.kept import KeptOutputs, expanded, to_keep
 from sad.terms.term import Outputs
 
@@ -35,8 +35,8 @@ def written_out(of_image, own, floor):
     for logits, (h, w), (height, width) in zip(of_image.logits, own, SIZES, strict=True):
         scores = logits.sigmoid()
         below = scores < floor
-        rest = scores[below].double().mean().float().logit() if below.any() else torch.tensor(0.0)
-        full = rest.expand(height, width, ANCHORS, CLASSES).clone()
+        rest = scores[below].double().mean().float().logit()
+        full = torch.full((height, width, ANCHORS, CLASSES), NEVER)
         rounded = torch.where(below, rest, logits.half().float())
         full[:h, :w] = rounded.view(h, w, ANCHORS, CLASSES)
         levels.append(full.view(1, -1, CLASSES))
@@ -56,6 +56,19 @@ def test_images_of_three_sizes_come_back_in_one_batch(floor):
     of_images = [written_out(x, own, floor) for x, own in zip(images, OWN.values(), strict=True)]
     for level, wanted in zip(found.logits, zip(*of_images, strict=True), strict=True):
         assert level.is_contiguous() and torch.allclose(level, torch.cat(wanted), rtol=1e-6)
+
+
+@pytest.mark.parametrize("floor", [0, FLOOR])
+def test_cells_beyond_an_image_count_for_nothing(floor):
+    """Neither in the number that the loss is divided by, nor as a score to learn."""
+    own = OWN["flat"]
+    kept = to_keep(outputs(own), own, floor)[0]
+    alone, in_batch = (expanded([kept], sizes, CPU, deltas=False) for sizes in (own, SIZES))
+    for of_own, of_batch in zip(alone.logits, in_batch.logits, strict=True):
+        power = teacher_power(of_own).item()
+        assert teacher_power(of_batch).item() == pytest.approx(power, rel=1e-6)
+        scores = of_batch.sigmoid().flatten()
+        assert (scores > 1e-9).sum() == of_own.numel() and scores.min() >= 0
 
 
 def test_all_boxes_come_back_with_all_scores():

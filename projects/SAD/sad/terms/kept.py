@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..losses.distillation import at_least_float32
+from ..losses.distillation import NEVER, at_least_float32
 from .term import Outputs
 
 
@@ -25,7 +25,7 @@ class KeptOutputs:
     """
 
     levels: np.ndarray  # (L, 4) int32: h, w, A and K
-    rest: np.ndarray  # (L,) float32: the logit of the mean probability of what is not kept
+    rest: np.ndarray  # (L,) float32: the logit of the mean probability of what is not kept, or 0
     index: np.ndarray | None  # (M,) int32: rising positions among the E logits; None: all are kept
     logits: np.ndarray  # (M,) float16
     deltas: np.ndarray  # (D, 4) float16; D is 0 where boxes were not asked for
@@ -137,8 +137,8 @@ def expanded(
 ) -> Outputs:
     """The outputs of a batch, in float32.
 
-    An image that is smaller than the batch has the mean of a level's other scores in the cells
-    beyond it. Where no score of an anchor is kept, its deltas are 0.
+    An image that is smaller than the batch has a score of 0 (NEVER) in the cells beyond it. Where
+    no score of an anchor is kept, its deltas are 0.
 
     Args:
         kept: of the S images.
@@ -146,14 +146,14 @@ def expanded(
         deltas: whether they are wanted.
     """
     anchors, classes = kept[0].levels[0, 2:].tolist()
-    rest = torch.from_numpy(np.stack([image.rest for image in kept])).to(device)
-    scores = [(image.index, image.logits) for image in kept]
-    logits = _spread(kept, scores, anchors * classes, sizes, rest)
+    scores = [(image.index, image.logits, image.rest) for image in kept]
+    beyond = torch.tensor(NEVER, device=device)
+    logits = _spread(kept, scores, anchors * classes, sizes, beyond)
     outputs = Outputs(logits=[level.unflatten(1, (-1, classes)) for level in logits])
     if deltas:
-        boxes = [(_anchors(image.index, classes), image.deltas) for image in kept]
-        zeros = rest.new_zeros(*rest.shape, 4)
-        outputs.deltas = _spread(kept, boxes, anchors, sizes, zeros)
+        none = np.zeros(len(sizes), np.float32)
+        boxes = [(_anchors(image.index, classes), image.deltas, none) for image in kept]
+        outputs.deltas = _spread(kept, boxes, anchors, sizes, beyond.new_zeros(4))
     return outputs
 
 
@@ -163,32 +163,29 @@ def _anchors(index: np.ndarray | None, classes: int) -> np.ndarray | None:
 
 def _spread(
     kept: list[KeptOutputs],
-    found: list[tuple[np.ndarray | None, np.ndarray]],
+    found: list[tuple[np.ndarray | None, np.ndarray, np.ndarray]],
     per_cell: int,
     sizes: list[tuple[int, int]],
-    rest: Tensor,
+    beyond: Tensor,
 ) -> list[Tensor]:
     """
     Args:
-        found: of each image positions among all values of all its cells (None: all of them), and
-            these values.
+        found: of each image positions among all values of all its cells (None: all of them), these
+            values, and (L,) what stands at its other positions.
         per_cell: values.
         sizes: (H, W) of each level in the batch.
-        rest: (S, L, ...), what stands everywhere else.
+        beyond: (...), what stands in the cells beyond an image.
     Returns:
         (S, H x W x per_cell, ...) of each level.
     """
-    if all(index is None for index, _ in found) and all(
+    if all(index is None for index, *_ in found) and all(
         image.levels[:, :2].tolist() == [list(size) for size in sizes] for image in kept
     ):
-        values = torch.from_numpy(np.stack([values for _, values in found])).to(rest.device)
+        values = torch.from_numpy(np.stack([values for _, values, _ in found])).to(beyond.device)
         of_level = values.split([h * w * per_cell for h, w in sizes], dim=1)
-        return [level.to(rest.dtype) for level in of_level]
-    spread = []
-    for level, (height, width) in enumerate(sizes):
-        full = rest[:, level, None].expand(-1, height * width * per_cell, *rest.shape[2:])
-        spread.append(full.clone(memory_format=torch.contiguous_format))
-    for number, (image, (index, values)) in enumerate(zip(kept, found, strict=True)):
+        return [level.to(beyond.dtype) for level in of_level]
+    spread = [beyond.repeat(len(kept), h * w * per_cell, *[1] * beyond.dim()) for h, w in sizes]
+    for number, (image, (index, values, rest)) in enumerate(zip(kept, found, strict=True)):
         shapes = [(h, w, per_cell) for h, w in image.levels[:, :2].tolist()]
         ends = np.cumsum([0, *map(prod, shapes)])
         cuts = ends if index is None else np.searchsorted(index, ends)
@@ -201,6 +198,7 @@ def _spread(
             if index is None:
                 of_image.copy_(part.unflatten(0, shapes[level]))
             else:
+                of_image.fill_(rest[level])
                 places = np.unravel_index(index[start:end] - ends[level], shapes[level])
                 of_image[tuple(torch.from_numpy(x).to(part.device) for x in places)] = part
     return spread
