@@ -180,6 +180,19 @@ def test_of_the_labelled_the_share_that_is_trained_on(known, tmp_path):
     assert found["own_test"] == all_of("test")
 
 
+def test_the_share_of_a_json_that_has_two_names(known, tmp_path):
+    """In one folder of images, or in two, where the same images may be trained on."""
+    chosen = [x["id"] for x in choose_share([{"id": n} for n in range(10)], 0.3, 0, key="id")]
+    for root in ("labeled", "copies"):
+        again = f"    own_again: {{JSON: {tmp_path}/labeled.json, IMAGES: {tmp_path}/{root}}}\n"
+        try:
+            found = known(again + SETS, share=0.3)["own_labeled"]
+        finally:
+            DatasetCatalog.remove("own_again")
+            MetadataCatalog.remove("own_again")
+        assert found == sorted(f"{x}/labeled_{n}.png" for n in chosen for x in {"labeled", root})
+
+
 # --- in training --------------------------------------------------------------------------------
 
 

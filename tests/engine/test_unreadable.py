@@ -49,6 +49,14 @@ def test_no_unreadable_image_is_allowed_at_0():
         share.check([sample("a.png")])
 
 
+def test_fewer_may_be_allowed_after_a_resume():
+    share, other = ReadableShare(0.5, 100), ReadableShare(0.0, 100)
+    share.check([sample("b.png"), *[sample()] * 9])
+    other.load_state_dict(share.state_dict())
+    with pytest.raises(UserError, match=r"^1 of 12 images .*b\.png"):
+        other.check([sample(), sample()])
+
+
 def test_the_counts_come_back():
     share, other = ReadableShare(0.5, 100), ReadableShare(0.5, 100)
     share.check([sample("b.png", "c.png"), sample(truncated=True, file_name="d.jpg")])

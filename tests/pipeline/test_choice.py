@@ -1,5 +1,7 @@
 """Networks and settings for the data at hand."""
 
+import os
+
 import pytest
 import torch
 
@@ -55,6 +57,8 @@ def test_a_teacher_that_is_there(data, toy, tmp_path):
     torch.save({"model": model.state_dict(), "class_names": CLASSES}, weights)
     wishes = request(teacher=config, teacher_weights=str(weights))
     networks, teacher = find_networks(wishes)
+    near = request(teacher=os.path.relpath(config), teacher_weights=str(weights))
+    assert find_networks(near)[1].config == teacher.config == config
     assert [network.name for network in networks] == ["tiny"]
     assert teacher.model.class_names == CLASSES and teacher.weights == str(weights)
     found = values(choose(wishes, data, networks, teacher).settings)

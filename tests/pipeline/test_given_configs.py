@@ -1,6 +1,8 @@
 """An experiment by configs that are there already."""
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -9,6 +11,7 @@ from sad.pipeline.given_configs import CURVE, experiment_of_configs
 from sad.pipeline.paths import Paths
 from sad.pipeline.request import Request
 from sad.utils.errors import UserError
+from toy import REPOSITORY
 
 
 def experiment(toy, folder, configs=None, **changes):
@@ -53,6 +56,29 @@ def test_the_teachers_answers_are_kept_where_views_come_again(toy, configs, tmp_
         yaml.write_text(often + theirs)
         found = experiment(toy, tmp_path / "out", configs)
         assert KEY not in found.opts["SAD"] and found.share_asked == 1
+
+
+def test_a_student_that_stands_in_a_distiller(toy, configs, tmp_path):
+    """Which LOSS_NORMALIZERS global asks for."""
+    alone = "MODEL: {META_ARCHITECTURE: Distiller}\nSAD: {DISTILL: {TERMS: []}}\n"
+    (configs / "student.yaml").write_text(f"_BASE_: {toy.root}/student.yaml\n{alone}")
+    often = f"_BASE_: {toy.root}/SAD.yaml\nSOLVER: {{MAX_ITER: 90}}\n"
+    (configs / "SAD.yaml").write_text(often)
+    assert 0 < experiment(toy, tmp_path / "out", configs).share_asked <= 0.5
+
+
+@pytest.mark.slow
+def test_it_goes_on_with_the_seed_of_the_command(toy, configs, tmp_path):
+    """Not with that of the yaml, which has none."""
+    found = experiment(toy, tmp_path / "out", configs)
+    opts = [str(x) for x in (*found.opts["student"], "SOLVER.MAX_ITER", 2)]
+    (configs / "student.yaml").write_text(
+        f"_BASE_: {toy.root}/student.yaml\nSEED: -1\nSOLVER: {{MAX_ITER: 2}}\n"
+    )
+    train = [sys.executable, str(REPOSITORY / "projects" / "SAD" / "train_net.py")]
+    command = [*train, "--config-file", str(configs / "student.yaml"), *opts]
+    subprocess.run(command, check=True, capture_output=True)
+    assert value(experiment(toy, tmp_path / "out", configs).opts["student"], "SEED") == 3
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Settings from facts: size, levels, anchors, memory, length."""
 
+from dataclasses import replace
+
 import pytest
 
 from sad.config.load import get_sad_cfg
@@ -19,7 +21,7 @@ from sad.pipeline.yaml_text import Setting, as_settings
 from square_facts import facts
 from toy import REPOSITORY
 
-CPU, GPU = Machine(0, 2, 8 * 10**9), Machine(4, 16, 80 * 10**9)
+CPU, GPU = Machine(0, 2, 8 * 10**9), Machine(4, 16, 80 * 10**9, 4)
 TINY, TINY_RCNN = find_network("tiny"), find_network("tiny", FASTER_RCNN)
 
 
@@ -51,7 +53,14 @@ def test_a_size_that_is_given():
     assert max(settings["MODEL.ANCHOR_GENERATOR.SIZES"][-1]) > 480 / 640 * 100 / 1.6
 
 
-@pytest.mark.parametrize("box", [6, 40, 100, 300])
+@pytest.mark.parametrize("size", [64, 320, None])
+def test_images_grow_where_no_anchor_fits_unless_their_size_is_given(size):
+    settings = base_settings(facts(box=3), CPU, [TINY], flips=(True, ""), size=size)
+    sizes = [x.value for x in settings if x.key == "INPUT.MAX_SIZE_TRAIN"]
+    assert sizes[-1] == size if size else 640 < sizes[-1] <= 1280
+
+
+@pytest.mark.parametrize("box", [8, 40, 100, 300])
 def test_anchors_fit_whatever_the_boxes(box):
     settings = base_settings(facts(box=box), CPU, [TINY, TINY], flips=(True, ""))
     why = next(x.why for x in settings if x.key == "MODEL.ANCHOR_GENERATOR.SIZES")
@@ -116,6 +125,25 @@ def test_what_else_the_data_decides():
     assert settings["DATALOADER.NUM_WORKERS"] == 4 and settings["SOLVER.IMS_PER_BATCH"] == 32
 
 
+@pytest.mark.parametrize(("ranks", "batch"), [(1, 8), (2, 8), (3, 9), (16, 16)])
+def test_ranks_share_a_step_equally(ranks, batch):
+    machine = CPU._replace(ranks=ranks)
+    settings = base_settings(facts(), machine, [TINY], flips=(True, ""))
+    assert values(settings)["SOLVER.IMS_PER_BATCH"] == batch
+    for memory in (8 * 10**9, 10):
+        steps = accumulation(settings, TINY, machine._replace(memory=memory)).value
+        assert batch % (ranks * steps) == 0
+    assert steps == batch // ranks
+
+
+def test_a_network_of_grey_images():
+    grey = [Setting("INPUT.FORMAT", "L"), Setting("MODEL.PIXEL_MEAN", [100.0])]
+    grey.append(Setting("MODEL.PIXEL_STD", [50.0]))
+    settings = base_settings(facts(), CPU, [TINY], flips=(True, ""))
+    network = replace(TINY, keys={**TINY.keys, **values(grey)})
+    assert accumulation(settings, network, CPU).value == 1
+
+
 @pytest.mark.parametrize(
     ("count", "machine", "iterations"),
     [(20, CPU, 600), (268, CPU, 1000), (500, CPU, 1880), (500, GPU, 600), (10**7, GPU, 90_000)],
@@ -135,8 +163,12 @@ def test_a_large_step_is_split():
 
 
 def test_a_student_follows_its_teacher():
-    teacher = get_sad_cfg(str(REPOSITORY / "configs" / "digits" / "teacher.yaml"))
+    teacher = get_sad_cfg(
+        str(REPOSITORY / "configs" / "digits" / "teacher.yaml"),
+        ["INPUT.MIN_SIZE_TRAIN", "(96, 160)", "INPUT.MIN_SIZE_TRAIN_SAMPLING", "range"],
+    )
     settings = values(followed_settings(teacher, facts(), CPU, flips=(False, "")))
+    assert settings["INPUT.MIN_SIZE_TRAIN_SAMPLING"] == "range"
     for key in ("MODEL.ANCHOR_GENERATOR.SIZES", "INPUT.MAX_SIZE_TRAIN"):
         node = teacher
         for part in key.split("."):

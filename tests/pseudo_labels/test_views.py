@@ -102,7 +102,9 @@ def test_no_other_views_are_the_detections_themselves(scene, teacher):
     model, cfg = teacher
     batch = items(scene, ViewMapper(cfg, NO_OTHERS), [0, 3, 8])
     plain = adapter_of(model).detect(model, batch, "float32")
-    for one, other in zip(detect_in_views(model, batch, "float32", NO_OTHERS), plain, strict=True):
+    for one, other in zip(
+        detect_in_views(model, batch, "float32", NO_OTHERS, 100), plain, strict=True
+    ):
         assert torch.equal(one.pred_boxes.tensor, other.pred_boxes.tensor)
         assert torch.equal(one.scores, other.scores)
 
@@ -112,7 +114,10 @@ def test_views_are_those_of_other_sizes_and_mirrored(scene, teacher):
     model, cfg = teacher
     views = Views.of([0.5, 1, 1.5], flip=True)
     batch = items(scene, ViewMapper(cfg, views), [0, 2, 3])
-    got = detect_in_views(model, batch, "float32", views)
+    got = detect_in_views(model, batch, "float32", views, 1000)
+    few = detect_in_views(model, batch, "float32", views, 3)
+    assert [len(x) for x in few] == [min(3, len(x)) for x in got]
+    assert all(torch.equal(x.scores, y.scores[:3]) for x, y in zip(few, got, strict=True))
     for number, fused in zip([0, 2, 3], got, strict=True):
         parts = []
         for scale in (1, 0.5, 1.5):

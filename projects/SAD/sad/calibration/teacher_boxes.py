@@ -48,7 +48,7 @@ def find_boxes(model, cfg, images: list[dict], batch_size: int, views: Views, wh
     bar = tqdm(total=len(images), desc=what, unit="image", mininterval=1)
     with _averaged_maps(model) as maps, bar:
         for batch in loader:
-            some = label_batch(model, batch, cfg.SAD.TEACHER.PRECISION, views)
+            some = label_batch(model, batch, cfg, views)
             found += some.detections
             unreadable |= some.unreadable
             readable = [item["position"] for item in batch if "unreadable" not in item]

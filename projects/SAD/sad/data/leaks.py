@@ -119,6 +119,7 @@ def labeled_and_tested(
         if metadata.get("json_file"):
             json_of[name] = os.path.realpath(metadata.json_file)
             roots[json_of[name]].append(metadata.image_root)
+    roots = {path: list(dict.fromkeys(folders)) for path, folders in roots.items()}
     done = {json_of.get(name) for name in sets.UNLABELED}
     done |= {os.path.realpath(image_json)} if image_json else set()
     others = [os.path.realpath(labeled_json)] if labeled_json else []
@@ -132,10 +133,14 @@ def labeled_and_tested(
             done.add(path)
             try:
                 file = CocoJson(path, whole=False)
+                folders = roots.get(path, [image_root])
                 found += [
-                    {"id": entry["id"], "set": name, "path": os.path.join(root, entry["file_name"])}
+                    {
+                        "id": entry["id"],
+                        "set": name,
+                        "paths": [os.path.join(root, entry["file_name"]) for root in folders],
+                    }
                     for entry in (file.images() if wanted(file) else ())
-                    for root in roots.get(path, [image_root])
                 ]
             except UserError as error:
                 logger.warning(
@@ -147,7 +152,11 @@ def labeled_and_tested(
     known = defaultdict(list)
     of_train = images(sets.TRAIN, _by_people)
     of_json = images(others, _by_people)
-    if of_json and not roots.get(others[0]) and absent(image["path"] for image in of_json):
+    if (
+        of_json
+        and not roots.get(others[0])
+        and absent(path for image in of_json for path in image["paths"])
+    ):
         logger.warning(
             f"images of {labeled_json} are not looked for among the unlabelled: no set of "
             f"DATASETS.REGISTER says where they lie, and not all of them are in {image_root}"
@@ -159,7 +168,7 @@ def labeled_and_tested(
         *images(sets.TEST, lambda file: True),
         *images(sets.REGISTER, lambda file: file.has_annotations and _by_people(file)),
     ):
-        known[image["set"]].append(image["path"])
+        known[image["set"]] += image["paths"]
     return known
 
 

@@ -52,7 +52,8 @@ class ReadableShare:
         images = min(self.seen, self.num_images)
         failed = f"{len(self.failed)} of {images} images could not be read"
         if len(self.failed) > allowed_unreadable(self.max_share, images):
-            last, why = next(x for sample in batch[::-1] for x in sample["unreadable"][:1])
+            found = [x for sample in batch for x in sample["unreadable"][:1]]
+            last, why = found[-1] if found else (max(self.failed), "before the run was stopped")
             raise UserError(
                 f"{failed}, more than DATALOADER.MAX_UNREADABLE {self.max_share:g} allows; for "
                 f"example {last} ({why})"

@@ -20,7 +20,7 @@ from pycocotools.coco import COCO
 
 from ..data.coco_json import CocoJson
 from ..utils.compat import derive_box_results
-from ..utils.files import file_state
+from ..utils.files import atomic_write, file_state
 from ..utils.preemption import preemption
 
 try:
@@ -156,7 +156,7 @@ class BoxEvaluator(DatasetEvaluator):
         judged = "annotations" in self.truth.dataset
         file_name = "coco_instances_results.json" if judged else self.submission
         path = os.path.join(self.output_dir, file_name)
-        with open(path, "w") as file:
+        with atomic_write(path) as file:
             file.write(json.dumps(results))  # faster than json.dump
         if not judged:
             logger.info(f"No annotations, so no AP here. To submit it to COCO's server, zip {path}")

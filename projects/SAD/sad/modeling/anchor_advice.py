@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from torch import Tensor
 
 from ..config.defaults import flat
@@ -19,17 +20,22 @@ STEP_WORTH = 0.02  # recall that each step of growth must bring, where nothing i
 SIZES, RATIOS = (f"MODEL.ANCHOR_GENERATOR.{key}" for key in ("SIZES", "ASPECT_RATIOS"))
 
 
-def find_better(cfg, model, boxes: Tensor, sizes: Tensor) -> tuple:
+def find_better(
+    cfg, model, boxes: Tensor, sizes: Tensor, largest: float = math.inf
+) -> tuple[CfgNode, float]:
     """Anchor sizes that fit; other aspect ratios and larger images too where sizes do not suffice.
 
     Args:
         boxes, sizes: as of `sample_boxes`.
+        largest: the longer side in pixels that images may grow to.
     Returns:
         (config, its recall): the first with ENOUGH, else the best.
     """
     best, best_worth = None, -math.inf
     for step, growth in enumerate(GROWTH):
         larger = _enlarged(cfg, growth)
+        if step and larger.INPUT.MAX_SIZE_TRAIN > largest:
+            break
         seen = as_trained(larger, boxes, sizes)
         for candidate in _candidates(larger, model, seen):
             recall = _recall(candidate, model, seen)

@@ -57,8 +57,8 @@ def check_pair(student, teacher, scale: float = 1.0, need: Collection[str] = ())
     if kinds[0] != kinds[1]:
         raise UserError(f"the teacher is a {kinds[0]} and the student a {kinds[1]}: no pair")
     adapter_of(student).check_pair(student, teacher, scale, need)
-    padding, theirs = (model.backbone.size_divisibility for model in (student, teacher))
-    if theirs and scale * padding % theirs:
+    padding, theirs = (max(1, x.backbone.size_divisibility) for x in (student, teacher))
+    if scale * padding % theirs:
         raise UserError(
             f"SAD.TEACHER.INPUT_SCALE is {scale:g}, and images are padded to multiples of "
             f"{padding} for the student and of {theirs} for the teacher: {scale:g} x {padding} "

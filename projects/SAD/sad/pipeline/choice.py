@@ -48,7 +48,7 @@ def find_networks(request: Request) -> tuple[list[Network], GivenTeacher | None]
     if not request.teacher_weights:
         names = request.teacher or default_teacher(), request.student
         return [find_network(name, detector) for name in names], None
-    config = config_path(request.teacher)
+    config = os.path.abspath(config_path(request.teacher))  # a yaml elsewhere is based on it
     architecture = detector_name(get_sad_cfg(config))
     if request.detector:
         check_kind(config, architecture, detector)

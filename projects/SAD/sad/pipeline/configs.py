@@ -40,7 +40,7 @@ def data_settings(paths: Paths, roots: dict[str, str], val_is_test: bool) -> lis
     ]
     found += [Setting("DATASETS.TRAIN", ["train"])]
     if val_is_test:
-        return [*found, Setting("DATASETS.TEST", ["test"])]
+        return [*found, Setting("DATASETS.TEST", ["test"]), Setting("DATASETS.VAL", [])]
     return [
         *found,
         Setting("DATASETS.TEST", ["val", "test"], "after training"),

@@ -17,6 +17,7 @@ class Machine(NamedTuple):
     gpus: int
     cores: int
     memory: int  # bytes, of the GPU those that are free, of the machine all: its caches come and go
+    ranks: int = 1  # processes that train together
 
     @classmethod
     def this(cls, num_gpus: int) -> "Machine":
@@ -25,7 +26,7 @@ class Machine(NamedTuple):
         else:
             memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         gpus = num_gpus if torch.cuda.is_available() else 0
-        return cls(gpus, len(os.sched_getaffinity(0)), memory)
+        return cls(gpus, len(os.sched_getaffinity(0)), memory, num_gpus)
 
 
 @dataclass

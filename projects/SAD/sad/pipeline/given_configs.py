@@ -42,7 +42,7 @@ def experiment_of_configs(request: Request, paths: Paths, command: str) -> Exper
         if not cfg.DATASETS.TEST:
             raise UserError(f"{configs[name]} tests on nothing: name a set in its DATASETS.TEST")
         register_from_config(cfg)
-        cfg.OUTPUT_DIR = paths.run(name)
+        cfg.OUTPUT_DIR, cfg.SEED = paths.run(name), request.seed
         if name != method:  # whose teacher is yet to be trained
             check_training(cfg, resume=True, check_teacher=False)
     opts = {

@@ -3,6 +3,7 @@
 from operator import mul
 from typing import NamedTuple
 
+from ..config.defaults import detector_name
 from ..config.load import get_sad_cfg
 from ..modeling.adapters import adapter_of
 from ..modeling.build import build_detector
@@ -35,8 +36,10 @@ class KeptAnswers(NamedTuple):
         cfg = get_sad_cfg(config, ["MODEL.DEVICE", "meta", "MODEL.WEIGHTS", ""])
         views = 0 if cfg.INPUT.CROP.ENABLED else 1 if cfg.INPUT.RANDOM_FLIP == "none" else 2
         size = 0
-        if not gpus and kind_of(cfg.MODEL.META_ARCHITECTURE) is RETINANET:
-            size = BYTES * num_scores(build_detector(cfg), cfg.INPUT.MAX_SIZE_TRAIN)
+        if not gpus and kind_of(detector_name(cfg)) is RETINANET:
+            model = build_detector(cfg)
+            student = getattr(model, "student", model)  # of a distiller without terms
+            size = BYTES * num_scores(student, cfg.INPUT.MAX_SIZE_TRAIN)
         return cls(labeled, unlabeled, cfg.SOLVER.IMS_PER_BATCH, views, size)
 
     def share_asked(self, iterations: int) -> float:

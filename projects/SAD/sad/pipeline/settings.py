@@ -23,6 +23,7 @@ ROUNDS = 0  # of self-training of the teacher
 ROUND = 2  # iterations of a round of self-training for one of the teacher
 SMALL_BOX = 8  # pixels; of the boxes nine in ten shall be at least so large
 LIMITS = {"cpu": (320, 640), "gpu": (1333, 1333)}  # longer side: without need, and at most
+GROWN = 2  # times the latter at most, where no anchor fits the boxes
 CROP = 0.6  # of an image's sides is seen at least
 BYTES_PER_ACTIVATION = 4 * 4  # float32: output, norm, ReLU, gradient
 
@@ -32,7 +33,7 @@ def choose_size(facts: Facts, machine: Machine, given: int | None = None) -> Set
     if given:
         why = f"as --size asks for; {_small(facts, given):.0%} of the boxes"
         return Setting("INPUT.MAX_SIZE_TRAIN", given, f"{why} are below {SMALL_BOX} pixels")
-    usual, most = LIMITS["gpu" if machine.gpus else "cpu"]
+    usual, most = LIMITS[_device(machine)]
     size = _up(min(facts.long_side, usual))
     why = f"the images' longer side, {facts.long_side} pixels (median)"
     if facts.long_side > usual:
@@ -41,6 +42,10 @@ def choose_size(facts: Facts, machine: Machine, given: int | None = None) -> Set
         size += 32
         why = f"so that at most a tenth of the boxes is below {SMALL_BOX} pixels"
     return Setting("INPUT.MAX_SIZE_TRAIN", size, f"{why}; {_small(facts, size):.0%} are smaller")
+
+
+def _device(machine: Machine) -> str:
+    return "gpu" if machine.gpus else "cpu"
 
 
 def _small(facts: Facts, size: int) -> float:
@@ -66,6 +71,7 @@ def base_settings(
         flips: whether images may be mirrored, and why (not).
         size: the longer side of the images, in pixels; chosen if it is not given.
     """
+    largest = size or GROWN * LIMITS[_device(machine)][1]
     size = choose_size(facts, machine, size)
     detector = networks[0].detector
     levels = detector.levels(size.value, any(network.has_all_levels for network in networks))
@@ -80,7 +86,7 @@ def base_settings(
         Setting("INPUT.MAX_SIZE_TEST", size.value),
         *_usual(detector, facts, machine, flips),
     ]
-    return [*found, *_anchors(facts, networks[0], found)]
+    return [*found, *_anchors(facts, networks[0], found, largest)]
 
 
 def followed_settings(
@@ -93,7 +99,7 @@ def followed_settings(
     followed = [
         *("MODEL.ANCHOR_GENERATOR.SIZES", "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS"),
         *("MODEL.ANCHOR_GENERATOR.OFFSET", *detector.followed),
-        *("INPUT.MIN_SIZE_TRAIN", "INPUT.MAX_SIZE_TRAIN"),
+        *("INPUT.MIN_SIZE_TRAIN", "INPUT.MIN_SIZE_TRAIN_SAMPLING", "INPUT.MAX_SIZE_TRAIN"),
         *("INPUT.MIN_SIZE_TEST", "INPUT.MAX_SIZE_TEST"),
     ]
     values = dict(flat(teacher_cfg))
@@ -128,10 +134,17 @@ def _usual(
             f"{facts.num_negative} labelled images show none of the objects",
         ),
         Setting("DATALOADER.NUM_WORKERS", *_workers(machine)),
-        Setting("SOLVER.IMS_PER_BATCH", BATCH * max(1, machine.gpus)),
+        Setting("SOLVER.IMS_PER_BATCH", _batch(machine)),
         Setting("SOLVER.WARMUP_ITERS", 100),
         Setting("SOLVER.CLIP_FULL_MODEL_NORM", 1.0, "a few wild batches shall not end the run"),
     ]
+
+
+def _batch(machine: Machine) -> int:
+    """Images of a step, the same number on each rank."""
+    if machine.gpus:
+        return BATCH * machine.gpus
+    return machine.ranks * math.ceil(BATCH / machine.ranks)
 
 
 def _listed(names: list[str]) -> str:
@@ -150,8 +163,12 @@ def as_cfg(settings: list[Setting]):
     return get_sad_cfg("", pairs)
 
 
-def _anchors(facts: Facts, network: Network, others: list[Setting]) -> list[Setting]:
-    """Of so many times the strides as overlaps the boxes most; where these miss many, others."""
+def _anchors(
+    facts: Facts, network: Network, others: list[Setting], largest: float
+) -> list[Setting]:
+    """Of so many times the strides as overlaps the boxes most; where these miss many, others, and
+    larger images up to a longer side of `largest` pixels.
+    """
     found = []
     for times in network.detector.times_stride:
         cfg = as_cfg(
@@ -161,7 +178,7 @@ def _anchors(facts: Facts, network: Network, others: list[Setting]) -> list[Sett
         overlap = best_iou(cfg, model, as_trained(cfg, facts.boxes, facts.sizes)).double()
         found.append((overlap.mean().item(), (overlap >= IOU).double().mean().item(), times, cfg))
     _, before, times, cfg = max(found, key=lambda one: one[0])
-    better, after = find_better(cfg, model, facts.boxes, facts.sizes)
+    better, after = find_better(cfg, model, facts.boxes, facts.sizes, largest)
     chosen, generator = [], better.MODEL.ANCHOR_GENERATOR
     if better.INPUT.MAX_SIZE_TRAIN != cfg.INPUT.MAX_SIZE_TRAIN:
         grown = "no anchor fits the boxes of smaller images"
@@ -197,22 +214,24 @@ def accumulation(settings: list[Setting], network: Network, machine: Machine) ->
     cfg.MODEL.WEIGHTS = ""
     model = build_detector(cfg).train()
     size = _up(cfg.INPUT.MAX_SIZE_TRAIN)
-    image = torch.zeros(1, 3, size, size)
+    image = torch.zeros(1, len(cfg.MODEL.PIXEL_MEAN), size, size)
     count = ActivationCountAnalysis(model.backbone.eval(), image).unsupported_ops_warnings(False)
-    needed = 2 * count.total() * BYTES_PER_ACTIVATION * BATCH  # the head as much again
-    steps = 1
-    while needed / steps > 0.6 * machine.memory and steps < BATCH:
-        steps *= 2
+    # Ranks have a GPU each, but share the memory of a machine without one.
+    of_rank = _batch(machine) // machine.ranks
+    images = of_rank if machine.gpus else _batch(machine)
+    needed = 2 * count.total() * BYTES_PER_ACTIVATION * images  # the head as much again
+    parts = [n for n in range(1, of_rank + 1) if of_rank % n == 0]
+    steps = next((n for n in parts if needed / n <= 0.6 * machine.memory), of_rank)
     gigabytes = needed / 1e9
     return Setting(
         "SOLVER.ACCUMULATION_STEPS",
         steps,
-        f"{BATCH} images a step need about {gigabytes:.1f} GB of {machine.memory / 1e9:.0f}",
+        f"{images} images a step need about {gigabytes:.1f} GB of {machine.memory / 1e9:.0f}",
     )
 
 
 def teacher_iterations(facts: Facts, machine: Machine) -> tuple[int, str]:
-    batch = BATCH * max(1, machine.gpus)
+    batch = _batch(machine)
     wanted = round(EPOCHS * facts.num_labeled / batch, -1)
     iterations = int(min(max(wanted, LEAST), MOST))
     if iterations == wanted:

@@ -167,7 +167,7 @@ def label_shards(
             found, unreadable, truncated = [], {}, []
             files = job.files(np.concatenate(shards[number]))
             for batch in islice(loader, len(shards[number])):
-                some = label_batch(model, batch, cfg.SAD.TEACHER.PRECISION, job.views)
+                some = label_batch(model, batch, cfg, job.views)
                 found += some.detections
                 unreadable |= some.unreadable
                 truncated += some.truncated
@@ -183,7 +183,7 @@ class LabeledBatch(NamedTuple):
     truncated: list[int]  # positions of images that lack their last bytes
 
 
-def label_batch(model, batch: list[dict], precision: str, views: Views) -> LabeledBatch:
+def label_batch(model, batch: list[dict], cfg, views: Views) -> LabeledBatch:
     """What the teacher finds in images as `ViewMapper` gives them, each with its `position`."""
     readable = [item for item in batch if "unreadable" not in item]
     unreadable, truncated = {}, []
@@ -194,7 +194,8 @@ def label_batch(model, batch: list[dict], precision: str, views: Views) -> Label
         if "truncated" in item:
             logger.warning(f"{item['file_name']} lacks its last bytes")
             truncated.append(item["position"])
-    outputs = detect_in_views(model, readable, precision, views) if readable else []
+    precision, most = cfg.SAD.TEACHER.PRECISION, cfg.TEST.DETECTIONS_PER_IMAGE
+    outputs = detect_in_views(model, readable, precision, views, most) if readable else []
     found = [
         _to_detections(item["position"], instances)
         for item, instances in zip(readable, outputs, strict=True)

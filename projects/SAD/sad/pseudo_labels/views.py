@@ -90,11 +90,14 @@ class ViewMapper(ReadingMapper):
 
 
 @torch.inference_mode()
-def detect_in_views(model, batch: list[dict], precision: str, views: Views) -> list[Instances]:
+def detect_in_views(
+    model, batch: list[dict], precision: str, views: Views, most: int
+) -> list[Instances]:
     """`adapter.detect` in all views. The network is first given the batch as it is.
 
     Args:
         batch: of `ViewMapper`, all of one padded shape.
+        most: detections of an image, the best ones.
     """
     plain = adapter_of(model).detect(model, batch, precision)
     found = [[instances] for instances in plain]
@@ -112,7 +115,7 @@ def detect_in_views(model, batch: list[dict], precision: str, views: Views) -> l
             if mirrored:
                 instances = _mirrored(instances)
             found[position].append(instances)
-    return [fuse(of_image) for of_image in found] if others else plain
+    return [fuse(of_image)[:most] for of_image in found] if others else plain
 
 
 def _detect(model, batch: list[dict], images: list[Tensor], precision: str):
