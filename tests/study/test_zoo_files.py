@@ -56,7 +56,7 @@ def test_another_yaml_and_another_ap_are_refused(toy, run, tmp_path):
     with pytest.raises(UserError, match="MODEL.FPN.OUT_CHANNELS 8, and .*teacher.yaml has 16"):
         write_model(Run("student", run), toy.path("teacher.yaml"), "toy_labeled", output, "")
     better = Run("student", run)
-    better.metrics[-1]["bbox/AP"] += 0.06
+    better.metrics[-1]["bbox/AP"] += 0.2  # half precision itself moves it a little
     with pytest.raises(UserError, match="in half precision AP on toy_labeled is .* apart"):
         write_model(better, str(run.with_suffix(".yaml")), "toy_labeled", output, "")
     assert not list(tmp_path.iterdir())

@@ -69,7 +69,7 @@ def _read(path: str) -> tuple[str, dict]:
 
 
 def _check_alike(arms: dict, others: dict, subject: str) -> None:
-    for arm in arms.keys() & others.keys():
+    for arm in (arm for arm in ARMS if arm in arms and arm in others):
         ours, theirs = (
             {"test images": x["test_images"], **x["settings"]} for x in (arms[arm], others[arm])
         )
