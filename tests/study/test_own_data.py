@@ -60,8 +60,7 @@ def test_a_row_without_baselines(tmp_path):
     assert "| small | 20.0 |  |  | 15.0 |  |  | 1 | 20 |" in markdown(rows)
 
 
-def test_arms_that_come_later(tmp_path):
-    """What was not run with every seed is neither shown nor judged."""
+def test_a_seed_counts_when_all_of_it_was_run(tmp_path):
     arms = ARMS[0], ARMS[1], "SAD student"
     bins = [
         folder(tmp_path / str(seed), seed, dict(zip(arms, (34, 10, 20), strict=True)))
@@ -71,10 +70,14 @@ def test_arms_that_come_later(tmp_path):
         folder(tmp_path / f"long {seed}", seed, {ARMS[2]: 12 + seed}, iterations=200 + seed)
         for seed in range(3)
     ]
-    rows = add_reports({}, {"bins": [*bins, *longer[:2]]})
-    assert "| 34.0 ± 0.0 | 10.0 ± 0.0 |  | 20.0 ± 0.0 | +10.0 ± 0.0 |" in markdown(rows)
+    rows = add_reports({}, {"bins": [*bins[:2], folder(tmp_path / "part", 2, {"teacher": 30})]})
+    assert "| 34.0 ± 0.0 | 10.0 ± 0.0 |  | 20.0 ± 0.0 | +10.0 ± 0.0 |  | 2 | 30 |" in markdown(rows)
+    rows = add_reports(rows, {"bins": [*bins[2:], *longer[:2]]})
+    assert list(judge_rows(rows)["bins"]["differences"].values()) == [8, 7]
     rows = add_reports(rows, {"bins": longer[2:]})
     assert list(judge_rows(rows)["bins"]["differences"].values()) == [8, 7, 6]
+    parts = [folder(tmp_path / "a", 0, {"teacher": 3}), folder(tmp_path / "b", 1, {ARMS[1]: 3})]
+    assert "| cells |  |  |  |  |  |  | 0 |  |" in markdown(add_reports({}, {"cells": parts}))
 
 
 def test_seeds_of_a_row_differ_in_nothing_else(tmp_path):

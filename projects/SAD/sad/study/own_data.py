@@ -81,13 +81,10 @@ def _check_alike(arms: dict, others: dict, subject: str) -> None:
                 )
 
 
-def _complete(row: dict) -> dict[str, dict[str, dict]]:
-    """{arm: {seed: its entry}} of the arms that were run with every seed, in the table's order."""
-    return {
-        arm: {seed: arms[arm] for seed, arms in row.items()}
-        for arm in ARMS
-        if all(arm in arms for arms in row.values())
-    }
+def _complete(row: dict) -> dict[str, dict]:
+    """The seeds with which all was run that was run with any."""
+    every = set().union(*row.values())
+    return {seed: arms for seed, arms in row.items() if arms.keys() == every}
 
 
 def judge_rows(rows: dict) -> dict[str, dict | None]:
@@ -98,14 +95,14 @@ def judge_rows(rows: dict) -> dict[str, dict | None]:
 
 
 def _judge(row: dict) -> dict | None:
-    arms = _complete(row)
-    baselines = [arms[arm] for arm in BASELINES if arm in arms]
+    found = _complete(row)
+    distilled = {seed: arms[DISTILLED] for seed, arms in found.items() if DISTILLED in arms}
     alone = {
-        seed: {"AP": max(baseline[seed]["AP"] for baseline in baselines)}
-        for seed in row
-        if baselines
+        seed: {"AP": max(arms[arm]["AP"] for arm in BASELINES if arm in arms)}
+        for seed, arms in found.items()
+        if arms.keys() & set(BASELINES)
     }
-    results = {"distilled": arms.get(DISTILLED, {}), "alone": alone}
+    results = {"distilled": distilled, "alone": alone}
     return judge({"more": "distilled", "less": "alone"}, results)
 
 
@@ -115,13 +112,13 @@ def markdown(rows: dict) -> str:
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     judged = judge_rows(rows)
     for name, row in rows.items():
-        arms = _complete(row)
-        cells = [_cell([entry["AP"] for entry in arms.get(arm, {}).values()]) for arm in ARMS]
+        found = list(_complete(row).values())
+        cells = [_cell([arms[arm]["AP"] for arms in found if arm in arms]) for arm in ARMS]
         of_row = judged[name] or {"differences": {}, "p": None}
         cells.append(_cell(list(of_row["differences"].values()), "+"))
         cells.append("" if of_row["p"] is None else f"{of_row['p']:.3f}, {of_row['holm']:.3f}")
-        minutes = [sum(arms[arm][seed]["minutes"] for arm in arms) for seed in row]
-        cells += [str(len(row)), f"{statistics.median(minutes):.0f}"]
+        minutes = [sum(arm["minutes"] for arm in arms.values()) for arms in found]
+        cells += [str(len(found)), f"{statistics.median(minutes):.0f}" if found else ""]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     gains = sum(bool(of_row) and of_row["p"] is not None for of_row in judged.values())
     return "\n".join(
@@ -133,7 +130,7 @@ def markdown(rows: dict) -> str:
             "AP on the test images: mean ± standard deviation over the seeds, or the only one. The",
             "gain is over the better of the two students alone, for each seed by itself; p is",
             f"Student's t, {gains} gains judged. Minutes of training are the median of the seeds.",
-            "Empty cells were not run with every seed.",
+            "Empty cells were not run. Seeds with which only a part was run are in the json alone.",
             "",
             "Made by `python scripts/own_data_table.py`.",
             "",
