@@ -25,6 +25,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 LABEL = pytest.param(REPOSITORY / "scripts" / "label_unlabeled.py", marks=pytest.mark.slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [TRAIN_NET, LABEL])
 def test_commands_begin_without_a_warning(command):
     done = run(str(command), "--help")
@@ -32,6 +33,7 @@ def test_commands_begin_without_a_warning(command):
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_program_that_imports_sad_keeps_its_warnings_and_signals():
     done = run("-c", "import signal, warnings; before = list(warnings.filters)\n"
                "import sad.engine.trainer, sad.pseudo_labels.runner\n"

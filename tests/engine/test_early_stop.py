@@ -123,6 +123,7 @@ INTERRUPTED = (*OPTIONS, 2, "SOLVER.CHECKPOINT_PERIOD", 3, "SOLVER.LR_DROPS", (0
 SAD = (*INTERRUPTED, "SOLVER.ACCUMULATION_STEPS", 2, "SAD.DISTILL.CLASS.WARMUP_ITERS", 8)
 
 
+@pytest.mark.slow
 def test_resumed_from_every_checkpoint(toy, tmp_path, curve):
     """Before, at and after each plateau, and the end."""
     curve(CONSTANT)

@@ -66,11 +66,13 @@ def check_killed(toy, unbroken, output: Path, moments: list, *opts) -> int:
     return killed
 
 
+@pytest.mark.slow
 def test_killed_in_a_step_a_checkpoint_and_an_evaluation(toy, unbroken, tmp_path):
     moments = [stepping, writing_a_checkpoint, evaluating]
     assert check_killed(toy, unbroken, tmp_path / "run", moments) >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resume", [True, False])
 def test_killed_before_the_first_checkpoint(toy, tmp_path, log, resume):
     """What it has written to metrics.json is written again, and so is set aside."""
@@ -241,6 +243,7 @@ def test_preempted_by_a_scheduler_or_a_terminal(toy, tmp_path, num_gpus, number)
 # --- broken checkpoints, full disks -------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "empty", "gone"])
 def test_a_broken_checkpoint_is_named_and_the_one_before_it_used(
     toy, unbroken, tmp_path, damage, caplog

@@ -137,6 +137,7 @@ def save_backbone(model, path) -> dict[str, torch.Tensor]:
     return weights
 
 
+@pytest.mark.slow
 def test_half_of_resnet50(tmp_path):
     torch.manual_seed(0)
     full, half = COCO / "RetinaNet_R50_800.yaml", COCO / "RetinaNet_R50_half_800.yaml"

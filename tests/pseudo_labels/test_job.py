@@ -22,6 +22,7 @@ def test_nothing_is_labelled_where_no_image_can_be_read(scene, tmp_path):
     assert not Path(scene["output"].removesuffix(".json") + "_labelling").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image_json", [True, False])
 def test_images_that_are_labelled_are_not_labelled_again(scene, tmp_path, image_json):
     """By the labelled json's names for them below the image folder; nor are copies of these."""

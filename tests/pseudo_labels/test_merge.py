@@ -41,6 +41,7 @@ def test_pseudo_labels_are_calibrated_and_reported(scene):
         assert x + width <= image_width + 1e-6 and y + height <= image_height + 1e-6
 
 
+@pytest.mark.slow
 def test_thresholds_by_class(scene, tmp_path):
     """What one threshold for all keeps, sorted by hand; the cap is that of the lowest one."""
     everything, _ = run_labelling(scene, threshold=0.06)

@@ -127,6 +127,7 @@ def test_only_what_is_damaged_is_labelled_again(scene, whole):
     assert label(scene) == whole
 
 
+@pytest.mark.slow
 def test_an_image_that_was_mended_is_labelled_again(scene, tmp_path, whole):
     """A file that was broken at first, and one that was not there."""
     names = [f"{number:06d}.png" for number in (1, 4)]
@@ -184,6 +185,7 @@ def test_another_threshold_or_reader_takes_the_same_detections(scene):
     assert shards(scene) == after
 
 
+@pytest.mark.slow
 def test_the_same_labelling_twice_at_once(scene, whole):
     """The second ends in a sentence and changes nothing; once the first has died, it goes on."""
     interrupt(scene)

@@ -60,6 +60,7 @@ def test_batches_put_equal_sizes_together():
     assert batch_lists(padded, resized, 3) == [[1, 3, 5], [0, 2, 4]]
 
 
+@pytest.mark.slow
 def test_batch_size_does_not_change_the_boxes(scene):
     one, _ = run_labelling(scene, batch_size=1, threshold=0.8)
     three, _ = run_labelling(scene, batch_size=3, threshold=0.8)

@@ -137,6 +137,7 @@ def test_views_are_those_of_other_sizes_and_mirrored(scene, teacher):
         torch.testing.assert_close(fused.scores, expected.scores, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_labels_of_views_do_not_depend_on_the_batch_size(scene):
     views = Views.of([1, 1.25], flip=True)
     one, _ = run_labelling(scene, views=views, batch_size=1, threshold=0.4)
