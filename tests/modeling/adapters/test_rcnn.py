@@ -220,8 +220,6 @@ def test_losses_are_detectron2s_whatever_the_images_hold(toy, batches):
 
 @pytest.mark.slow
 def test_it_learns(toy, tmp_path):
-    opts = ("SOLVER.MAX_ITER", 60, "SOLVER.BASE_LR", 0.05, "SOLVER.CLIP_FULL_MODEL_NORM", 1.0)
+    opts = ("SOLVER.MAX_ITER", 150, "SOLVER.BASE_LR", 0.05, "SOLVER.CLIP_FULL_MODEL_NORM", 1.0)
     trainer, _ = train(toy, tmp_path / "run", "rcnn_student.yaml", *opts)
-    losses = [x for x, _ in trainer.storage.history("total_loss").values()]
-    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
-    assert trainer._last_eval_results["bbox"]["AP50"] > 5
+    assert trainer._last_eval_results["bbox"]["AP50"] > 15
