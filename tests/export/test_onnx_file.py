@@ -38,7 +38,7 @@ def test_any_batch_and_size_gives_what_the_graph_does(pair):
         images = _images(*size)
         wanted = graph(images)
         for one, other in zip(session.run(None, {"images": images.numpy()}), wanted, strict=True):
-            np.testing.assert_allclose(one, other, atol=5e-3)
+            np.testing.assert_allclose(one, other, rtol=2e-5, atol=5e-3)
         found += int(wanted[3].sum())
     assert found > 20
 
@@ -54,7 +54,7 @@ def test_other_detectors(toy, kind):
         images = _images(*size)
         found = session.run(list(DENSE), {"images": images.numpy()})
         for one, other in zip(found, graph(images)[-2:], strict=True):
-            np.testing.assert_allclose(one, other, atol=5e-3)
+            np.testing.assert_allclose(one, other, rtol=2e-5, atol=5e-3)
 
 
 def test_the_file_is_one_of_plain_onnx(pair):
@@ -84,7 +84,7 @@ def test_a_file_may_take_floats_and_end_before_the_suppression(pair):
         images = _images(*size) + 0.25
         wanted = dense(images)
         for one, other in zip(session.run(None, {"images": images.numpy()}), wanted, strict=True):
-            np.testing.assert_allclose(one, other, atol=5e-3)
+            np.testing.assert_allclose(one, other, rtol=2e-5, atol=5e-3)
 
 
 class Broken(DetectionGraph):
