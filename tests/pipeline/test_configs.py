@@ -104,3 +104,13 @@ def test_a_teacher_that_is_there_already(tmp_path):
     cfg = get_sad_cfg(paths.config("teacher"))
     assert cfg.MODEL.WEIGHTS == "/t.pth" and cfg.MODEL.FPN.OUT_CHANNELS == 64
     assert names(cfg)[2:] == (["val", "test"], ["val"])
+
+
+def test_a_given_teachers_own_validation_set_is_not_taken_over(tmp_path):
+    """Where there is none of this experiment."""
+    written(tmp_path / "earlier")
+    paths = Paths(str(tmp_path / "now"))
+    of_data = data_settings(paths, ROOTS, val_is_test=True)
+    config = str(tmp_path / "earlier" / "configs" / "teacher.yaml")
+    write_given_teacher(paths, config, "/t.pth", of_data)
+    assert names(get_sad_cfg(paths.config("teacher")))[2:] == (["test"], [])
