@@ -1,6 +1,5 @@
 """What the metrics of a finished run say."""
 
-import math
 import os
 from statistics import fmean
 
@@ -18,8 +17,7 @@ def last_ap(run: str, of_set: str) -> float | None:
     """
     lines = _metrics(run)
     last = lines[-1] if lines else {}
-    found = last.get(f"{of_set}/bbox/AP", last.get("bbox/AP"))
-    return 0.0 if found is not None and math.isnan(found) else found  # nothing was found
+    return last.get(f"{of_set}/bbox/AP", last.get("bbox/AP"))
 
 
 def seconds_per_iteration(run: str) -> float | None:

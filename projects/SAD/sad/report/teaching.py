@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import os
 from collections.abc import Sequence
 
@@ -92,9 +91,8 @@ def curves_of(run: Run) -> dict:
         key.removesuffix(RATIO).removeprefix("distill_"): list(run.curve(key))
         for key in sorted(keys)
     }
-    iterations, ap = run.accuracy_curve()
     return {
-        "AP": [iterations, [0.0 if math.isnan(x) else x for x in ap]],  # NaN: nothing was found
+        "AP": list(run.accuracy_curve()),
         "class_loss": list(run.curve("loss_cls", "loss_fcos_cls")),
         "total_loss": list(run.curve("total_loss")),
         "ratios": ratios,
