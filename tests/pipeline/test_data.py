@@ -31,6 +31,24 @@ def test_val_and_test_follow_the_classes_of_train(tmp_path):
         read_data(**arguments, val=str(tmp_path / "val.json"))
 
 
+def test_images_of_the_same_names_are_not_those_of_another_set(tmp_path):
+    arguments = user_with_both(tmp_path)
+    content = json.loads((tmp_path / "labels.json").read_text())
+    for box in content["annotations"]:
+        box["bbox"] = [1, 1, 2, 2]
+    (tmp_path / "test.json").write_text(json.dumps(content))
+    message = r"test\.json \(test\).*1_000.*another folder\? Give --data"
+    with pytest.raises(UserError, match=message):
+        read_data(**arguments, test=str(tmp_path / "test.json"))
+    # One that was corrected is none of another folder, nor are boxes that were rounded.
+    content = json.loads((tmp_path / "labels.json").read_text())
+    for box in content["annotations"]:
+        box["bbox"][0] += 0.5
+    content["annotations"][0]["bbox"] = [1, 1, 2, 2]
+    (tmp_path / "test.json").write_text(json.dumps(content))
+    assert read_data(**arguments, test=str(tmp_path / "test.json")).sets["test"].images
+
+
 def test_known_images_are_left_out_of_the_unlabelled(tmp_path):
     arguments = user_with_both(tmp_path, unlabeled=5)
     data = read_data(**arguments)

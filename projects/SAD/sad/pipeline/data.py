@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from ..data.image_files import find_images
 from ..layouts.labels import Labels
@@ -95,6 +96,8 @@ def read_data(
     for name, labels in sets.items():
         if not labels.images:
             raise UserError(f"{labels.source} ({name}) holds no labelled image")
+    for one, other in combinations(sets, 2):
+        _check_apart(one, sets[one], other, sets[other])
     if folder:
         root = os.path.abspath(folder)
         if not os.path.isdir(root):
@@ -114,6 +117,39 @@ def _read_set(name: str, path: str, images: str | None, layout, classes, part: s
             with contextlib.suppress(UserError):
                 return read_labels(path, None, layout, classes, part)
         raise
+
+
+def _check_apart(one: str, labels: Labels, other: str, others: Labels) -> None:
+    """
+    Raises:
+        UserError: of two sets that number their images alike, one is looked for in the folder of
+            the other.
+    """
+    boxes, of_others = _boxes_by_path(labels), _boxes_by_path(others)
+    shared = sorted(boxes.keys() & of_others.keys())
+    differing = [path for path in shared if not _alike(boxes[path], of_others[path])]
+    if 2 * len(differing) > len(shared):
+        raise UserError(
+            f"{labels.source} ({one}) and {others.source} ({other}) have different boxes for "
+            f"{len(differing)} of the {len(shared)} images that both name, such as {differing[0]}: "
+            f"are those of {other} in another folder? Give --data FOLDER with a folder for each "
+            "set, its labels beside its images"
+        )
+
+
+def _boxes_by_path(labels: Labels) -> dict[str, list]:
+    """{absolute path of an image: its boxes, x, y, width and height in pixels}."""
+    paths = {image["id"]: image_path(labels, image) for image in labels.images}
+    found = {path: [] for path in paths.values()}
+    for box in labels.annotations:
+        found[paths[box["image_id"]]].append(box["bbox"])
+    return found
+
+
+def _alike(boxes: list, others: list) -> bool:
+    """Whether as many, and but for the rounding of a layout where the others are, in any order."""
+    apart = abs(sum(map(sum, boxes)) - sum(map(sum, others)))
+    return len(boxes) == len(others) and apart <= 4 * len(boxes)
 
 
 def image_path(labels: Labels, image: dict) -> str:
