@@ -60,6 +60,21 @@ def test_all_that_is_said_goes_to_the_log(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")  # no terminal, no progress
 
 
+def test_the_log_can_be_followed(tmp_path):
+    """A line is in it before the command goes on, not only when many have come together."""
+    log = tmp_path / "x.txt"
+    program = """
+import sys, time
+print("first")
+for _ in range(1000):
+    time.sleep(0.02)
+    if open(sys.argv[1]).read():
+        sys.exit()
+sys.exit("the log stays empty")
+"""
+    run(python(program, log), str(log))
+
+
 def test_a_command_as_a_user_would_write_it():
     command = sad_command("train", "--config-file", "a b.yaml", "--num-gpus", 2)
     assert command[0] == sys.executable

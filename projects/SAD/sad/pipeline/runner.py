@@ -46,7 +46,11 @@ def run(command: list[str], log: str) -> None:
     """
     os.makedirs(os.path.dirname(log), exist_ok=True)
     last = deque(maxlen=LAST_LINES)
-    with open(log, "a", encoding="utf-8") as file, _heeding_signals(), _process(command) as process:
+    with (
+        open(log, "a", buffering=1, encoding="utf-8") as file,
+        _heeding_signals(),
+        _process(command) as process,
+    ):
         progress = _Progress()
         try:
             for line in process.stdout:  # carriage returns end lines, too
