@@ -35,6 +35,16 @@ def test_no_text_on_another_or_beyond_the_edge(toy, names):
     assert min(sizes) > 6
 
 
+@pytest.mark.parametrize("share", [0.35, 0.7, 0.9])
+def test_a_text_that_is_too_wide_is_made_to_fit(toy, share):
+    page = draw_page(report([picture(toy.root / "labeled" / "000001.png")]))
+    renderer = FigureCanvasAgg(page).get_renderer()
+    text = ", ".join(f"student alone, as long {number}" for number in range(4))
+    inches = page.text_at(0, 0, text).get_window_extent(renderer).width / page.dpi
+    fitted = page.text_at(0, 0, text, share * inches)
+    assert 0.9 < fitted.get_window_extent(renderer).width / page.dpi / (share * inches) <= 1
+
+
 def test_pictures_and_their_number(toy):
     shown = [picture(toy.root / "labeled" / f"00000{n}.png") for n in (1, 2, 3)]
     page = draw_page(report(shown))

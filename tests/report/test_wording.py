@@ -14,5 +14,8 @@ def test_thresholds_of_all_runs_or_of_each():
 
 
 def test_timing_says_on_what():
-    text = timing(report())
+    content = report()
+    text = timing(content)
     assert "50 images" in text and "(X, 2 cores, torch threads: 1, torch 2.4)" in text
+    content["machine"]["cores"] = 1
+    assert "(X, 1 core, torch" in timing(content)

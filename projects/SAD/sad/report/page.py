@@ -39,9 +39,10 @@ class Page(Figure):
         """Smaller where it would be wider than `width`."""
         style = {"va": "top", "color": INK, "fontsize": 11} | style
         drawn = self.text(x / WIDTH, 1 - y / self.height, text, **style)
-        needed = drawn.get_window_extent(self.renderer).width / DPI
-        if needed > width:
-            drawn.set_fontsize(style["fontsize"] * width / needed)
+        for _ in range(3):  # hinted letters do not shrink in proportion
+            needed = drawn.get_window_extent(self.renderer).width / DPI
+            if needed > width:
+                drawn.set_fontsize(drawn.get_fontsize() * min(width / needed, 0.99))
         return drawn
 
     def square_at(self, x, y, size, **style):

@@ -4,9 +4,10 @@
 def timing(report: dict) -> str:
     """How the time of an image was measured."""
     machine = report["machine"]
+    cores = "1 core" if machine["cores"] == 1 else f"{machine['cores']} cores"
     return (
         f"Time: median of {report['timed_images']} images, one at a time, models in turn, on "
-        f"{machine['device']} ({machine['cpu']}, {machine['cores']} cores, "
+        f"{machine['device']} ({machine['cpu']}, {cores}, "
         f"torch threads: {machine['torch_threads']}, torch {machine['torch']})."
     )
 
