@@ -89,6 +89,18 @@ def test_steps_of_a_faster_rcnn_pair(tmp_path):
     assert steps["student_long"].made_from["TAR.yaml's run"] == paths.weights("TAR")
 
 
+def test_warnings_of_the_calibration_are_said_at_once(tmp_path):
+    (step,) = [x for x in experiment(tmp_path).steps() if x.name == "calibration"]
+    lines = [{"level": "good", "text": "Fine."}, {"level": "warning", "text": "Take a better one."}]
+    os.makedirs(step.folder)
+    for shown, said in ((lines, True), (lines[:1], False)):
+        with open(step.result[0], "w") as file:
+            json.dump({"advice": {"lines": shown}}, file)
+        text = step.after()
+        assert os.path.join(step.folder, "calibration.html") in text and "Fine" not in text
+        assert text.endswith("Take a better one.") is said
+
+
 def write_yamls(tmp_path):
     (tmp_path / "configs").mkdir(exist_ok=True)
     for name, text in YAML.items():

@@ -192,16 +192,26 @@ class Experiment:
             [os.path.join(folder, "calibration.json")],
             work,
             folder,
-            lambda: f", the advice is in {os.path.join(folder, 'calibration.html')}",
+            self._advice,
         )
+
+    def _advice(self) -> str:
+        """Where it is to be read, and what of it is a warning."""
+        page = self.paths.of("runs", "calibration", "calibration.html")
+        lines = self._calibration()["advice"]["lines"]
+        warnings = [line["text"] for line in lines if line["level"] == "warning"]
+        return ". ".join([f", the advice is in {page}", *warnings])
+
+    def _calibration(self) -> dict:
+        path = self.paths.of("runs", "calibration", "calibration.json")
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
 
     def _thresholds(self) -> list[str]:
         """Those that the calibration has chosen, where they are others than labelling's own."""
-        path = self.paths.of("runs", "calibration", "calibration.json")
-        if not (self.val and os.path.exists(path)):
+        if not self.val:
             return []
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)["thresholds"]
+        found = self._calibration()["thresholds"]
         if set(found["chosen"].values()) == {found["labelling"]}:
             return []
         return ["--class-thresholds", self.paths.of("runs", "calibration", "thresholds.json")]
