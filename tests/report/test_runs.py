@@ -97,7 +97,8 @@ def test_runs_must_share_one_test_set(runs, student):
     with pytest.raises(UserError, match="'other' was tested on digits_tune and 'ours' on toy"):
         read_runs([("ours", str(runs / "student")), ("other", str(student))])
     config.write_text(text.replace("  TEST:\n", "  TEST:\n  - digits_tune\n"))
-    with pytest.raises(UserError, match="'two': DATASETS.TEST is .*exactly one"):
+    write_lines(student / "metrics.json", [{"iteration": 9, "digits_tune/bbox/AP": 2.0}])
+    with pytest.raises(UserError, match="'two': DATASETS.TEST is .*--test-set"):
         read_runs([("two", str(student))])
 
 

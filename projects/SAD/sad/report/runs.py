@@ -52,15 +52,15 @@ class Run:
         self.is_evaluated_again = bool(self.test_set)
         if self.test_set:
             return
+        if len(self.cfg.DATASETS.TEST) != 1:
+            raise UserError(
+                f"run {self.name!r}: DATASETS.TEST is {tuple(self.cfg.DATASETS.TEST)}, a report is "
+                "on one set: name it with --test-set"
+            )
         if not self.metrics or "bbox/AP" not in self.metrics[-1]:
             raise UserError(
                 f"run {self.name!r}: {self.path('metrics.json')} does not end with bbox/AP, so the "
                 "model was not evaluated after training; train_net.py --resume does it"
-            )
-        if len(self.cfg.DATASETS.TEST) != 1:
-            raise UserError(
-                f"run {self.name!r}: DATASETS.TEST is {tuple(self.cfg.DATASETS.TEST)}, a report "
-                "needs exactly one"
             )
         self.test_set = self.cfg.DATASETS.TEST[0]
 
