@@ -68,13 +68,30 @@ def test_what_is_written(planned):
     }
     found = {path.name for path in (planned / "data").iterdir()}
     assert found == {"train.json", "val.json", "test.json", "unlabeled.json"}
-    for name, iterations in (("teacher", 7), ("student", 32), ("SAD", 32)):
+    for name in ("teacher", "student", "SAD"):  # all from random weights
         cfg = get_sad_cfg(str(planned / "configs" / f"{name}.yaml"))
         check_config(cfg)
-        assert cfg.SOLVER.MAX_ITER == iterations
+        assert cfg.SOLVER.MAX_ITER == 7
         assert cfg.OUTPUT_DIR == str(planned / "runs" / name)
     assert cfg.SAD.TEACHER.WEIGHTS == str(planned / "runs" / "teacher" / "model_final.pth")
     assert "val" in json.loads((planned / "plan.json").read_text())["notes"][0]
+
+
+@pytest.mark.parametrize(("can_be_had", "iterations"), [(True, 2), (False, 9)])
+def test_iterations_by_the_weights_that_the_teacher_starts_from(
+    can_be_had, iterations, user, tmp_path, monkeypatch
+):
+    if not can_be_had:
+
+        def convert(*_):
+            raise UserError("no such weights")
+
+        monkeypatch.setattr("sad.pipeline.networks.convert_timm_file", convert)
+    wishes = {"teacher": "lite0", "iterations": 9}
+    make_plan(request(user, tmp_path, **wishes), Paths(str(tmp_path)))
+    found = [get_sad_cfg(str(tmp_path / "configs" / f"{x}.yaml")) for x in ("teacher", "student")]
+    assert [cfg.SOLVER.MAX_ITER for cfg in found] == [iterations, 9]
+    assert bool(found[0].MODEL.WEIGHTS) == can_be_had
 
 
 def test_configs_of_self_training(user, tmp_path):
@@ -96,9 +113,9 @@ def test_configs_of_self_training(user, tmp_path):
         make_plan(request(user, output), Paths(str(output)))
 
 
-@pytest.mark.parametrize(("minutes", "iterations"), [(0.001, 1), (1, 8), (10, 87)])
+@pytest.mark.parametrize(("minutes", "iterations"), [(0.001, 1), (1, 24), (10, 240)])
 def test_iterations_of_some_minutes(minutes, iterations, user, tmp_path, monkeypatch):
-    """At least one. With 4.5 of the student, a second each, one takes 5.5 s and a quarter more."""
+    """At least one. Teacher and student take a second for each, and a quarter more."""
     seconds = dict.fromkeys(("teacher", "student", "SAD"), 1.0)
     monkeypatch.setattr("sad.pipeline.plan.seconds_per_iteration", lambda *_: seconds)
     wishes = {"minutes": minutes, "iterations": None, "baseline": False}
@@ -205,7 +222,7 @@ def test_redo_keeps_the_old_configs_aside(copied):
     make_plan(request(user, output, iterations=9, redo=True), Paths(str(output)))
     assert "# mine" in (output / "old" / "1" / "configs" / "student.yaml").read_text()
     assert (output / "old" / "1" / "data" / "train.json").exists()
-    assert get_sad_cfg(str(edited)).SOLVER.MAX_ITER == 40 and "mine" not in edited.read_text()
+    assert get_sad_cfg(str(edited)).SOLVER.MAX_ITER == 9 and "mine" not in edited.read_text()
     plan = json.loads((output / "plan.json").read_text())
     assert plan["wishes"]["--iterations"] == 9
     make_plan(request(user, output, iterations=9), Paths(str(output)))  # nothing to say

@@ -15,6 +15,7 @@ from sad.pipeline.settings import (
     base_settings,
     choose_size,
     followed_settings,
+    student_iterations,
     teacher_iterations,
 )
 from sad.pipeline.yaml_text import Setting, as_settings
@@ -149,7 +150,12 @@ def test_a_network_of_grey_images():
     [(20, CPU, 600), (268, CPU, 1000), (500, CPU, 1880), (500, GPU, 600), (10**7, GPU, 90_000)],
 )
 def test_iterations(count, machine, iterations):
-    assert teacher_iterations(facts(count=count), machine)[0] == iterations
+    """What starts from random weights is trained for longer, be it student or teacher."""
+    of_student, _ = student_iterations(facts(count=count), machine)
+    assert of_student == 4.5 * iterations
+    assert teacher_iterations(of_student, is_pretrained=True)[0] == iterations
+    assert teacher_iterations(of_student, is_pretrained=False)[0] == of_student
+    assert teacher_iterations(1, is_pretrained=True)[0] == 1
 
 
 def test_a_large_step_is_split():

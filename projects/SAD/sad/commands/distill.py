@@ -22,7 +22,7 @@ from ..pipeline.detectors import DETECTORS
 from ..pipeline.distill import describe_plan, distill
 from ..pipeline.networks import names
 from ..pipeline.request import Request
-from ..pipeline.settings import ROUNDS, STUDENT
+from ..pipeline.settings import LONGER, ROUNDS
 from ..utils.arguments import between
 from .inspect import add_data_arguments
 
@@ -62,7 +62,9 @@ def add_arguments(parser) -> None:
     )
     time = networks.add_mutually_exclusive_group()
     time.add_argument(
-        "--iterations", type=between(int, 1), help=f"of the teacher; students: x {STUDENT}"
+        "--iterations",
+        type=between(int, 1),
+        help=f"of the students; a pre-trained teacher's are 1 / {LONGER} of it",
     )
     time.add_argument("--minutes", type=between(float, 0.1), help="for everything, about")
     networks.add_argument(

@@ -83,7 +83,8 @@ def distill(
             given says it by itself; else it is a RetinaNet.
         configs: a folder with teacher.yaml, student.yaml and SAD.yaml (of Faster R-CNN TAR.yaml),
             in place of chosen settings.
-        iterations: of the teacher; students for `sad.pipeline.settings.STUDENT` times as many.
+        iterations: of the students, and of a teacher that starts from random weights; of another
+            one by `sad.pipeline.settings.LONGER` fewer.
         minutes: for everything, in place of `iterations`.
         flips: whether images may be mirrored; by the names of the classes if not given.
         size: the longer side to which images are brought, in pixels; chosen if not given.

@@ -42,6 +42,11 @@ class Network:
         return self.keys["MODEL"].get("WEIGHTS", "")
 
     @property
+    def of_timm(self) -> str:
+        """Its name there; "" where it is not timm's."""
+        return self.keys["MODEL"].get("TIMM", {}).get("NAME", "")
+
+    @property
     def has_all_levels(self) -> bool:
         """Whether its FPN always goes to P7, as Detectron2's own do."""
         return self.keys["MODEL"].get("BACKBONE", {}).get("NAME") not in OWN_BUILDERS
@@ -88,12 +93,11 @@ def write_weights(network: Network, folder: str) -> None:
 
     Where they cannot be had, the network starts from random ones, which is said.
     """
-    of_timm = network.keys["MODEL"].get("TIMM", {}).get("NAME")
-    if not of_timm or network.starts_from:
+    if not network.of_timm or network.starts_from:
         return
-    weights = os.path.join(folder, f"{of_timm}.pth")
+    weights = os.path.join(folder, f"{network.of_timm}.pth")
     try:
-        convert_timm_file(of_timm, "", weights)
+        convert_timm_file(network.of_timm, "", weights)
         network.keys["MODEL"]["WEIGHTS"] = weights
     except UserError as error:
         logger.warning(f"{network.name} starts from random weights, a great loss: {error}")

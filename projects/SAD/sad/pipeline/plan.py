@@ -28,7 +28,7 @@ from .kept_answers import KeptAnswers
 from .networks import write_weights
 from .paths import Paths, read_own
 from .request import Request
-from .settings import ROUND, ROUNDS, STUDENT, teacher_iterations
+from .settings import ROUND, ROUNDS, student_iterations, teacher_iterations
 from .split import split_off
 from .unlabeled import sift_unlabeled
 
@@ -103,7 +103,7 @@ def make_plan(request: Request, paths: Paths) -> Plan:
         of_all = (paths.of(name) for name in ("configs", JSON, PAGE, FILE))
         paths.keep([*of_data, *of_all])
     _write(paths, data, choice, *iterations, rounds)
-    plan.share_asked = _kept_answers(paths, choice).share_asked(round(STUDENT * iterations[0]))
+    plan.share_asked = _kept_answers(paths, choice).share_asked(iterations[0])
     _inspect(paths, data)
     plan.rounds = rounds
     plan.notes = data.notes
@@ -145,11 +145,11 @@ def _rounds(request: Request, data: Data) -> int:
 
 
 def _iterations(request: Request, data: Data, choice: Choice, rounds: int) -> tuple[int, str]:
-    """Of the teacher, also where it is there already; and why so many."""
+    """Of the students; and why so many."""
     if request.iterations:
         return request.iterations, "--iterations"
     if not request.minutes:
-        return teacher_iterations(choice.facts, choice.machine)
+        return student_iterations(choice.facts, choice.machine)
     with tempfile.TemporaryDirectory() as folder:
         paths = Paths(folder)
         _write(paths, data, choice, 1, "")
@@ -158,12 +158,13 @@ def _iterations(request: Request, data: Data, choice: Choice, rounds: int) -> tu
         seconds = seconds_per_iteration({name: paths.config(name) for name in names}, {})
         answers = _kept_answers(paths, choice)
 
+    first = choice.networks[0]
+    is_pretrained = bool(choice.teacher or first.starts_from or first.of_timm)
+
     def time_of(iterations: int) -> float:
-        of_student = round(STUDENT * iterations)
-        of_teacher = iterations * (1 + rounds * ROUND)
-        each = {"teacher": of_teacher, "student": of_student, method: of_student}
-        asked = answers.share_asked(of_student)
-        return total_seconds(seconds, each, request.baselines, asked)
+        of_teacher = teacher_iterations(iterations, is_pretrained)[0] * (1 + rounds * ROUND)
+        each = {"teacher": of_teacher, "student": iterations, method: iterations}
+        return total_seconds(seconds, each, request.baselines, answers.share_asked(iterations))
 
     iterations = bisect_right(range(1, 10**9), 60 * request.minutes, key=time_of)
     return max(1, iterations), f"so that everything takes about {request.minutes:g} minutes"
@@ -175,8 +176,8 @@ def _write(
     """Data, weights to start from, and the configs.
 
     Args:
-        iterations: of the teacher.
-        rounds: of its self-training.
+        iterations: of the students.
+        rounds: of the teacher's self-training.
     """
     write_data(data, paths.data(""))
     roots = {name: labels.image_root for name, labels in data.sets.items()}
@@ -188,19 +189,18 @@ def _write(
         write_weights(network, paths.of("weights"))
     weights = paths.weights("teacher")
     detector = networks[-1].detector.architecture
+    is_pretrained = bool(choice.teacher or networks[0].starts_from)
+    of_teacher, why_teacher = teacher_iterations(iterations, is_pretrained)
     if teacher := choice.teacher:
         weights, detector = teacher.weights, detector_name(teacher.cfg)
         write_given_teacher(paths, teacher.config, weights, of_data)
     else:
-        write_network(paths, "teacher", networks[0], batch, iterations, why)
-    why = f"{STUDENT} times the teacher's: it has more images to learn from"
-    write_network(paths, "student", networks[-1], batch, round(STUDENT * iterations), why)
+        write_network(paths, "teacher", networks[0], batch, of_teacher, why_teacher)
+    write_network(paths, "student", networks[-1], batch, iterations, why)
     root = unlabeled_root(data) if data.unlabeled else None
-    answers = _kept_answers(paths, choice).settings(
-        round(STUDENT * iterations), paths.run("teacher_answers")
-    )
+    answers = _kept_answers(paths, choice).settings(iterations, paths.run("teacher_answers"))
     for number in range(1, rounds + 1):
-        write_self_trained(paths, number, root, detector, ROUND * iterations)
+        write_self_trained(paths, number, root, detector, ROUND * of_teacher)
         weights = paths.weights(teacher_name(number))
     write_distilled(paths, paths.config(teacher_name(rounds)), weights, root, detector, answers)
 

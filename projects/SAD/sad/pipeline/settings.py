@@ -16,9 +16,9 @@ from .networks import Network
 from .yaml_text import Setting, as_settings
 
 BATCH = 8  # images; the networks' learning rates are for so many
-EPOCHS = 30  # of the labelled images for the teacher
-LEAST, MOST = 600, 90_000  # iterations of the teacher
-STUDENT = 4.5  # iterations of a student for one of the teacher: it has more images to learn from
+EPOCHS = 30  # of the labelled images for a teacher that starts from pre-trained weights
+LEAST, MOST = 600, 90_000  # iterations of such a teacher
+LONGER = 4.5  # times as many for students, and for a teacher that starts from random weights
 ROUNDS = 0  # of self-training of the teacher
 ROUND = 2  # iterations of a round of self-training for one of the teacher
 SMALL_BOX = 8  # pixels; of the boxes nine in ten shall be at least so large
@@ -230,10 +230,18 @@ def accumulation(settings: list[Setting], network: Network, machine: Machine) ->
     )
 
 
-def teacher_iterations(facts: Facts, machine: Machine) -> tuple[int, str]:
-    batch = _batch(machine)
-    wanted = round(EPOCHS * facts.num_labeled / batch, -1)
-    iterations = int(min(max(wanted, LEAST), MOST))
-    if iterations == wanted:
-        return iterations, f"{EPOCHS} times the {facts.num_labeled} labelled images"
-    return iterations, f"{'at least' if iterations == LEAST else 'at most'} so many"
+def student_iterations(facts: Facts, machine: Machine) -> tuple[int, str]:
+    wanted = round(EPOCHS * facts.num_labeled / _batch(machine), -1)
+    iterations = min(max(wanted, LEAST), MOST)
+    why = f"{EPOCHS * LONGER:g} times the {facts.num_labeled} labelled images"
+    if iterations != wanted:
+        why = f"{'at least' if iterations == LEAST else 'at most'} so many"
+    return round(LONGER * iterations), why
+
+
+def teacher_iterations(of_student: int, is_pretrained: bool) -> tuple[int, str]:
+    """Pre-trained weights, which students have not, need so much less."""
+    if not is_pretrained:
+        return of_student, "as the students: it starts from random weights"
+    why = f"the students' by {LONGER}: it starts from pre-trained weights"
+    return max(1, round(of_student / LONGER)), why
