@@ -164,8 +164,8 @@ def _by_gap(teacher_ap: float, student_ap: float | None) -> tuple[str, Line]:
             f"Use pseudo-labels alone, or a better teacher: {gap}, and so is better.",
             "By pseudo-labels and soft targets together three such students lost 1.1 AP (digit "
             "scenes), 1.2 (blood cells) and 6.1 (street bins), the latter two by teachers from "
-            "random weights; one gained 1.4 (blood cells). One run each. A student with 97 % gained 7.1 AP by pseudo-labels alone "
-            "on the digit scenes (three seeds).",
+            "random weights; one gained 1.4 (blood cells). One run each. A student with 97 % "
+            "gained 7.1 AP by pseudo-labels alone on the digit scenes (three seeds).",
         )
     if ratio >= CLOSE:
         return "pseudo-labels", Line(
