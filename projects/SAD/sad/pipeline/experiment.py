@@ -197,13 +197,13 @@ class Experiment:
 
     def _advice(self) -> str:
         """Where it is to be read, and what of it is a warning."""
-        page = self.paths.of("runs", "calibration", "calibration.html")
+        page = os.path.join(self.paths.run("calibration"), "calibration.html")
         lines = self._calibration()["advice"]["lines"]
         warnings = [line["text"] for line in lines if line["level"] == "warning"]
         return ". ".join([f", the advice is in {page}", *warnings])
 
     def _calibration(self) -> dict:
-        path = self.paths.of("runs", "calibration", "calibration.json")
+        path = os.path.join(self.paths.run("calibration"), "calibration.json")
         with open(path, encoding="utf-8") as file:
             return json.load(file)
 

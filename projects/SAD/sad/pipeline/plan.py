@@ -158,7 +158,7 @@ def _iterations(request: Request, data: Data, choice: Choice, rounds: int) -> tu
         seconds = seconds_per_iteration({name: paths.config(name) for name in names}, {})
         answers = _kept_answers(paths, choice)
 
-    first = choice.networks[0]
+    first = choice.networks[0]  # timm's weights are looked for when all is written
     is_pretrained = bool(choice.teacher or first.starts_from or first.of_timm)
 
     def time_of(iterations: int) -> float:
