@@ -6,7 +6,8 @@ encodings, NaN in fields that nobody reads. Its twin says the same in plain COCO
 targets, AP of fixed detections and trained weights must be equal; boxes and AP also those of an
 independent reader.
 
-Forty of them in the quick suite, 500 with --all; the same ones each time.
+Forty of them in the quick suite, 500 with --all, fewer where labelling or training runs; the same
+ones each time.
 """
 
 import json
@@ -266,7 +267,7 @@ def test_records_and_ap(toy, tmp_path, number):
         check_twins(toy, tmp_path, seed)
 
 
-@pytest.mark.parametrize("number", [3, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [3, pytest.param(100, marks=pytest.mark.slow)])
 def test_pseudo_labels_of(toy, tmp_path, number, monkeypatch):
     monkeypatch.setattr(label_merge, "write_report", lambda *_, **__: None)  # pictures of a second
     for seed in range(number):
@@ -280,7 +281,7 @@ def test_pseudo_labels_of(toy, tmp_path, number, monkeypatch):
 
 @pytest.mark.slow
 def test_trained_weights(toy, tmp_path):
-    for seed in range(20):
+    for seed in range(8):
         draw = random.Random(seed)
         clean = make_clean(draw)
         one = write(tmp_path / "clean.json", clean)

@@ -297,7 +297,7 @@ def test_some_broken_jsons(folder, toy, watch):
 
 @pytest.mark.slow
 def test_many_broken_jsons(folder, toy, watch):
-    fuzz_jsons(1400, folder, toy, watch)
+    fuzz_jsons(600, folder, toy, watch)
 
 
 # --- image files --------------------------------------------------------------------------------
