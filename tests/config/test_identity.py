@@ -30,6 +30,28 @@ def test_another_experiment_is_refused(now, named):
         check_same_run(RUN, now)
 
 
+def test_a_fading_term_fixes_the_length_where_the_run_has_it(toy, log):
+    fades = ("SAD.DISTILL.FEATURE.DECAY_TO", 0.0)
+    alone = ("MODEL.META_ARCHITECTURE", "RetinaNet", "DATASETS.UNLABELED", ())
+    for opts in (("SAD.DISTILL.TERMS", ()), alone):
+        check_longer(toy, *fades, *opts)
+    assert sum(line.startswith("Going on with another SOLVER.MAX_ITER") for line in log) == 2
+    fading = (*fades, "SAD.DISTILL.TERMS", ("class", "feature"))
+    with pytest.raises(UserError, match="FEATURE.DECAY_TO is 0.0.* cannot be made longer"):
+        check_longer(toy, *fading)
+
+
+def check_longer(toy, *opts) -> None:
+    longer = (*opts, "SOLVER.MAX_ITER", 90)
+    check_same_run(*(describe_run(toy.cfg("SAD.yaml", *each)) for each in (opts, longer)))
+
+
+def test_a_teachers_rpn_makes_regions_also_by_its_keys_of_testing():
+    key = "the teacher's MODEL.RPN.POST_NMS_TOPK_TEST"
+    with pytest.raises(UserError, match=f"differs: {key} 20 before, 5 now"):
+        check_same_run({key: 20}, {key: 5})
+
+
 def test_longer_runs_and_other_machines_are_warned_of(log):
     check_same_run(RUN, RUN)
     assert log == []

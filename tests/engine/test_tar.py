@@ -68,6 +68,16 @@ def test_checkpoint_is_a_plain_faster_rcnn(toy, run):
     assert not layers.keys() & saved["model"].keys()
 
 
+def test_evaluations_do_not_change_what_is_learned(toy, tmp_path):
+    """Detectron2 samples anchors and regions by torch's own generator."""
+    weights = []
+    for period in (0, 1):
+        opts = ("TEST.EVAL_PERIOD", period, "SOLVER.MAX_ITER", 3, "SOLVER.LR_DROPS", ())
+        trainer, _ = train(toy, tmp_path / str(period), "rcnn_student.yaml", *opts)
+        weights.append(trainer.model.state_dict())
+    assert all(torch.equal(tensor, weights[1][key]) for key, tensor in weights[0].items())
+
+
 def test_evaluation_by_either_yaml(toy, run, tmp_path, monkeypatch):
     output, _, _ = run
     found = {}

@@ -158,6 +158,13 @@ MISTAKES = {
     "a mask without hard targets": (
         TRAIN + "SAD.DISTILL.TERMS \"('feature',)\" SAD.DISTILL.FEATURE.MASK box "
         "SAD.TARGETS.UNLABELED \"('soft',)\"", "SAD.DISTILL.FEATURE.MASK box", "hard targets"),
+    "mask of objects divided globally": (
+        TRAIN + "SAD.DISTILL.TERMS \"('feature',)\" SAD.DISTILL.FEATURE.MASK box "
+        "SOLVER.LOSS_NORMALIZERS global", "SAD.DISTILL.FEATURE.MASK box",
+        "SOLVER.LOSS_NORMALIZERS global", "make it local"),
+    "a decay of a single step": (
+        TRAIN + "SAD.DISTILL.CLASS.DECAY_TO 0.0 SAD.DISTILL.CLASS.DECAY_STEPS 1",
+        "SAD.DISTILL.CLASS.DECAY_STEPS is 1", "0 or at least 2"),
     "TAR: global divisors": (
         TAR + "SOLVER.LOSS_NORMALIZERS global", "SOLVER.LOSS_NORMALIZERS is 'global'",
         "must be local"),

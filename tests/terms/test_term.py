@@ -66,6 +66,12 @@ def test_decay(decay, steps, to, expected):
     assert not Term.idle_keys(node)
 
 
+def test_one_step_is_no_decay():
+    """With a single one the weight would never fall."""
+    rule = Term.RULES["DECAY_STEPS"]
+    assert [rule.holds(steps) for steps in (-1, 0, 1, 2, 12)] == [False, True, False, True, True]
+
+
 def test_how_it_falls_has_no_say_where_it_does_not():
     assert Term.idle_keys(get_sad_cfg().SAD.DISTILL.CLASS).keys() == {"DECAY", "DECAY_STEPS"}
 

@@ -133,7 +133,7 @@ def add_sad_config(cfg: CN) -> None:
     cfg.SAD.DISTILL.TERMS = ("class",)
     # Where a GeneralizedRCNN samples the regions that its second stage learns from: in the
     # proposals of the "student", of the "teacher", or of both ("union"). The last two compute the
-    # teacher's RPN, too.
+    # teacher's RPN, too, on the images with soft targets; others have the student's.
     cfg.SAD.DISTILL.PROPOSALS = "student"
     for name, term in TERMS.items():
         cfg.SAD.DISTILL[name.upper()] = CN()

@@ -98,12 +98,23 @@ def may_change(key: str) -> bool:
     """Whether a run may go on with another value of a key of `describe_run`.
 
     It may where the weights do not depend on the value, or where the user is told to change it:
-    `MAY_CHANGE`, and every key that has TEST in its name, except that TEST.PRECISE_BN counts the
-    checkpoint's batch-norm statistics.
+    `MAY_CHANGE`, and every key that has TEST in its name. Of these TEST.PRECISE_BN counts the
+    checkpoint's batch-norm statistics, and a teacher's RPN makes the regions that SAD.DISTILL.
+    PROPOSALS may ask for.
     """
+    if key.startswith(("TEST.PRECISE_BN", f"{OF_TEACHER}MODEL.RPN.")):
+        return False
     key = key.removeprefix(OF_TEACHER)
-    measures = "TEST" in re.split(r"[._]", key) and not key.startswith("TEST.PRECISE_BN")
+    measures = "TEST" in re.split(r"[._]", key)
     return measures or key.startswith(MAY_CHANGE)
+
+
+def _decaying(run: dict) -> list[str]:
+    """The DECAY_TO of each term that the run has."""
+    terms = run.get("SAD.DISTILL.TERMS", ())
+    if run.get("MODEL.META_ARCHITECTURE") != "Distiller":
+        return []
+    return [f"SAD.DISTILL.{name.upper()}.DECAY_TO" for name in terms]
 
 
 def check_same_run(before: dict, now: dict) -> None:
@@ -119,7 +130,7 @@ def check_same_run(before: dict, now: dict) -> None:
         for key in sorted({*before, *now})
         if before.get(key) != now.get(key)
     }
-    decays = [key for key, value in now.items() if key.endswith(".DECAY_TO") and value < 1]
+    decays = [key for key in _decaying(now) if now[key] < 1]
     if decays and "SOLVER.MAX_ITER" in changes:
         raise UserError(
             f"{decays[0]} is {now[decays[0]]}, so the weight of that term depends on "

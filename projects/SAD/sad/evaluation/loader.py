@@ -2,6 +2,7 @@
 
 import logging
 
+import torch
 from detectron2.data import build_detection_test_loader
 
 from ..data.checks import check_boxes, check_classes
@@ -55,6 +56,8 @@ def build_test_loader(cfg, name: str) -> StrictTestLoader:
         mapper=ReadingMapper(cfg, is_train=False),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
-    for attribute, value in worker_arguments(loader.num_workers).items():
+    # A generator of its own: each pass draws a number, which training must not miss.
+    own = {"generator": torch.Generator(), **worker_arguments(loader.num_workers)}
+    for attribute, value in own.items():
         setattr(loader, attribute, value)  # Detectron2's function takes no such arguments
     return StrictTestLoader(loader, name)

@@ -41,6 +41,12 @@ def check_targets(cfg) -> None:
                 f"{section}.WEIGHT is 0, so the teacher works for nothing: leave {name} out of "
                 "SAD.DISTILL.TERMS"
             )
+        why = TERMS[name].why_local(distill[name.upper()])
+        if why and cfg.SOLVER.LOSS_NORMALIZERS == "global":
+            raise UserError(
+                f"{section}.{why}, which SOLVER.LOSS_NORMALIZERS global cannot divide by a number "
+                "of the whole step: make it local, or give another value"
+            )
         why = TERMS[name].why_hard_targets(distill[name.upper()])
         if why and any("hard" not in targets for targets in used.values()):
             raise UserError(

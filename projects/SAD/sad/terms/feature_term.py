@@ -3,6 +3,7 @@ objects are (TAR, DeFeat).
 """
 
 import math
+from functools import partial
 
 import torch
 from detectron2.config import CfgNode as CN
@@ -36,7 +37,7 @@ class FeatureTerm(Term):
         "LAYER": one_of(*LAYERS),
         "MASK": one_of("none", "box", "gaussian"),
         "SIGMA2": above(0),
-        "LEVELS": one_of("fpn", "all"),
+        "LEVELS": one_of("own", "all"),
         "NORMALIZER": one_of("per_level", "pooled"),
     }
 
@@ -57,8 +58,9 @@ class FeatureTerm(Term):
         node.MASK = "none"
         # The factor s of the Gaussian exp(-(x-x0)^2 / (s (w/2)^2) - (y-y0)^2 / (s (h/2)^2)).
         node.SIGMA2 = 2.0
-        # A box is in the mask of "all" levels, or of one, by the rule of FPN's paper ("fpn").
-        node.LEVELS = "fpn"
+        # A box is in the mask of "all" levels, or of its "own": those with anchors that are to find
+        # it; in a GeneralizedRCNN the one that its region is pooled from, by FPN's rule.
+        node.LEVELS = "own"
         # Divide by twice the sum of the mask in each level and take the mean over the levels
         # ("per_level"), or by twice the sum in all of them ("pooled").
         node.NORMALIZER = "per_level"
@@ -80,6 +82,12 @@ class FeatureTerm(Term):
     @classmethod
     def why_hard_targets(cls, node: CN) -> str:
         return "" if node.MASK == "none" else f"MASK {node.MASK} is made of hard targets' boxes"
+
+    @classmethod
+    def why_local(cls, node: CN) -> str:
+        if node.LOSS == "pkd":
+            return "LOSS pkd compares all images of a forward at once"
+        return "" if node.MASK == "none" else f"MASK {node.MASK} is summed up in each forward"
 
     def attach(self, adapter, student, teacher) -> None:
         ours, theirs = (adapter.feature_shapes(model) for model in (student, teacher))
@@ -109,17 +117,26 @@ class FeatureTerm(Term):
     def _masks(self, targets: Targets, sizes: list[tuple[int, int]]) -> list[Tensor]:
         """(S, h, w) of each level, whose (h, w) are given."""
         spread = self.options.SIGMA2 if self.options.MASK == "gaussian" else math.inf
-        of_images = []
-        for objects in targets.objects:
-            boxes, chosen = objects.gt_boxes.tensor, slice(None)
-            levels = _fpn_levels(objects.gt_boxes, self.strides)
-            masks = []
-            for level, (size, stride) in enumerate(zip(sizes, self.strides, strict=True)):
-                if self.options.LEVELS == "fpn":
-                    chosen = levels == level
-                masks.append(gaussian_mask(boxes[chosen], size, stride, spread))
-            of_images.append(masks)
+        of_images = [
+            [
+                gaussian_mask(boxes, size, stride, spread)
+                for boxes, size, stride in zip(levels, sizes, self.strides, strict=True)
+            ]
+            for levels in map(partial(self._boxes, targets), range(len(targets.objects)))
+        ]
         return [torch.stack(masks) for masks in zip(*of_images, strict=True)]
+
+    def _boxes(self, targets: Targets, image: int) -> list[Tensor]:
+        """Of an image, by its position, the boxes (B, 4) in each level's mask."""
+        boxes = targets.objects[image].gt_boxes
+        if self.options.LEVELS == "all":
+            return [boxes.tensor for _ in self.strides]
+        if targets.anchors:
+            lengths = [len(anchors) for anchors in targets.anchors]
+            split = (of[image].split(lengths) for of in (targets.boxes, targets.foreground))
+            return [found[is_object].unique(dim=0) for found, is_object in zip(*split, strict=True)]
+        levels = _fpn_levels(boxes, self.strides)
+        return [boxes.tensor[levels == level] for level in range(len(self.strides))]
 
 
 def _layer(kind: str, ours: int, theirs: int) -> nn.Module:

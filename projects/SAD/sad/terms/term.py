@@ -15,7 +15,7 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
 from ..losses.distillation import at_least_float32
-from ..utils.rules import at_least, one_of, within
+from ..utils.rules import Rule, at_least, one_of, within
 
 
 @dataclass
@@ -109,7 +109,7 @@ class Term(nn.Module, ABC):
         "WARMUP_ITERS": at_least(0),
         "DECAY_TO": within(0, 1),
         "DECAY": one_of("linear", "cosine"),
-        "DECAY_STEPS": at_least(0),
+        "DECAY_STEPS": Rule(lambda x: x >= 0 and x != 1, "0 or at least 2"),
     }
 
     @classmethod
@@ -124,7 +124,8 @@ class Term(nn.Module, ABC):
         # How it falls: "linear" (evenly) or "cosine" (as half a wave).
         node.DECAY = "linear"
         # It falls at each iteration with 0, else in so many equal steps, such as the epochs of the
-        # run: in the last of 12 a linear one is at 1/12 of the way.
+        # run. The last step does not reach DECAY_TO: that of 12 keeps 1/12 of the way to it, where
+        # it falls evenly.
         node.DECAY_STEPS = 0
 
     @classmethod
@@ -135,6 +136,13 @@ class Term(nn.Module, ABC):
     @classmethod
     def why_hard_targets(cls, node: CN) -> str:
         """Why each image with soft targets needs hard ones, too; "" where it does not."""
+        return ""
+
+    @classmethod
+    def why_local(cls, node: CN) -> str:
+        """Why the parts of a step cannot share one divisor (SOLVER.LOSS_NORMALIZERS global); ""
+        where they can.
+        """
         return ""
 
     def __init__(self, options: CN, max_iter: int):
