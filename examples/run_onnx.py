@@ -19,7 +19,10 @@ def load(path):
 
 def detect(session, card, path):
     """Of an image file: boxes (n, 4) x0 y0 x1 y1 in its pixels, scores (n,) and labels (n,)."""
-    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    image = ImageOps.exif_transpose(Image.open(path))
+    if image.mode.startswith("I"):  # 16 bits, which `convert` would make white
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image = image.convert("RGB")
     sides, wanted = np.array(image.size, float), card["min_size"]
     if wanted:  # 0 leaves images as they are
         short = sides == sides.min()
@@ -32,7 +35,7 @@ def detect(session, card, path):
     kind = {"tensor(uint8)": np.uint8}.get(session.get_inputs()[0].type, np.float32)
     images = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], kind)
     boxes, scores, labels, num = (x[0] for x in session.run(None, {"images": images}))
-    n = min(int(num), int((scores >= (card["threshold"] or 0)).sum()))
+    n = min(int(num), int((scores >= (card["threshold"] or 0.5)).sum()))
     return boxes[:n] * np.tile(image.size / size, 2), scores[:n], labels[:n]
 
 

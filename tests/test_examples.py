@@ -5,6 +5,7 @@ import sys
 from importlib.metadata import distribution
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -73,6 +74,15 @@ def test_the_runner_finds_what_the_predictor_does(toy, tmp_path, bare, order):
                 and [float(x) for x in corners] == pytest.approx(box, abs=0.11)
                 for name, its_score, _, *corners in found
             )
+
+
+def test_sixteen_bits_are_not_white(toy, tmp_path, bare):
+    path = write_onnx(*tame_teacher(toy), tmp_path / "x.onnx", threshold=0.3)
+    grey = np.asarray(Image.open(toy.path("labeled/000001.png")).convert("L"))
+    Image.fromarray(grey).save(tmp_path / "8.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "16.png")
+    found = [run(bare, path, tmp_path / f"{bits}.png")[1:] for bits in (8, 16)]
+    assert found[0] == found[1] != []
 
 
 def test_the_runner_is_short():

@@ -82,6 +82,20 @@ def test_eval_only_on_the_students_yaml_and_on_sads(finished, toy, tmp_path, mon
     assert len(found[0]) > 20
 
 
+def test_other_weights_are_not_evaluated_in_a_runs_folder(
+    finished, toy, tmp_path, monkeypatch, capsys
+):
+    """Their results would replace its own."""
+    output = shutil.copytree(finished, tmp_path / "run")
+    weights = ("MODEL.WEIGHTS", toy.path("teacher.pth"))
+    with pytest.raises(SystemExit) as exit_:
+        train_net(monkeypatch, toy, "student.yaml", output, "--eval-only", *weights)
+    said = capsys.readouterr().err
+    assert exit_.value.code == 2 and "holds a run" in said and "another OUTPUT_DIR" in said
+    assert detections(output) == detections(finished)
+    assert (output / "config.yaml").read_text() == (finished / "config.yaml").read_text()
+
+
 def test_run_resumed_with_more_iterations(finished, toy, tmp_path, monkeypatch):
     output = tmp_path / "run"
     shutil.copytree(finished, output)

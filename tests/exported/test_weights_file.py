@@ -1,6 +1,7 @@
 """safetensors with a card: Detectron2's model again, and no more than the file holds."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -74,6 +75,20 @@ def test_a_config_that_names_another_file_is_refused(written, tmp_path):
         )
         with pytest.raises(UserError, match="x.safetensors: .* names another file"):
             open_weights(path)
+
+
+def test_names_are_read_from_no_other_file(written, tmp_path):
+    """A json of categories may be named on the command line, and by no card."""
+    names = tmp_path / "names.json"
+    categories = [{"id": 1, "name": "x"}, {"id": 2, "name": "y"}]
+    names.write_text(json.dumps({"images": [], "categories": categories, "annotations": []}))
+    config = f"SAD: {{TEACHER: {{CLASS_NAMES: ['{names}']}}}}\n"
+    path = _with_config(written[1], tmp_path / "x.safetensors", lambda before: config + before)
+    assert open_weights(path).class_names == ["light", "dark"]
+    card = dataclasses.replace(read_card(path), class_names=[str(names)])
+    save_file(load_file(path), path, {"card": card.text()})
+    with pytest.raises(UserError, match="1 class names for 2 classes"):
+        open_weights(path)
 
 
 def test_a_config_that_runs_code_is_refused(written, tmp_path):

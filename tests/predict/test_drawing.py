@@ -69,7 +69,7 @@ def test_boxes_at_the_border_and_without_an_extent(box):
 def test_side_by_side(height, width):
     image = np.full((height, width, 3), 128, np.uint8)
     left, right = found([0.2 * width, 0.2 * height, 0.6 * width, 0.6 * height]), found()
-    picture = draw_side_by_side(image, {"one": left, "other": right}, COLORS)
+    picture = draw_side_by_side(image, [("one", left), ("other", right)], COLORS)
     assert LEAST <= picture.width < 2 * BESIDE + 100 and picture.height < BESIDE + 200
     pixels = (np.asarray(picture) == ImageColor.getrgb(COLORS["cat"])).all(axis=-1)
     half = picture.width // 2

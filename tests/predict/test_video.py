@@ -83,6 +83,7 @@ def test_a_playlist_reads_no_other_file(tmp_path):
         f"#EXTM3U\n#EXTINF:1,\nfile://{tmp_path}/secret.avi\n#EXT-X-ENDLIST\n",
         "#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
         f"ffconcat version 1.0\nfile '{tmp_path}/secret.avi'\n",
+        "ffconcat version 1.0\nfile secret.avi\n",
     ):
         (tmp_path / "a.mp4").write_text(text)
         with pytest.raises(ImageError):

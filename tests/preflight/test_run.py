@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 
 import pytest
 import torch
@@ -70,8 +71,11 @@ def test_a_folder_with_a_run_is_for_resuming_and_evaluating(toy, tmp_path, file)
         train(toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path)), resume=True)
     with pytest.raises(UserError, match=rf"holds a run \({file}\)"):
         train(toy.cfg("student.yaml", "OUTPUT_DIR", str(tmp_path)))
-    opts = ("OUTPUT_DIR", str(tmp_path), "MODEL.WEIGHTS", toy.path("teacher.pth"))
-    check_evaluation(toy.cfg("teacher.yaml", *opts), resume=False)
+    own = shutil.copy(toy.path("teacher.pth"), tmp_path / "model_0000004.pth")
+    opts = ("teacher.yaml", "OUTPUT_DIR", str(tmp_path), "MODEL.WEIGHTS")
+    check_evaluation(toy.cfg(*opts, str(own)), resume=False)
+    with pytest.raises(UserError, match="holds a run .* another OUTPUT_DIR"):
+        check_evaluation(toy.cfg(*opts, toy.path("teacher.pth")), resume=False)
 
 
 def test_an_exported_file_is_evaluated_on_the_images_that_it_wants(toy, tmp_path):

@@ -39,8 +39,8 @@ def test_cells_and_their_shades():
         (1, 1): (3, 0.5), (1, 2): (3, 0.5),
         (2, 0): (2, 0),
     }  # fmt: skip
-    assert [x.get_text() for x in axes.get_xticklabels()] == ["a", "b", "missed"]
-    assert [x.get_text() for x in axes.get_yticklabels()] == ["a", "b", "nothing"]
+    assert [x.get_text() for x in axes.get_xticklabels()] == ["a", "b", "no detection"]
+    assert [x.get_text() for x in axes.get_yticklabels()] == ["a", "b", "no object left"]
 
 
 def test_a_matrix_for_each_run_with_details():

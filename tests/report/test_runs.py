@@ -1,11 +1,14 @@
 """Finished runs are read, unfinished ones are named."""
 
 import json
+import shutil
 
 import pytest
 
 from sad.report.runs import Run, read_runs
 from sad.utils.errors import UserError
+from sad.utils.files import sha256
+from toy import run_train_net
 
 
 def write_lines(path, lines):
@@ -63,6 +66,21 @@ def test_figures_of_detections_are_those_of_the_evaluation(runs, student):
     (absent,) = read_runs([("absent", str(student))], test_set="toy_labeled")
     with pytest.raises(UserError, match=f"{detections} cannot be read.*evaluate the run again"):
         _ = absent.results
+
+
+def test_detections_of_other_weights_are_refused(runs, student, monkeypatch):
+    """Whoever has evaluated them there, and however alike their AP may be."""
+    (run,) = read_runs([("one", str(student))], test_set="toy_labeled")
+    assert run.results
+    shutil.copy(runs / "teacher/model_final.pth", student / "model_final.pth")
+    (run,) = read_runs([("one", str(student))], test_set="toy_labeled")
+    with pytest.raises(UserError, match="are of .*model_final.pth, not of .*evaluate"):
+        _ = run.results
+    arguments = ("--eval-only", "MODEL.WEIGHTS", runs / "student/model_final.pth", "OUTPUT_DIR")
+    config = str(runs / "student/config.yaml")
+    run_train_net(monkeypatch, "--config-file", config, *arguments, student / "again")
+    text = (student / "again/inference/toy_labeled/weights.json").read_text()
+    assert json.loads(text)["sha256"] == sha256(str(runs / "student/model_final.pth"))
 
 
 def test_curve_of_a_run_with_several_test_sets(student):

@@ -32,6 +32,7 @@ class SADCheckpointer(DetectionCheckpointer):
         self.strict = strict
         self.keep = keep
         self.class_names = class_names
+        self.loaded = ""  # the file that was loaded last
 
     def save(self, name: str, **extra) -> None:
         """Write <name>.pth; every rank calls it, one of them writes.
@@ -102,7 +103,9 @@ class SADCheckpointer(DetectionCheckpointer):
 
     def load(self, path: str, *args, **kwargs) -> dict:
         try:
-            return super().load(path, *args, **kwargs)
+            found = super().load(path, *args, **kwargs)
+            self.loaded = path
+            return found
         except (AssertionError, FileNotFoundError) as error:
             what = "are a folder, name a file in it" if os.path.isdir(path) else "do not exist"
             raise UnreadableError(f"weights {path} {what}") from error

@@ -22,6 +22,7 @@ from ..data.classes import check_same_classes, class_order
 from ..data.datasets import ClassOrder, known_order, register_from_config
 from ..engine import launch
 from ..engine.trainer import SADTrainer
+from ..evaluation.weights_record import record_weights
 from ..exported.open import open_exported, read_card
 from ..modeling.teacher import build_teacher
 from ..preflight.run import check_evaluation, check_training, runs_alone
@@ -91,12 +92,13 @@ def setup(args):
 
 def evaluate(cfg, resume):
     if runs_alone(cfg, resume):
-        model = open_exported(cfg.MODEL.WEIGHTS, cfg.MODEL.DEVICE)
+        model, weights = open_exported(cfg.MODEL.WEIGHTS, cfg.MODEL.DEVICE), cfg.MODEL.WEIGHTS
         names = model.class_names
     else:
         model = SADTrainer.build_model(cfg)
         checkpointer = SADCheckpointer(model, cfg.OUTPUT_DIR, strict=True)
         names = checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume).get("class_names")
+        weights = checkpointer.loaded
     if names:
         for known in filter(None, map(known_order, cfg.DATASETS.TEST)):
             check_same_classes(known.names, ClassOrder(names, "the weights"), known.source)
@@ -107,6 +109,7 @@ def evaluate(cfg, resume):
         )
     results = SADTrainer.test(cfg, model)
     if comm.is_main_process():
+        record_weights(cfg.OUTPUT_DIR, cfg.DATASETS.TEST, weights)
         verify_results(cfg, results)
     return results
 

@@ -20,6 +20,7 @@ from ..data.loader import build_mixed_loader
 from ..data.shared_read import once_per_machine
 from ..evaluation.coco_evaluator import BoxEvaluator
 from ..evaluation.loader import build_test_loader
+from ..evaluation.weights_record import detections_folder, record_weights
 from ..modeling.adapters import ADAPTERS
 from ..modeling.anchors import check_anchors
 from ..modeling.build import to_channels_last
@@ -223,6 +224,9 @@ class SADTrainer(DefaultTrainer, Shortenable):
     def after_train(self):
         self.iter = min(self.iter, self.max_iter)  # one more where nothing was left to do
         super().after_train()
+        if comm.is_main_process() and self._evaluated == (self.max_iter, self.cfg.DATASETS.TEST):
+            final = os.path.join(self.cfg.OUTPUT_DIR, "model_final.pth")
+            record_weights(self.cfg.OUTPUT_DIR, self.cfg.DATASETS.TEST, final)
 
     @classmethod
     def build_test_loader(cls, cfg, dataset_name):
@@ -254,6 +258,6 @@ class SADTrainer(DefaultTrainer, Shortenable):
     def build_evaluator(cls, cfg, dataset_name):
         return BoxEvaluator(
             dataset_name,
-            os.path.join(cfg.OUTPUT_DIR, "inference", dataset_name),
+            detections_folder(cfg.OUTPUT_DIR, dataset_name),
             name=os.path.basename(os.path.normpath(cfg.OUTPUT_DIR)),
         )

@@ -22,6 +22,7 @@ from ..data.coco_json import CocoJson
 from ..utils.compat import derive_box_results
 from ..utils.files import atomic_write, file_state
 from ..utils.preemption import preemption
+from .weights_record import forget_weights
 
 try:
     import hotcoco
@@ -146,6 +147,7 @@ class BoxEvaluator(DatasetEvaluator):
         if not comm.is_main_process():
             return {}
         os.makedirs(self.output_dir, exist_ok=True)
+        forget_weights(self.output_dir)
         torch.save(predictions, os.path.join(self.output_dir, "instances_predictions.pth"))
         results = [box for prediction in predictions for box in prediction["instances"]]
         # Without it, as in a set that is registered in Python, classes are ids.

@@ -16,8 +16,8 @@ def confusion_matrix(labels: list[dict], found: list[dict], images: list, catego
         labels, found, images, categories: see `match_boxes`, K categories.
     Returns:
         (K + 1, K + 1) counts. Rows are labelled classes in the order of the categories, columns
-        detected ones. The last row counts detections on no object, the last column objects that no
-        detection is on.
+        detected ones. The last row counts detections on no object, or on one that another detection
+        has; the last column objects that no detection is on.
     """
     right, wrong, missed = match_boxes(labels, found, images, categories)
     place_of = {category["id"]: place for place, category in enumerate(categories)}

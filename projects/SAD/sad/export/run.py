@@ -71,7 +71,8 @@ def export(request: Request, say: Callable[[str], None] = print) -> list[Exporte
     make_folder(os.path.dirname(os.path.abspath(request.output)), "--output in")
     worth = evaluate(model, cfg, name)
     card = with_worth(card, worth, name)
-    rows = [Exported("Detectron2", model, worth, os.path.getsize(request.weights))]
+    size = sum(x.numel() * x.element_size() for x in model.state_dict().values())
+    rows = [Exported("Detectron2", model, worth, size)]
     folder = tempfile.mkdtemp(dir=os.path.dirname(os.path.abspath(request.output)), prefix=".sad_")
     try:
         path = os.path.join(folder, os.path.basename(request.output))

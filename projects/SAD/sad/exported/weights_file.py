@@ -15,6 +15,8 @@ from ..modeling.build import load_detector
 from ..utils.errors import UserError, reason
 from .card import KEY, Card
 
+NO_FILE = ("SAD.TEACHER.CLASS_NAMES", ())  # which may name a json, and the card's names may not
+
 
 def read_card(path: str) -> Card | None:
     """That of a .safetensors file; None where it has none.
@@ -55,8 +57,8 @@ def open_weights(path: str, device: str = "cpu"):
         try:
             _check_depth(config_file, path)
             # Without memory first: only a file that holds as much as its model takes any.
-            load_detector(config_file, path, "meta", class_names=card.class_names)
-            model, _ = load_detector(config_file, path, device, class_names=card.class_names)
+            load_detector(config_file, path, "meta", NO_FILE, card.class_names)
+            model, _ = load_detector(config_file, path, device, NO_FILE, card.class_names)
         except UserError as error:
             said = str(error).replace(config_file, f"the card's config of {path}")
             raise UserError(said) from error

@@ -73,7 +73,7 @@ def load_detector(config_file: str, weights: str, device: str, opts=(), class_na
         weights: a checkpoint of this project, of Detectron2 or of its model zoo.
         device: "meta" for a check without memory, see `build_detector`.
         opts: KEY VALUE pairs on top of the yaml.
-        class_names: see SAD.TEACHER.CLASS_NAMES; else those of the yaml.
+        class_names: the names themselves; else those that the yaml gives.
     Returns:
         (model in eval mode without gradients, its frozen config). The model has `class_names`, in
         the order of its logits, or None where neither its weights nor anybody else names them.
@@ -92,7 +92,9 @@ def load_detector(config_file: str, weights: str, device: str, opts=(), class_na
     try:
         model = build_detector(cfg)
         names = load_weights(model, weights, strict=True)
-        given = given_names(class_names or (() if names else cfg.SAD.TEACHER.CLASS_NAMES))
+        given = list(class_names)
+        if not (given or names):
+            given = given_names(cfg.SAD.TEACHER.CLASS_NAMES)
         if names and given:
             check_same_classes(given, ClassOrder(names, "the weights"), "the class names given")
         model.class_names = names or given or None

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from detectron2.structures import ImageList
 from torch import Tensor
 
+from ..data.classes import given_names
 from ..terms.term import Outputs, Targets
 from ..utils.errors import UserError
 from ..utils.precision import autocast
@@ -34,7 +35,7 @@ def build_teacher(cfg):
         cfg.SAD.TEACHER.CONFIG_FILE,
         cfg.SAD.TEACHER.WEIGHTS,
         cfg.MODEL.DEVICE,
-        class_names=cfg.SAD.TEACHER.CLASS_NAMES,
+        class_names=given_names(cfg.SAD.TEACHER.CLASS_NAMES),
     )
     if not teacher.class_names:
         raise UserError(

@@ -31,23 +31,23 @@ def draw(image: np.ndarray, found: Detections, colors: dict[str, str]) -> Image.
 
 
 def draw_side_by_side(
-    image: np.ndarray, of_each: dict[str, Detections], colors: dict[str, str]
+    image: np.ndarray, of_each: list[tuple[str, Detections]], colors: dict[str, str]
 ) -> Image.Image:
     """What each detector finds, under its name.
 
     Args:
         image: as of `draw`; a large one is made smaller.
-        of_each: by the detector's name.
+        of_each: each detector's name and what it finds.
     """
     longer = max(image.shape[:2])
     scale = min(max(1, LEAST // longer), BESIDE / longer)
-    pictures = [_drawn(Image.fromarray(image), found, colors, scale) for found in of_each.values()]
+    pictures = [_drawn(Image.fromarray(image), found, colors, scale) for _, found in of_each]
     width, height = pictures[0].size
     bar = 2 * _letter(width, height)
     gap = bar // 4
     sheet = Image.new("RGB", (len(pictures) * (width + gap) - gap, bar + height), "white")
     pen = ImageDraw.Draw(sheet)
-    for column, (name, picture) in enumerate(zip(of_each, pictures, strict=True)):
+    for column, ((name, _), picture) in enumerate(zip(of_each, pictures, strict=True)):
         left = column * (width + gap)
         pen.text((left + gap, bar / 2), name, INK, _font(bar // 2), anchor="lm")
         sheet.paste(picture, (left, bar))

@@ -82,7 +82,7 @@ class Results:
         if len(found) == 1:
             return draw(image, found[0], self.colors)
         names = [one.name for one in self.shown]
-        return draw_side_by_side(image, dict(zip(names, found, strict=True)), self.colors)
+        return draw_side_by_side(image, list(zip(names, found, strict=True)), self.colors)
 
     def save(self, source: Source, picture: Image.Image) -> None:
         """Write the picture of an image, under its name and, where that is known, in its format."""

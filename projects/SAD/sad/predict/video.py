@@ -34,6 +34,15 @@ def opencv():
     return cv2
 
 
+def _is_playlist(path: str) -> bool:
+    """ffmpeg goes by the content, and reads what a list in a video's place names."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(8) in (b"ffconcat", b"#EXTM3U\n", b"#EXTM3U\r")
+    except OSError:  # which OpenCV says in its own way
+        return False
+
+
 class Video:
     """The frames of a file, (H, W, 3) uint8 in red, green, blue, up to where it breaks off.
 
@@ -50,6 +59,8 @@ class Video:
                 installed.
         """
         cv2 = opencv()
+        if _is_playlist(path):
+            raise ImageError("it is a list of other files, no video")
         self.capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
         if not self.capture.isOpened():
             raise ImageError("it is no video, or none that OpenCV can read")

@@ -80,6 +80,7 @@ def check_evaluation(cfg, resume: bool) -> None:
     check_files(cfg.DATASETS.TEST)
     if not cfg.MODEL.WEIGHTS and not _has_checkpoint(cfg):
         raise UserError(f"OUTPUT_DIR {cfg.OUTPUT_DIR} holds no checkpoint to resume from")
+    _check_results_stay(cfg, resume)
     if runs_alone(cfg, resume):
         _check_exported(cfg)
     with _silent():
@@ -88,6 +89,18 @@ def check_evaluation(cfg, resume: bool) -> None:
         if _is_small(cfg.DATASETS.TEST):
             check_test_sets(cfg)
         check_classes(cfg, cfg.DATASETS.TEST)
+
+
+def _check_results_stay(cfg, resume: bool) -> None:
+    """That no results of a run are replaced by those of other weights."""
+    folder, weights = cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS
+    if resume or os.path.dirname(os.path.abspath(weights)) == os.path.abspath(folder):
+        return
+    if name := _of_a_run(folder):
+        raise UserError(
+            f"OUTPUT_DIR {folder} holds a run ({name}), whose results those of {weights} would "
+            "replace: name another OUTPUT_DIR"
+        )
 
 
 def runs_alone(cfg, resume: bool) -> bool:
@@ -119,20 +132,26 @@ def _check_exported(cfg) -> None:
 def _check_folder(folder: str, resume: bool) -> None:
     if not folder:
         raise UserError("OUTPUT_DIR is empty: name a folder for the run")
-    # One that died before its first checkpoint is none to go on with, and not in the way.
-    for pattern in ("last_checkpoint", "model_[0-9]*.pth", "model_final.pth"):
-        for path in sorted(Path(folder).glob(pattern)):
-            if not resume:
-                raise UserError(
-                    f"OUTPUT_DIR {folder} holds a run ({path.name}): give --resume to go on with "
-                    "it, or name another OUTPUT_DIR"
-                )
+    if (name := _of_a_run(folder)) and not resume:
+        raise UserError(
+            f"OUTPUT_DIR {folder} holds a run ({name}): give --resume to go on with it, or name "
+            "another OUTPUT_DIR"
+        )
     if Path(folder, "model_final.pth").exists() and not Path(folder, "last_checkpoint").exists():
         raise UserError(
             f"OUTPUT_DIR {folder} holds model_final.pth, but no last_checkpoint that says where to "
             "go on: write the name of a checkpoint into a file last_checkpoint, or name another "
             "OUTPUT_DIR"
         )
+
+
+def _of_a_run(folder: str) -> str:
+    """The name of a file of the run that a folder holds. One that died before its first checkpoint
+    is none to go on with, and not in the way.
+    """
+    patterns = ("last_checkpoint", "model_[0-9]*.pth", "model_final.pth")
+    found = (path.name for pattern in patterns for path in sorted(Path(folder).glob(pattern)))
+    return next(found, "")
 
 
 def _check_last_run(cfg) -> None:

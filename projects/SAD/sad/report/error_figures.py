@@ -10,7 +10,7 @@ from .plots import WIDE, add_legend, draw_bars, new_plot, style_axes
 
 MOST_CLASSES = 20  # of one matrix: those that are taken for others most often
 CELL_COLOR = "#0072B3"  # of no run, and the same in the dark
-NOTHING, BACKGROUND = "missed", "nothing"
+NOTHING, BACKGROUND = "no detection", "no object left"
 KIND_NAMES = {  # as TIDE lists them
     "class": "wrong class",
     "place": "badly placed",

@@ -40,8 +40,9 @@ def errors(report: dict) -> Section | None:
         Pictures(error_figures.matrices(report)),
         Paragraph(
             "Rows: labelled objects by the class of the detection on them; the last row: "
-            "detections on no object. Shades are shares of a class's objects. A right detection is "
-            "counted before one of another class on the same object."
+            "detections on no object, or on one that another detection has. Shades are shares of a "
+            "class's objects. A right detection is counted before one of another class on the same "
+            "object."
         ),
     ]
     return Section("What goes wrong", parts)

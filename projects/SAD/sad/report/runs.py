@@ -13,6 +13,7 @@ from ..data.datasets import nearest_set, register_from_config
 from ..evaluation.bootstrap import read_results
 from ..evaluation.coco_evaluator import class_names, evaluate_boxes, read_truth
 from ..evaluation.metrics_file import METRICS, read_metrics
+from ..evaluation.weights_record import check_weights, detections_folder
 from ..utils.compat import derive_box_results
 from ..utils.errors import UserError
 
@@ -77,7 +78,8 @@ class Run:
     @property
     def detections_file(self) -> str:
         """What the last evaluation on the test set has found; it may be absent."""
-        return self.path(f"inference/{self.test_set}/coco_instances_results.json")
+        folder = detections_folder(self.directory, self.test_set)
+        return os.path.join(folder, "coco_instances_results.json")
 
     def require_detections(self) -> None:
         """
@@ -105,7 +107,7 @@ class Run:
         """COCO's numbers in percent: AP, its kinds and AP-<class>; NaN where there is no object.
 
         Raises:
-            UserError: detections on a set that was given are absent or of other images.
+            UserError: detections on a set that was given are absent, or of other weights or images.
         """
         if not self.is_evaluated_again:
             return {
@@ -113,6 +115,7 @@ class Run:
                 for key, value in self.metrics[-1].items()
                 if key.startswith("bbox/")
             }
+        check_weights(os.path.dirname(self.detections_file), self.path(self.weights))
         truth = read_truth(MetadataCatalog.get(self.test_set).json_file)
         boxes = read_results(self.detections_file, truth)
         found = evaluate_boxes(truth, boxes) if boxes else None
