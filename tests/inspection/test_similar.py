@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance
 
 from sad.data.images import ImageError
 from sad.inspection import similar
-from sad.inspection.similar import are_identical, find_similar, read_changes
+from sad.inspection.similar import are_identical, find_resembling, find_similar, read_changes
 
 PHOTOGRAPHS = [
     *("astronaut.png", "camera.png", "chelsea.png", "coffee.png", "coins.png", "gravel.png"),
@@ -73,6 +73,27 @@ def test_plain_images_are_told_by_their_bytes(originals, tmp_path):
         Image.new("L", (50, 40), grey).save(path)
     assert not read_changes(paths[1]).any()
     assert find_similar([originals[0], *paths]) == [[1, 3]]
+
+
+def test_resembling_one_itself(originals, tmp_path):
+    poor, plain = str(tmp_path / "poor.jpg"), [str(tmp_path / f"{n}.png") for n in range(3)]
+    Image.open(originals[1]).save(poor, quality=25)
+    for path, grey in zip(plain, (0, 90, 0), strict=True):
+        Image.new("L", (50, 40), grey).save(path)
+    broken = str(tmp_path / "broken.jpg")
+    open(broken, "wb").close()
+    ours = [originals[0], poor, *plain[:2], broken]
+    assert find_resembling(ours, [originals[1], plain[2], broken]) == {1, 2}
+    assert find_resembling(ours, [broken]) == find_resembling([], ours) == set()
+
+
+def test_a_chain_resembles_its_neighbours_alone(monkeypatch):
+    """The ends of three steps by 20 degrees are 60 apart, and 0.9 is 26."""
+    turns = np.radians([0, 20, 40, 60])
+    vectors = {str(n): np.array([np.cos(a), np.sin(a)]) for n, a in enumerate(turns)}
+    monkeypatch.setattr(similar, "read_changes", vectors.get)
+    assert find_similar(list(vectors)) == [[0, 1, 2, 3]]
+    assert find_resembling(["1", "2", "3"], ["0"]) == {0}
 
 
 def test_what_cannot_be_read_is_in_no_group(originals, tmp_path):

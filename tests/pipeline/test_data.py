@@ -12,7 +12,14 @@ from sad.pipeline.data import read_data, unlabeled_root, write_data
 from sad.pipeline.split import split_off
 from sad.pipeline.unlabeled import sift_unlabeled
 from sad.utils.errors import UserError
-from users_data import CLASSES, make_images, user_with_both, write_yolo
+from users_data import (
+    CLASSES,
+    make_images,
+    names_of,
+    user_with_both,
+    write_coco,
+    write_yolo,
+)
 
 
 def test_val_and_test_follow_the_classes_of_train(tmp_path):
@@ -47,6 +54,44 @@ def test_images_of_the_same_names_are_not_those_of_another_set(tmp_path):
     content["annotations"][0]["bbox"] = [1, 1, 2, 2]
     (tmp_path / "test.json").write_text(json.dumps(content))
     assert read_data(**arguments, test=str(tmp_path / "test.json")).sets["test"].images
+
+
+def test_images_of_val_lie_beside_its_labels_first(tmp_path):
+    """Also where those to train on have the same names."""
+    arguments = user_with_both(tmp_path)
+    names = sorted(os.listdir(tmp_path / "images"))[:5]
+    truth = make_images(tmp_path / "val" / "made", 5, seed=7)
+    for one, name in zip(sorted(truth), names, strict=True):
+        os.rename(tmp_path / "val" / "made" / one, tmp_path / "val" / name)
+    renamed = dict(zip(names, (truth[x] for x in sorted(truth)), strict=True))
+    labels = write_coco(tmp_path / "val" / "labels.json", renamed)
+    data = read_data(**arguments, val=str(labels))
+    assert data.sets["val"].image_root == str(tmp_path / "val")
+    assert names_of(data.sets["val"]) == set(names)
+
+
+def test_a_yaml_gives_the_set_that_is_asked_for_however_it_is_spelled(tmp_path, monkeypatch):
+    for name, count in (("train", 12), ("held", 5)):
+        write_yolo(tmp_path, make_images(tmp_path / "images" / name, count, seed=count))
+        os.rename(tmp_path / "labels", tmp_path / name)
+    (tmp_path / "labels").mkdir()
+    for name in ("train", "held"):
+        os.rename(tmp_path / name, tmp_path / "labels" / name)
+    text = "train: images/train\nval: images/held\nnames: [dark, light]\n"
+    (tmp_path / "data.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    for val in ("data.yaml", "./data.yaml", str(tmp_path / "data.yaml")):
+        found = read_data(labeled="data.yaml", val=val)
+        assert len(found.sets["train"].images) == 12 and len(found.sets["val"].images) == 5
+        assert not found.notes
+    assert "--val data.yaml" in read_data(labeled="data.yaml").notes[0]
+
+
+def test_one_set_to_choose_by_and_to_test_on_is_noted(tmp_path):
+    arguments = user_with_both(tmp_path)
+    labels = arguments["labeled"]
+    data = read_data(**arguments, val=labels, test=labels)
+    assert data.sets["test"] is data.sets["val"] and "val and test are the same" in data.notes[0]
 
 
 def test_known_images_are_left_out_of_the_unlabelled(tmp_path):

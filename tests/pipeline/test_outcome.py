@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sad.pipeline.outcome import last_ap, seconds_per_iteration
+from sad.pipeline.outcome import iterations_done, last_ap, seconds_per_iteration
 
 
 def write(folder, *lines):
@@ -30,7 +30,7 @@ def test_ap(last, ap, tmp_path):
         {"iteration": 9, **last},
     )
     run = write(tmp_path, *lines)
-    assert last_ap(run, "test") == ap
+    assert last_ap(run, "test") == ap and iterations_done(run) == 9
 
 
 def test_time_is_a_mean(tmp_path):

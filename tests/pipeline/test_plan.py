@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 
 import pytest
@@ -19,6 +20,7 @@ from sad.utils.errors import UserError
 from toy import REPOSITORY
 from users_data import CLASSES, make_images, write_coco
 
+STUDENT = "student, calibration, SAD and student_long, and the teacher if base.yaml changes with it"
 SMALL = str(REPOSITORY / "configs" / "networks" / "small.yaml")
 
 
@@ -131,6 +133,22 @@ def test_the_same_wishes_find_everything_done(user, planned):
     assert plan.unlabeled_root == str(user / "more") and len(plan.notes) == 2
 
 
+def test_images_that_lie_elsewhere_now_are_named(copied):
+    """The configs, which are the truth, say where they lay."""
+    user, folder = copied
+    os.rename(user / "images", user / "photos")
+    moved = request(user, folder, images=str(user / "photos"))
+    for redo in (False, True):
+        with pytest.raises(UserError, match=f"lay in {user}/images .* in {user}/photos now"):
+            make_plan(dataclasses.replace(moved, redo=redo), Paths(str(folder)))
+
+
+def test_test_images_that_are_trained_on_are_noted(user, tmp_path):
+    labels = str(user / "labels.json")
+    plan = make_plan(request(user, tmp_path / "out", test=labels), Paths(str(tmp_path / "out")))
+    assert any("of test are in train as well" in note for note in plan.notes)
+
+
 def test_what_may_change_from_call_to_call(user, planned, monkeypatch):
     before = files(planned)
     make_plan(request(user, planned, baseline=False, num_gpus=2), Paths(str(planned)))
@@ -143,7 +161,7 @@ def test_what_may_change_from_call_to_call(user, planned, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "named", "again"),
     [
-        ({"student": "small"}, "--student", "student, calibration, SAD and student_long"),
+        ({"student": "small"}, "--student", STUDENT),
         ({"teacher": "small"}, "--teacher", "everything"),
         ({"iterations": 8}, "--iterations", "everything"),
         ({"iterations": None}, "--iterations", "everything"),
@@ -151,7 +169,7 @@ def test_what_may_change_from_call_to_call(user, planned, monkeypatch):
         ({"size": 96}, "--size", "everything"),
         ({"seed": 3}, "--seed", "everything"),
         ({"seed": 3, "flips": True}, "--seed, --flips", "everything"),
-        ({"student": SMALL}, "--student", "student, calibration, SAD and student_long"),
+        ({"student": SMALL}, "--student", STUDENT),
     ],
 )
 def test_other_wishes_are_named(changes, named, again, user, planned):

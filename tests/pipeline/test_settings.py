@@ -126,6 +126,13 @@ def test_what_else_the_data_decides():
     assert settings["DATALOADER.NUM_WORKERS"] == 4 and settings["SOLVER.IMS_PER_BATCH"] == 32
 
 
+@pytest.mark.parametrize(("most", "kept"), [(5, None), (50, None), (51, 200), (300, 600)])
+def test_as_many_detections_as_crowded_images_want(most, kept):
+    """Twice the objects at least, and Detectron2's 100 otherwise."""
+    found = values(base_settings(facts(most_boxes=most), CPU, [TINY], flips=(True, "")))
+    assert found.get("TEST.DETECTIONS_PER_IMAGE") == kept
+
+
 @pytest.mark.parametrize(("ranks", "batch"), [(1, 8), (2, 8), (3, 9), (16, 16)])
 def test_ranks_share_a_step_equally(ranks, batch):
     machine = CPU._replace(ranks=ranks)

@@ -56,6 +56,32 @@ def test_copies_stay_on_one_side(tmp_path):
                 assert (name in found) is (copy in found)
 
 
+def test_changed_copies_of_an_export_stay_on_one_side(tmp_path):
+    """They are mirrored or turned, and have the name of what they were made from."""
+    truth = make_images(tmp_path / "images", 90, seed=1)
+    for number, name in enumerate(list(truth)):
+        new = f"photo_{number // 3}_png.rf.{number:08x}.png"
+        (tmp_path / "images" / name).rename(tmp_path / "images" / new)
+        truth[new] = truth.pop(name)
+    labels = write_coco(tmp_path / "labels.json", truth)
+    data = read_data(labeled=str(labels), images=str(tmp_path / "images"))
+    split_off(data, 0)
+    train, val = (
+        {name.partition(".rf.")[0] for name in names_of(data.sets[x])} for x in ("train", "val")
+    )
+    assert train and val and not train & val
+
+
+def test_what_the_teacher_was_trained_on_stays(tmp_path):
+    data = read_data(**user_with_both(tmp_path))
+    taught = {image["file_name"] for image in data.sets["train"].images[:20]}
+    split_off(data, 0, stay=range(20))
+    assert taught <= names_of(data.sets["train"]) and names_of(data.sets["val"])
+    again = read_data(**user_again(tmp_path))
+    with pytest.raises(UserError, match="the teacher was trained on 30 of the 30 .* give --val"):
+        split_off(again, 0, stay=range(30))
+
+
 def test_the_last_box_of_a_class_stays_to_be_learned(tmp_path):
     truth = make_images(tmp_path / "images", 30, seed=1)
     rare = list(truth)[7]

@@ -71,6 +71,30 @@ def find_similar(
     return [group for group in groups.values() if len(group) > 1]
 
 
+def find_resembling(paths: Sequence[str], others: Sequence[str]) -> set[int]:
+    """The positions in `paths` of images that are identical or nearly so to one of the others
+    itself, not by way of a third.
+    """
+    with ThreadPool(THREADS) as pool:
+        ours, theirs = (pool.map(_changes_or_none, each) for each in (paths, others))
+    telling = [change for change in theirs if change is not None and change.any()]
+    plain = {sha256(path) for path, change in zip(others, theirs, strict=True) if _is_plain(change)}
+    known = np.stack(telling) if telling else None
+    found = set()
+    for position, change in enumerate(ours):
+        if _is_plain(change):
+            alike = bool(plain) and sha256(paths[position]) in plain
+        else:
+            alike = change is not None and known is not None and (known @ change).max() >= ALIKE
+        if alike:
+            found.add(position)
+    return found
+
+
+def _is_plain(change: np.ndarray | None) -> bool:
+    return change is not None and not change.any()
+
+
 def are_identical(paths: Sequence[str]) -> bool:
     """Whether files have the same bytes."""
     return len(set(map(sha256, paths))) == 1

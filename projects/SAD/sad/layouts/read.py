@@ -25,7 +25,7 @@ from .recognise import LAYOUTS, coco_jsons, images_for, index_listed, lists_imag
 from .voc import read_voc
 from .yolo import read_yolo
 
-__all__ = ["LAYOUTS", "read_folder", "read_labels"]
+__all__ = ["LAYOUTS", "part_of", "read_folder", "read_labels"]
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,15 @@ def read_labels(
     if kind == "coco":
         return _coco(path, images, classes)
     return _yolo(path, images, part, classes) if kind == "yolo" else _voc(path, images, classes)
+
+
+def part_of(path: str, name: str) -> str:
+    """Which of its sets a data.yaml gives for train, val or test: that, if it lists images there,
+    else what it lists to train on.
+    """
+    listing = lists_images(path) if os.path.isdir(path) else path
+    is_yaml = bool(listing) and listing.lower().endswith(YAMLS) and os.path.isfile(listing)
+    return name if is_yaml and leads_somewhere(listing) and is_listed(listing, name) else "train"
 
 
 def _coco(path: str, images: str | None, classes: Sequence[str] | None) -> Labels:

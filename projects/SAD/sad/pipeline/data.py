@@ -3,7 +3,6 @@
 Nothing of the user's is changed: jsons go to another folder, and name the images where they lie.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -14,7 +13,7 @@ from itertools import combinations
 
 from ..data.image_files import find_images
 from ..layouts.labels import Labels
-from ..layouts.read import read_folder, read_labels
+from ..layouts.read import part_of, read_folder, read_labels
 from ..utils.errors import UserError
 from ..utils.files import write_json
 
@@ -87,8 +86,7 @@ def read_data(
     sets = {}
     for name in ("train", "val", "test"):
         if isinstance(given := found.get(name), str):
-            part = name if given == found["train"] else "train"
-            given = _read_set(name, given, images, layout, classes, part)
+            given = _read_set(name, given, images, layout, classes)
         if given is not None:
             sets[name] = given
             classes = classes or given.classes
@@ -103,20 +101,53 @@ def read_data(
         if not os.path.isdir(root):
             raise UserError(f"--unlabeled {folder} is no folder: name the one of the images")
         paths = [os.path.join(root, name) for name in find_images(root)]
-        return Data(sets, paths, folder=folder)
-    train = sets["train"]
-    return Data(sets, [os.path.join(train.image_root, name) for name in train.unlabeled])
+    else:
+        train = sets["train"]
+        paths = [os.path.join(train.image_root, name) for name in train.unlabeled]
+    data = Data(sets, paths, folder=folder)
+    _say_what_is_alike(data, labeled)
+    return data
 
 
-def _read_set(name: str, path: str, images: str | None, layout, classes, part: str) -> Labels:
-    """The images of val and test may lie elsewhere than those of the labels to train on."""
-    try:
+def _read_set(name: str, path: str, images: str | None, layout, classes) -> Labels:
+    """The images of val and test are those of their own labels, before others of the same names in
+    the folder of the images to train on.
+    """
+    part = part_of(path, name)
+    if name == "train" or not images:
         return read_labels(path, images, layout, classes, part)
-    except UserError:
-        if images and name != "train":
-            with contextlib.suppress(UserError):
-                return read_labels(path, None, layout, classes, part)
-        raise
+    found = []
+    for place in (None, images):
+        try:
+            found.append(read_labels(path, place, layout, classes, part))
+        except UserError as error:
+            refused = error
+    if not found:
+        raise refused
+    return max(found, key=lambda labels: len(labels.images))
+
+
+def _say_what_is_alike(data: Data, labeled: str | None) -> None:
+    """Note what the figures cannot say, or what was not used."""
+    sets, notes = data.sets, data.notes
+    unused = [name for name in ("val", "test") if labeled and part_of(labeled, name) == name]
+    if unused := [name for name in unused if name not in sets]:
+        notes.append(
+            f"{labeled} lists {' and '.join(unused)} images, too, which were not asked for: "
+            f"{' '.join(f'--{name} {labeled}' for name in unused)} takes them."
+        )
+    if {"val", "test"} <= sets.keys():
+        one, other = (_paths(sets[name]) for name in ("val", "test"))
+        if one == other:
+            sets["test"] = sets["val"]
+            notes.append(
+                "val and test are the same images: the figures are of those that choices are made "
+                "by, and may be a little too good."
+            )
+
+
+def _paths(labels: Labels) -> set[str]:
+    return {os.path.realpath(image_path(labels, image)) for image in labels.images}
 
 
 def _check_apart(one: str, labels: Labels, other: str, others: Labels) -> None:

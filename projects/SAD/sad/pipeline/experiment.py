@@ -5,10 +5,9 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ..config.load import get_sad_cfg
 from .configs import teacher_name, write_long
 from .detectors import RETINANET, Detector
-from .outcome import last_ap, seconds_per_iteration
+from .outcome import iterations_done, last_ap, seconds_per_iteration
 from .paths import Paths
 from .runner import run, sad_command
 from .steps import Step
@@ -144,6 +143,8 @@ class Experiment:
             work,
             self.paths.run(name),
             lambda: self._say_ap(name),
+            # Kept answers would make it look cheap, and the baseline that follows its time short.
+            [self.paths.run("teacher_answers")] if name == self.method else [],
         )
 
     def _say_ap(self, name: str) -> str:
@@ -164,7 +165,7 @@ class Experiment:
 
     def _plan_long(self) -> None:
         """Write the config of the baseline that is trained for as long as the distillation was."""
-        iterations = get_sad_cfg(self.configs[self.method]).SOLVER.MAX_ITER
+        iterations = iterations_done(self.paths.run(self.method))
         times = [seconds_per_iteration(self.paths.run(name)) for name in (self.method, "student")]
         ratio = times[0] / times[1] if all(times) else 1
         write_long(self.paths, max(1, round(iterations * ratio)), self.method)
@@ -260,7 +261,7 @@ class Experiment:
             "report",
             "Compare them",
             {name: self.weights(name) for name in runs} | {"notes": " ".join(self.notes)},
-            [self.paths.of("report.html")],
+            [self.paths.of(f"report.{ending}") for ending in ("html", "json", "md", "png")],
             lambda: self._run("report", command),
         )
 

@@ -32,6 +32,11 @@ def seconds_per_iteration(run: str) -> float | None:
     return fmean(times) if times else None
 
 
+def iterations_done(run: str) -> int:
+    """Of a finished run: fewer than were planned where it stopped early."""
+    return _metrics(run)[-1]["iteration"]
+
+
 def _metrics(run: str) -> list[dict]:
     path = os.path.join(run, "metrics.json")
     return read_metrics(path) if os.path.exists(path) else []

@@ -30,6 +30,7 @@ from .paths import Paths, read_own
 from .request import Request
 from .settings import ROUND, ROUNDS, student_iterations, teacher_iterations
 from .split import split_off
+from .taught import find_taught
 from .unlabeled import sift_unlabeled
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,8 @@ FILE = "plan.json"
 
 # What is to be done again where one of these changed; where anything else did, all of it.
 AFFECTED = {
-    "--student": "student, calibration, {method} and student_long",
+    "--student": "student, calibration, {method} and student_long, and the teacher if base.yaml "
+    "changes with it",
     "the unlabelled images": "calibration, label, {method} and student_long",
 }
 
@@ -89,10 +91,11 @@ def make_plan(request: Request, paths: Paths) -> Plan:
     plan = Plan(wishes, data.label_digests(), data.image_digests())
     before = _read(paths)
     if before and before.inputs == plan.inputs:
+        _check_roots(paths, data)
         return before
     if before and not request.redo:
         _refuse(before.inputs, plan.inputs, networks[-1].detector.method)
-    split_off(data, request.seed)
+    split_off(data, request.seed, find_taught(data, teacher.cfg) if teacher else set())
     sift_unlabeled(data)
     choice = choose(request, data, networks, teacher)
     rounds = _rounds(request, data)
@@ -110,6 +113,22 @@ def make_plan(request: Request, paths: Paths) -> Plan:
     plan.unlabeled_root = unlabeled_root(data) if data.unlabeled else None
     write_json(paths.of(FILE), asdict(plan), indent=1)
     return plan
+
+
+def _check_roots(paths: Paths, data: Data) -> None:
+    """
+    Raises:
+        UserError: the images are the same, and lie elsewhere than the configs say.
+    """
+    registered = get_sad_cfg(paths.config("student")).DATASETS.REGISTER
+    for name, labels in data.sets.items():
+        before = registered[name].IMAGES if name in registered else labels.image_root
+        if before != labels.image_root:
+            raise UserError(
+                f"the images of {name} lay in {before} when this folder was planned, and lie in "
+                f"{labels.image_root} now: move them back, put a link in the old place, or give "
+                "another --output"
+            )
 
 
 def _read(paths: Paths) -> Plan | None:
@@ -230,3 +249,4 @@ def _inspect(paths: Paths, data: Data) -> None:
     for finding in summary["findings"]:
         if finding["level"] == "warning":
             logger.warning(finding["text"])
+    data.notes += [x["text"] for x in summary["findings"] if x["what"] == "leak"]

@@ -1,9 +1,13 @@
 """Sets to choose by and to test on, split off the labelled images where the user gives none."""
 
+import os
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from ..inspection.similar import find_similar
 from ..layouts.labels import Labels
@@ -15,12 +19,14 @@ ENOUGH = 200  # labelled images from which on there are enough to test on others
 FEWEST = 20  # labelled images below which a part of them tells nothing
 
 
-def split_off(data: Data, seed: int) -> None:
+def split_off(data: Data, seed: int, stay: Collection[int] = ()) -> None:
     """Make the sets that are missing of the labelled images, near-identical ones on one side.
 
     Where labels are too few for that, figures are of the set that choices are made by, which a
     note says.
 
+    Args:
+        stay: positions in train of images that may not be split off.
     Raises:
         UserError: there are hardly any labelled images or boxes, and none to test on.
     """
@@ -33,20 +39,17 @@ def split_off(data: Data, seed: int) -> None:
     train = data.sets["train"]
     wanted = _to_split_off(len(train.images), set(data.sets) - {"train"})
     if wanted:
-        groups = find_similar([image_path(train, image) for image in train.images])
-        stay, *parts = _parts(train, groups, len(wanted), seed)
+        groups = _groups(train)
+        rest, *parts = _parts(train, groups, len(wanted), seed, set(stay))
         for name, part in zip(wanted, parts, strict=True):
             data.sets[name] = _subset(train, part)
             if not _has_boxes(data.sets[name]):
-                raise UserError(
-                    f"{train.source} holds too few boxes to split some off for {name}: give "
-                    f"--{name}, or more labels"
-                )
+                raise UserError(_why_not(train, groups, stay, name))
             data.notes.append(
                 f"{len(part)} of the {len(train.images)} labelled images were split off for "
                 f"{name}, by the seed {seed}."
             )
-        data.sets["train"] = _subset(train, stay)
+        data.sets["train"] = _subset(train, rest)
     for one, other in (("val", "test"), ("test", "val")):
         if one not in data.sets:
             data.sets[one] = data.sets[other]
@@ -55,6 +58,47 @@ def split_off(data: Data, seed: int) -> None:
                 f"{len(data.sets[other].images)} images that choices are made by, and may be a "
                 "little too good."
             )
+
+
+def _groups(labels: Labels) -> list[list[int]]:
+    """Images that are one and the same, nearly: by what they show, and by the name that exports
+    with changed copies leave before `.rf.`.
+    """
+    names = [os.path.basename(image["file_name"]) for image in labels.images]
+    origins = [name.partition(".rf.")[0] if ".rf." in name else name for name in names]
+    same = {}
+    for position, origin in enumerate(origins):
+        same.setdefault(origin, []).append(position)
+    alike = find_similar([image_path(labels, image) for image in labels.images])
+    ends = [(group[0], other) for group in [*alike, *same.values()] for other in group[1:]]
+    rows, columns = zip(*ends, strict=True) if ends else ((), ())
+    count = len(names)
+    graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(count, count))
+    of_image = connected_components(graph, directed=False)[1].tolist()
+    groups = {}
+    for position, group in enumerate(of_image):
+        groups.setdefault(group, []).append(position)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _why_not(labels: Labels, groups: list[list[int]], stay: Collection[int], name: str) -> str:
+    """Why nothing with an object can be split off."""
+    largest = max(map(len, groups), default=0)
+    give = f"give --{name}"
+    if 2 * largest > len(labels.images):
+        return (
+            f"{largest} of the {len(labels.images)} images of {labels.source} are near-identical, "
+            f"as those of a camera that stands still, and stay together: {give} from another time "
+            "or place"
+        )
+    if 2 * len(stay) > len(labels.images):
+        return (
+            f"the teacher was trained on {len(stay)} of the {len(labels.images)} images of "
+            f"{labels.source}, which leaves too few to judge it by: {give}"
+        )
+    return (
+        f"{labels.source} holds too few boxes to split some off for {name}: {give}, or more labels"
+    )
 
 
 def _to_split_off(num_labeled: int, given: set[str]) -> list[str]:
@@ -72,7 +116,9 @@ def _to_split_off(num_labeled: int, given: set[str]) -> list[str]:
     return ["val", "test"] if num_labeled >= ENOUGH else ["val"]
 
 
-def _parts(labels: Labels, groups: list[list[int]], number: int, seed: int) -> list[list[int]]:
+def _parts(
+    labels: Labels, groups: list[list[int]], number: int, seed: int, stay: set[int]
+) -> list[list[int]]:
     """Positions of the images that stay, and of `number` parts that are split off.
 
     Each part gets its share of the images with objects, and of those without. Groups of
@@ -91,7 +137,7 @@ def _parts(labels: Labels, groups: list[list[int]], number: int, seed: int) -> l
         for n in (stratum[i] for i in rng.permutation(len(stratum))):
             part = room.index(max(room))
             last = any(left[name] <= count for name, count in boxes[n].items())
-            if last or len(everything[n]) > room[part]:
+            if last or len(everything[n]) > room[part] or stay.intersection(everything[n]):
                 parts[0] += everything[n]
                 continue
             parts[1 + part] += everything[n]

@@ -4,7 +4,7 @@ from multiprocessing.pool import ThreadPool
 
 from ..data.images import ImageError, read_size
 from ..data.leaks import find_leaks
-from ..inspection.similar import find_similar
+from ..inspection.similar import find_resembling
 from ..utils.errors import UserError
 from .data import Data, image_path
 
@@ -28,11 +28,13 @@ def sift_unlabeled(data: Data) -> None:
     _take_out(data, set(find_leaks(data.unlabeled, known)), "are labelled ones, and left out.")
     if len(data.unlabeled) <= LOOKED_AT:
         held = list(dict.fromkeys(known["val"] + known["test"]))
-        count, alike = len(data.unlabeled), set()
-        for group in find_similar([*data.unlabeled, *held]):
-            if any(position >= count for position in group):
-                alike.update(position for position in group if position < count)
+        alike = find_resembling(data.unlabeled, held)
         _take_out(data, alike, "are near-identical to ones that are tested on, and left out.")
+    else:
+        data.notes.append(
+            f"Among the {len(data.unlabeled)} unlabelled images near-identical ones of those that "
+            f"are tested on were not looked for: beyond {LOOKED_AT} it would take too long."
+        )
     if given and data.folder and not data.unlabeled:
         raise UserError(
             f"no unlabelled image is left of {given} in {data.folder}: {' '.join(data.notes[-3:])} "
