@@ -193,7 +193,7 @@ def write_metrics(tmp_path, name, *lines):
     ("seconds", "iterations"), [((0.75, 0.5), 300), ((0.5, 0.5), 200), ((0.0001, 9), 1)]
 )
 def test_the_longer_baseline_is_as_long_by_the_clock(seconds, iterations, tmp_path):
-    """SAD was trained for 200 iterations, fewer than its config says; what follows is the config."""
+    """SAD was trained for 200 iterations, fewer than its config says; the config follows."""
     found = experiment(tmp_path)
     for name, time in zip(("SAD", "student"), seconds, strict=True):
         line = {"iteration": 200, "time": time, "test/bbox/AP": 5.0}
