@@ -21,7 +21,15 @@ from .files import Tree, listed
 from .image_index import ImageIndex
 from .labels import Labels
 from .parts import SETS, image_sets, part_folders, part_jsons
-from .recognise import LAYOUTS, coco_jsons, images_for, index_listed, lists_images, recognise
+from .recognise import (
+    LAYOUTS,
+    coco_jsons,
+    holds_txts,
+    images_for,
+    index_listed,
+    lists_images,
+    recognise,
+)
 from .voc import read_voc
 from .yolo import read_yolo
 
@@ -88,9 +96,10 @@ def _yolo(path: str, images: str | None, part: str, classes: Sequence[str] | Non
         source = f"{path} ({part})"
         return read_yolo(source, index, names, classes, among=among, absent=absent)
     folder = os.path.dirname(os.path.abspath(path))
+    txts = folder if holds_txts(Tree(folder)) else None  # else a yaml apart from what it names
     if not images and is_listed(path, part):
         logger.warning(f"{path} lists images that are not here: all that lie beside it are read")
-    return read_yolo(path, ImageIndex(images or images_for(folder)), names, classes, folder=folder)
+    return read_yolo(path, ImageIndex(images or images_for(folder)), names, classes, folder=txts)
 
 
 def _voc(
@@ -161,7 +170,8 @@ def _readers(path: str, layout: str | None, listing: str | None, folders: dict) 
 
 def _part(folder: str, layout: str | None, classes: Sequence[str] | None) -> Labels:
     above, name = os.path.split(folder)
-    has_own_labels = os.path.isdir(os.path.join(os.path.dirname(above), "labels", name))
-    if os.path.basename(above) == "images" and has_own_labels and layout in (None, "yolo"):
-        return _yolo(folder, folder, "", classes)
+    labels = os.path.join(os.path.dirname(above), "labels", name)
+    has_own_labels = os.path.basename(above) == "images" and os.path.isdir(labels)
+    if has_own_labels and layout in (None, "yolo"):
+        return _yolo(labels, folder, "", classes)
     return read_labels(folder, None, layout, classes)
