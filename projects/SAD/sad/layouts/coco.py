@@ -102,15 +102,16 @@ def _add_images(path: str, content: dict, index: ImageIndex, collector: Collecto
     entries = _section(path, content, "images", ("id", "file_name"))
     if not entries:
         raise UserError(f"{path} lists no images")
-    found = [index.find(entry["file_name"]) for entry in entries]
-    if not any(found):
+    found = index.find_all(entry["file_name"] for entry in entries)
+    if not any(found.values()):
         raise UserError(
             f"none of the {len(entries)} images of {path} is in {index.root}, the first is "
             f"{entries[0]['file_name']}: name their folder with --images"
         )
-    sizes = index.sizes({name for name in found if name})
+    sizes = index.sizes({name for name in found.values() if name})
     files = {}
-    for entry, name in zip(entries, found, strict=True):
+    for entry in entries:
+        name = found[entry["file_name"]]
         if name is None:
             collector.leave_out("images that are not there", entry["file_name"])
             continue
