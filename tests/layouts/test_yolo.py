@@ -119,6 +119,18 @@ def test_numbers_with_gaps_name_their_classes(tmp_path):
     assert labels.classes == ["cat", "dog"] and labels.annotations[0]["category_id"] == 2
 
 
+@pytest.mark.parametrize(("values", "point"), [(2, "0.4 0.6"), (3, "0.4 0.6 2")])
+def test_keypoints_behind_a_box_are_not_read(values, point, tmp_path):
+    made.save(tmp_path / "a.jpg", (40, 30), [])
+    points = " ".join([point] * 4)
+    (tmp_path / "a.txt").write_text(f"0 0.5 0.5 0.5 0.5 {points}\n0 0.25 0.5 0.25 0.5 {points}")
+    (tmp_path / "data.yaml").write_text(f"names: [cat]\nkpt_shape: [4, {values}]")
+    for given in (tmp_path, tmp_path / "data.yaml"):
+        labels = read_labels(str(given))
+        assert [x["bbox"] for x in labels.annotations] == [[10, 7.5, 20, 15], [5, 7.5, 10, 15]]
+        assert not labels.left_out and not labels.mended
+
+
 def test_the_txt_of_an_image_lies_in_labels_or_beside_it_or_where_the_user_says(tmp_path):
     places = ["x/images/labels/a.txt", "x/labels/s/a.txt", "x/images/s/a.txt", "own/s/a.txt"]
     for place in places[::-1]:

@@ -77,6 +77,11 @@ def read_names(path: str) -> dict[int, str]:
     return names
 
 
+def has_keypoints(path: str) -> bool:
+    """Whether a data.yaml says that lines hold keypoints behind their box."""
+    return path.lower().endswith(YAMLS) and bool(read_yaml(path).get("kpt_shape"))
+
+
 def names_in(folder: str) -> str | None:
     """The file that names YOLO's classes, in a folder or in labels/ there.
 

@@ -10,6 +10,7 @@ from ..utils.errors import UserError
 from .coco import read_coco
 from .data_yaml import (
     YAMLS,
+    has_keypoints,
     images_of,
     is_listed,
     is_there,
@@ -85,21 +86,22 @@ def _coco(path: str, images: str | None, classes: Sequence[str] | None) -> Label
 
 
 def _yolo(path: str, images: str | None, part: str, classes: Sequence[str] | None) -> Labels:
+    named = names_for(path) if os.path.isdir(path) else path
+    read = partial(
+        read_yolo, names=read_names(named), classes=classes, keypoints=has_keypoints(named)
+    )
     if os.path.isdir(path):
-        names = read_names(names_for(path))
-        return read_yolo(path, ImageIndex(images or images_for(path)), names, classes, folder=path)
-    names = read_names(path)
+        return read(path, ImageIndex(images or images_for(path)), folder=path)
     if not images and leads_somewhere(path):
         if not is_listed(path, part):
             raise UserError(f"{path} lists no images under {part}: add that, or name another file")
         index, among, absent = images_of(path, part)
-        source = f"{path} ({part})"
-        return read_yolo(source, index, names, classes, among=among, absent=absent)
+        return read(f"{path} ({part})", index, among=among, absent=absent)
     folder = os.path.dirname(os.path.abspath(path))
     txts = folder if holds_txts(Tree(folder)) else None  # else a yaml apart from what it names
     if not images and is_listed(path, part):
         logger.warning(f"{path} lists images that are not here: all that lie beside it are read")
-    return read_yolo(path, ImageIndex(images or images_for(folder)), names, classes, folder=txts)
+    return read(path, ImageIndex(images or images_for(folder)), folder=txts)
 
 
 def _voc(

@@ -26,6 +26,7 @@ def read_yolo(
     among: Sequence[str] | None = None,
     absent: Sequence[str] = (),
     folder: str | None = None,
+    keypoints: bool = False,
 ) -> Labels:
     """Read txts as `Labels`. Polygons become the boxes around them.
 
@@ -38,6 +39,7 @@ def read_yolo(
         absent: further images of the set, which are not there.
         folder: that holds the txts, those elsewhere are of other sets; None is beside the images,
             or in labels/. Of labels/train, only what lies in images/train can be unlabelled.
+        keypoints: whether lines have these behind their box, see `has_keypoints`.
     Raises:
         UserError: no image has a txt, the numbers are no shares, the names are others than
             `classes`, or `Collector.finish` says.
@@ -70,7 +72,7 @@ def read_yolo(
         elif collector.add_image(name, sizes[name]):
             where = os.path.relpath(path, index.root)
             for at, line in enumerate(of_image, start=1):
-                if box := _add(collector, name, f"{where}:{at}", line, category_of):
+                if box := _add(collector, name, f"{where}:{at}", line, category_of, keypoints):
                     boxes.append(box)
     _check(source, boxes)
     return collector.finish(Limits(outside=1), FORM)
@@ -118,11 +120,17 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def _add(
-    collector: Collector, name: str, where: str, line: str, category_of: dict[int, int]
+    collector: Collector,
+    name: str,
+    where: str,
+    line: str,
+    category_of: dict[int, int],
+    keypoints: bool,
 ) -> list[float] | None:
     """The corners of a line that has any, in shares of the image's size."""
     try:
         label, *values = map(float, line.split())
+        values = values[:4] if keypoints else values
         corners = _corners(values)
     except ValueError:
         return collector.leave_out_box("lines that are no label", f"{where}: {line[:60]!r}")
