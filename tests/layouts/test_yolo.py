@@ -174,6 +174,10 @@ def test_a_labels_folder_that_is_named_is_the_only_one_that_counts(tmp_path):
         assert labels.unlabeled == ["2.png"]
         old = read_labels(str(tmp_path / "labels"), images)
         assert [x["bbox"] for x in old.annotations] == [[10, 7.5, 20, 15]] * 3
+    (tmp_path / "labels_v2" / "data.yaml").write_text("names: [cat]\ntrain: ../images")
+    labels = read_labels(str(tmp_path / "labels_v2"))
+    assert [x["bbox"] for x in labels.annotations] == [[15, 7.5, 10, 15]] * 2
+    assert labels.unlabeled == ["2.png"]
 
 
 def test_parts_below_one_images_folder_stay_apart(tmp_path):

@@ -25,6 +25,7 @@ from .parts import SETS, image_sets, part_folders, part_jsons
 from .recognise import (
     LAYOUTS,
     coco_jsons,
+    has_images,
     holds_txts,
     images_for,
     index_listed,
@@ -57,7 +58,7 @@ def read_labels(
     Raises:
         UserError: there are no labels that can be read, or they could be of several layouts.
     """
-    kind = recognise(path, layout)
+    kind, folder = recognise(path, layout), None
     if os.path.isdir(path):
         listing = lists_images(path) if kind == "yolo" and not images else None
         if not listing and len(found := part_folders(path).keys() & set(SETS)) > 1:
@@ -65,10 +66,14 @@ def read_labels(
                 f"{path} holds {' and '.join(sorted(found))} sets: name the folder of one of them, "
                 "or all of it with --data"
             )
+        if listing and not has_images(path) and holds_txts(Tree(path)):
+            folder = path
         path = listing or path
     if kind == "coco":
         return _coco(path, images, classes)
-    return _yolo(path, images, part, classes) if kind == "yolo" else _voc(path, images, classes)
+    if kind == "voc":
+        return _voc(path, images, classes)
+    return _yolo(path, images, part, classes, folder)
 
 
 def _coco(path: str, images: str | None, classes: Sequence[str] | None) -> Labels:
@@ -85,7 +90,17 @@ def _coco(path: str, images: str | None, classes: Sequence[str] | None) -> Label
     return read_coco(path, content, index, classes)
 
 
-def _yolo(path: str, images: str | None, part: str, classes: Sequence[str] | None) -> Labels:
+def _yolo(
+    path: str,
+    images: str | None,
+    part: str,
+    classes: Sequence[str] | None,
+    folder: str | None = None,
+) -> Labels:
+    """
+    Args:
+        folder: of labels alone, that was named and holds the data.yaml at `path`.
+    """
     named = names_for(path) if os.path.isdir(path) else path
     read = partial(
         read_yolo, names=read_names(named), classes=classes, keypoints=has_keypoints(named)
@@ -96,7 +111,7 @@ def _yolo(path: str, images: str | None, part: str, classes: Sequence[str] | Non
         if not is_listed(path, part):
             raise UserError(f"{path} lists no images under {part}: add that, or name another file")
         index, among, absent = images_of(path, part)
-        return read(f"{path} ({part})", index, among=among, absent=absent)
+        return read(f"{path} ({part})", index, among=among, absent=absent, folder=folder)
     folder = os.path.dirname(os.path.abspath(path))
     txts = folder if holds_txts(Tree(folder)) else None  # else a yaml apart from what it names
     if not images and is_listed(path, part):
