@@ -120,6 +120,30 @@ def test_what_is_no_box_is_left_out_and_named(item, read):
     assert any("77" in where[0] for where in labels.left_out.values())
 
 
+def test_an_image_that_is_missing_is_not_another_one_of_its_name(read, tmp_path):
+    made.save(tmp_path / "cam2" / "1.jpg", (40, 30), [])
+    names = ["cam1/1.jpg", "cam2/1.jpg"]
+    images = [{"id": n, "file_name": name} for n, name in enumerate(names, start=1)]
+    labels = read(BOX, BOX | {"image_id": 2, "bbox": [3, 4, 5, 6]}, images=images)
+    assert [x["file_name"] for x in labels.images] == ["cam2/1.jpg"]
+    assert boxes(labels) == [[3, 4, 5, 6]]
+    assert labels.left_out["images that are not there"] == ["cam1/1.jpg"]
+
+
+def test_boxes_of_an_image_that_is_listed_several_times_are_joined(read):
+    entry = {"file_name": "a.jpg", "width": 40, "height": 30}
+    sizes = [{}, {}, {"width": None}, {"width": 80, "height": 60}]  # the last is no such entry
+    images = [{"id": n, **entry, **size} for n, size in enumerate(sizes, start=1)]
+    items = [BOX | {"image_id": n, "bbox": [n, n, 5, 6]} for n in (1, 2, 3, 4)]
+    repeated = BOX | {"image_id": 2, "bbox": [1, 1, 5, 6]}
+    labels = read(*items, repeated, images=images)
+    assert len(labels.images) == 1
+    assert boxes(labels) == [[1, 1, 5, 6], [2, 2, 5, 6], [3, 3, 5, 6]]
+    assert labels.mended == {"further entries of one image, their boxes joined": ["a.jpg"] * 2}
+    assert labels.left_out["further labels of one image"] == ["a.jpg"]
+    assert len(labels.left_out["repeated boxes"]) == 1
+
+
 def test_crowds_and_areas_are_kept(read):
     labels = read(
         BOX | {"iscrowd": 1}, BOX | {"bbox": ["3", "3", "9", "9"], "area": 70, "iscrowd": None}

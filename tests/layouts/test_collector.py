@@ -96,6 +96,16 @@ def test_boxes_are_those_of_the_declared_size(tmp_path):
     assert sorted(wrong) == ["square.png", "swapped.png", "wrong.png"]
 
 
+def test_one_wrong_size_of_all_images_scales_none_of_them():
+    found, boxes = collector(), {"a.png": (10, 10, 90, 70), "b.png": (200, 100, 300, 250)}
+    for name, box in boxes.items():
+        found.add_image(name, (400, 300), (100, 75))
+        found.add_box(name, 1, box, name)
+    labels = found.finish()
+    assert made.as_read(labels)[0] == {name: [("cat", *box)] for name, box in boxes.items()}
+    assert [*labels.mended.values()] == [["a.png", "b.png"]]
+
+
 def test_boxes_drawn_before_exif_turned_their_images_are_turned(tmp_path):
     found = collector(tmp_path)
     made.save_turned(tmp_path / "a.jpg", (60, 80), [])  # stored as 80 x 60

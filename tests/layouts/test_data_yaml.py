@@ -125,6 +125,17 @@ def test_a_list_of_images_is_a_set(sets, tmp_path):
     assert images_of(path, "train")[1:] == (["train/images/a.jpg"], ["gone.jpg"])
 
 
+@pytest.mark.parametrize("train", ["train.txt", "train/images", "train/images/s"])
+def test_a_list_whose_folder_is_missing_takes_no_images_of_another_part(train, sets, tmp_path):
+    path = sets(f"train: {train}\nval: val.txt")
+    (tmp_path / "train.txt").write_text("./train/images/s/b.jpg")
+    (tmp_path / "val.txt").write_text("./gone/s2/b.jpg\n./gone/s2/x.jpg\n./valid/images/c.jpg")
+    made.save(tmp_path / "train/images/s/x.jpg", (8, 8), [])  # in a folder of train
+    _, among, absent = images_of(path, "val")
+    assert [name.rpartition("/")[2] for name in among] == ["c.jpg"]
+    assert absent == ["./gone/s2/b.jpg", "./gone/s2/x.jpg"]
+
+
 def test_paths_that_lead_nowhere_or_both_to_one_place_are_refused(sets):
     path = sets("train: elsewhere/pictures\nval: valid/images")
     with pytest.raises(UserError, match="elsewhere/pictures"):

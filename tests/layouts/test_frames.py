@@ -43,6 +43,21 @@ def test_resized_images_keep_their_shape():
     assert frames.scale((10, 20, 30, 40), (100, 50), (200, 200)) == (20, 80, 60, 160)
 
 
+def test_boxes_tell_whether_they_were_drawn_on_resized_images():
+    small, large = (100, 75), (400, 300)
+    inner, outer = (10, 10, 60, 60), (200, 200, 300, 290)  # of the large one alone
+    cases = [  # declared, size, boxes, whether they are those of the file
+        (small, large, [inner, inner], False),
+        (small, large, [inner, outer], True),
+        (large, small, [inner, outer, outer], False),  # one that was made smaller
+        (large, small, [inner, outer, (10, 10, 500, 200)], False),  # with a slip
+        (large, (300, 400), [(10, 10, 350, 390)], False),  # turned: none is resized
+    ]
+    for declared, size, boxes, drawn in cases:
+        images = {str(n): (declared, size, [box]) for n, box in enumerate(boxes)}
+        assert frames.were_drawn_resized(images) == drawn
+
+
 def test_boxes_on_images_that_lie_tell_whether_they_were_turned(tmp_path):
     write(tmp_path / "side.png", 6)
     write(tmp_path / "plain.png", 1)

@@ -61,6 +61,43 @@ def test_an_exact_name_goes_before_another_case(tmp_path):
         assert [index.find(x) for x in ("a.jpg", "A.jpg", "A.JPG")] == ["a.jpg", "A.jpg", None]
 
 
+def index_of(tmp_path, *names) -> ImageIndex:
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 3)).save(tmp_path / name)
+    return ImageIndex(str(tmp_path))
+
+
+def test_no_entry_takes_an_image_that_another_one_names(tmp_path):
+    index = index_of(tmp_path, "cam2/1.jpg", "cam2/2.jpg", "cam3/5.jpg", "6.jpg")
+    cases = {
+        "cam1/1.jpg": None,  # though it comes first
+        "cam2/1.jpg": "cam2/1.jpg",
+        "CAM2\\1.jpg": "cam2/1.jpg",
+        "cam1/2.jpg": None,  # which none names, but its folder
+        "2.jpg": "cam2/2.jpg",
+        "cam4/5.jpg": None,  # each could mean cam3/5.jpg
+        "cam5/5.jpg": None,
+        "old/photos/6.jpg": "6.jpg",
+        "gone.jpg": None,
+    }
+    assert index.find_all(cases) == cases
+    assert index.find_all(["cam4/5.jpg"]) == {"cam4/5.jpg": "cam3/5.jpg"}
+    assert index.find_all(["cam4/5.jpg"], ["cam3/5.jpg"]) == {"cam4/5.jpg": None}
+
+
+def test_paths_of_another_machine_lead_to_the_folder_that_they_end_with(tmp_path):
+    index = index_of(tmp_path, "cam2/1.jpg", "cam3/1.jpg", "cam3/2.jpg")
+    cases = {
+        "C:\\p\\cam2\\1.jpg": "cam2/1.jpg",
+        "C:\\p\\cam3\\1.jpg": "cam3/1.jpg",
+        "C:\\p\\cam2\\2.jpg": None,
+    }
+    assert index.find_all(cases) == cases
+    one = ["C:\\p\\cam3\\2.jpg", "C:\\q\\cam3\\2.jpg"]  # which of the two is it?
+    assert index.find_all(one) == dict.fromkeys(one)
+
+
 def test_sizes_are_those_that_training_reads(index, tmp_path):
     made.save_turned(tmp_path / "turned.jpg", (6, 9), [])
     sizes = index.sizes(["one/a.jpg", "turned.jpg", "broken.jpg"])

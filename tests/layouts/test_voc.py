@@ -45,6 +45,13 @@ def test_the_filename_decides_where_no_image_has_the_xml_s_name(read):
     assert list(made.as_read(labels)[0]) == ["b.jpg"] and labels.unlabeled == ["a.jpg"]
 
 
+def test_an_xml_takes_no_image_that_another_xml_is_called_after(read):
+    few, more = xml_of("b.jpg", (40, 30), ""), xml_of("b.jpg", (40, 30), BOX)
+    labels = read(a_7=few, b=more)
+    assert made.as_read(labels)[0] == {"b.jpg": [("cat", 1, 2, 11, 22)]}
+    assert [*labels.left_out.values()] == [["b.jpg"]]
+
+
 def test_difficult_objects_are_crowds(read):
     objects = BOX + "".join(
         xml_object("cat", n, 5, n + 9, 20, difficult=x)

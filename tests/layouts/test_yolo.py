@@ -1,11 +1,14 @@
 """Each oddity of a txt by itself; whole sets are in test_read.py."""
 
+import shutil
+
 import pytest
 
 import layouts_made as made
 from sad.layouts.image_index import ImageIndex
 from sad.layouts.read import read_labels
 from sad.layouts.yolo import label_file, read_yolo
+from sad.pipeline.data import read_data
 from sad.utils.errors import UserError
 
 GOOD = "0 0.5 0.5 0.5 0.5"  # x 10 to 30, y 7.5 to 22.5
@@ -116,16 +119,95 @@ def test_numbers_with_gaps_name_their_classes(tmp_path):
     assert labels.classes == ["cat", "dog"] and labels.annotations[0]["category_id"] == 2
 
 
+@pytest.mark.parametrize(("values", "point"), [(2, "0.4 0.6"), (3, "0.4 0.6 2")])
+def test_keypoints_behind_a_box_are_not_read(values, point, tmp_path):
+    made.save(tmp_path / "a.jpg", (40, 30), [])
+    points = " ".join([point] * 4)
+    (tmp_path / "a.txt").write_text(f"0 0.5 0.5 0.5 0.5 {points}\n0 0.25 0.5 0.25 0.5 {points}")
+    (tmp_path / "data.yaml").write_text(f"names: [cat]\nkpt_shape: [4, {values}]")
+    for given in (tmp_path, tmp_path / "data.yaml"):
+        labels = read_labels(str(given))
+        assert [x["bbox"] for x in labels.annotations] == [[10, 7.5, 20, 15], [5, 7.5, 10, 15]]
+        assert not labels.left_out and not labels.mended
+
+
 def test_the_txt_of_an_image_lies_in_labels_or_beside_it_or_where_the_user_says(tmp_path):
     places = ["x/images/labels/a.txt", "x/labels/s/a.txt", "x/images/s/a.txt", "own/s/a.txt"]
     for place in places[::-1]:
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     name = "images/s/a.jpg"
     root, own = str(tmp_path / "x"), str(tmp_path / "own")
-    assert label_file(root, name, own) is None
-    (tmp_path / places[2]).write_text("")
-    assert label_file(root, name, own) == str(tmp_path / places[2])
-    (tmp_path / places[1]).write_text("")
-    assert label_file(root, name, own) == str(tmp_path / places[1])
+    assert label_file(root, name) is None
+    for place in (places[2], places[1]):
+        (tmp_path / place).write_text("")
+        assert label_file(root, name) == label_file(root, name, root) == str(tmp_path / place)
+    labels = str(tmp_path / "x" / "labels" / "s")
+    assert label_file(root, name, labels) == str(tmp_path / places[1])
+    assert (
+        label_file(root, name, own) is None and label_file(root, name, labels[:-2] + "_2") is None
+    )
     (tmp_path / places[3]).write_text("")
-    assert label_file(str(tmp_path / "elsewhere"), "s/a.jpg", own) == str(tmp_path / places[3])
+    assert label_file(str(tmp_path / "x" / "images"), "s/a.jpg", own) == str(tmp_path / places[3])
+    (tmp_path / "link").symlink_to(tmp_path / "x")
+    assert label_file(root, name, str(tmp_path / "link" / "labels")) == str(tmp_path / places[1])
+
+
+def write_scenes(root, part: str, numbers, share: str = "0.5") -> None:
+    """Images below images/, and below labels/ of each a box as wide as told."""
+    for n in numbers:
+        made.save(root / "images" / part / f"{n}.png", (40, 30), [])
+        txt = root / "labels" / part / f"{n}.txt"
+        txt.parent.mkdir(parents=True, exist_ok=True)
+        txt.write_text(f"0 0.5 0.5 {share} 0.5")
+    (root / "classes.txt").write_text("cat")
+
+
+def test_a_labels_folder_that_is_named_is_the_only_one_that_counts(tmp_path):
+    write_scenes(tmp_path, "", range(3))
+    shutil.copytree(tmp_path / "labels", tmp_path / "labels_v2")
+    for n in range(2):
+        (tmp_path / "labels_v2" / f"{n}.txt").write_text("0 0.5 0.5 0.25 0.5")
+    (tmp_path / "labels_v2" / "2.txt").unlink()
+    for images in (None, str(tmp_path / "images")):
+        labels = read_labels(str(tmp_path / "labels_v2"), images)
+        assert [x["bbox"] for x in labels.annotations] == [[15, 7.5, 10, 15]] * 2
+        assert labels.unlabeled == ["2.png"]
+        old = read_labels(str(tmp_path / "labels"), images)
+        assert [x["bbox"] for x in old.annotations] == [[10, 7.5, 20, 15]] * 3
+    (tmp_path / "labels_v2" / "data.yaml").write_text("names: [cat]\ntrain: ../images")
+    labels = read_labels(str(tmp_path / "labels_v2"))
+    assert [x["bbox"] for x in labels.annotations] == [[15, 7.5, 10, 15]] * 2
+    assert labels.unlabeled == ["2.png"]
+
+
+def test_parts_below_one_images_folder_stay_apart(tmp_path):
+    write_scenes(tmp_path, "train", range(4))
+    write_scenes(tmp_path, "val", range(7, 9))
+    (tmp_path / "labels" / "train" / "3.txt").unlink()
+    images = str(tmp_path / "images")
+    train = read_labels(str(tmp_path / "labels" / "train"), images)
+    assert [x["file_name"] for x in train.images] == [f"train/{n}.png" for n in range(3)]
+    assert train.unlabeled == ["train/3.png"]  # and not the images of val
+    val = read_labels(str(tmp_path / "labels" / "val"), images)
+    assert [x["file_name"] for x in val.images] == ["val/7.png", "val/8.png"]
+
+
+@pytest.mark.parametrize("named", ["labels", "data.yaml", ""])
+def test_labels_are_not_those_of_another_set_s_images(named, tmp_path):
+    for part, numbers in (("train", range(4)), ("val", range(7, 9))):
+        write_scenes(tmp_path / part, "", numbers)
+        (tmp_path / part / "data.yaml").write_text("names: [cat]")
+    paths = {part: str(tmp_path / part / named) for part in ("train", "val")}
+    images = str(tmp_path / "train" / "images")
+    with pytest.raises(UserError, match="a txt"):
+        read_labels(paths["val"], images)
+    sets = read_data(labeled=paths["train"], images=images, val=paths["val"]).sets
+    assert {part: len(labels.images) for part, labels in sets.items()} == {"train": 4, "val": 2}
+
+
+def test_a_yaml_apart_from_images_and_labels_only_names_the_classes(tmp_path):
+    write_scenes(tmp_path / "set", "", range(2))
+    (tmp_path / "yamls").mkdir()
+    (tmp_path / "yamls" / "my.yaml").write_text("names: [cat]")
+    images = str(tmp_path / "set" / "images")
+    assert len(read_labels(str(tmp_path / "yamls" / "my.yaml"), images).images) == 2

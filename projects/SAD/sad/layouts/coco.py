@@ -98,25 +98,33 @@ def _categories(path: str, content: dict, used: set[str]) -> tuple[list[dict], l
 
 
 def _add_images(path: str, content: dict, index: ImageIndex, collector: Collector) -> dict:
-    """{key of an image's id: its file_name}, of those that are taken."""
+    """{key of an image's id: its file_name}, of those that are taken.
+
+    Merged jsons list an image several times, once for each source or class: boxes are joined.
+    """
     entries = _section(path, content, "images", ("id", "file_name"))
     if not entries:
         raise UserError(f"{path} lists no images")
-    found = [index.find(entry["file_name"]) for entry in entries]
-    if not any(found):
+    found = index.find_all(entry["file_name"] for entry in entries)
+    if not any(found.values()):
         raise UserError(
             f"none of the {len(entries)} images of {path} is in {index.root}, the first is "
             f"{entries[0]['file_name']}: name their folder with --images"
         )
-    sizes = index.sizes({name for name in found if name})
-    files = {}
-    for entry, name in zip(entries, found, strict=True):
+    sizes = index.sizes({name for name in found.values() if name})
+    files, taken = {}, {}  # taken: {file_name: the size its boxes refer to}
+    for entry in entries:
+        name = found[entry["file_name"]]
         if name is None:
             collector.leave_out("images that are not there", entry["file_name"])
             continue
         declared = _declared_size(entry)
-        if collector.add_image(name, sizes[name], declared):
+        size = declared or sizes[name]
+        if taken.get(name) == size:
             files[_key(entry["id"])] = name
+            collector.mend("further entries of one image, their boxes joined", name)
+        elif collector.add_image(name, sizes[name], declared):
+            files[_key(entry["id"])], taken[name] = name, size
             if not declared:
                 collector.mend("sizes that are missing, the image's file decides", name)
             if os.path.basename(name) != entry["file_name"].replace("\\", "/").rpartition("/")[2]:

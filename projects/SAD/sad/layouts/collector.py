@@ -138,6 +138,7 @@ class Collector:
             paths = [os.path.join(self.labels.image_root, name) for name in boxes]
             with ThreadPool(THREADS) as pool:
                 turns = dict(zip(boxes, pool.map(frames.orientation, paths, 64), strict=True))
+        are_scaled = not frames.were_drawn_resized(boxes)
         for name, (declared, size, corners) in boxes.items():
             turned, place = turns.get(name, 1), None
             if turned > 1 and declared == (size[::-1] if turned >= 5 else size):
@@ -145,8 +146,10 @@ class Collector:
                 place = [frames.turn(box, turned, size) for box in corners]
             elif declared == size:
                 continue
-            elif frames.is_resized(declared, size) and all(
-                fits(*box, *declared) for box in corners
+            elif (
+                are_scaled
+                and frames.is_resized(declared, size)
+                and all(fits(*box, *declared) for box in corners)
             ):
                 self.mend("boxes of images that were resized, resized with them", name)
                 place = [frames.scale(box, declared, size) for box in corners]

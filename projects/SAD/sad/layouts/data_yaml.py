@@ -77,6 +77,11 @@ def read_names(path: str) -> dict[int, str]:
     return names
 
 
+def has_keypoints(path: str) -> bool:
+    """Whether a data.yaml says that lines hold keypoints behind their box."""
+    return path.lower().endswith(YAMLS) and bool(read_yaml(path).get("kpt_shape"))
+
+
 def names_in(folder: str) -> str | None:
     """The file that names YOLO's classes, in a folder or in labels/ there.
 
@@ -136,17 +141,27 @@ def images_of(path: str, part: str) -> tuple[ImageIndex, list[str], list[str]]:
                 raise UserError(
                     f"{path}: {other} and {part} both lead to {places[0]} here: mend their paths"
                 )
-    folders = [place for place in places if os.path.isdir(place)]
-    lines = [line for place in places if place not in folders for line in read_lines(place)]
+    folders, lines = _folders_and_lines(places)
     looked_in = list(folders)
     if len(folders) < len(places):
         looked_in.append(os.path.dirname(os.path.abspath(path)))
         looked_in += {os.path.dirname(x) for x in lines if os.path.isabs(x) and os.path.isfile(x)}
     index = ImageIndex(os.path.commonpath(looked_in), looked_in)
-    found = {line: index.find(line) for line in lines}
+    others = []
+    for other in PARTS:
+        if lines and other != part and is_there(path, other):
+            of_other, its_lines = _folders_and_lines(_places(path, other))
+            others += its_lines + [name for folder in of_other for name in index.below(folder)]
+    found = index.find_all(lines, others)
     among = {name for name in found.values() if name}
     among.update(name for folder in folders for name in index.below(folder))
     return index, sorted(among), [line for line, name in found.items() if not name]
+
+
+def _folders_and_lines(places: list[str]) -> tuple[list[str], list[str]]:
+    """Those that are folders, and what the lists among them hold."""
+    folders = [place for place in places if os.path.isdir(place)]
+    return folders, [x for place in places if place not in folders for x in read_lines(place)]
 
 
 def is_there(path: str, part: str) -> bool:

@@ -32,6 +32,23 @@ def is_resized(declared: tuple[float, float], size: tuple[int, int]) -> bool:
     return abs(x / y - 1) <= ALIKE and abs(x - 1) > ALIKE
 
 
+def were_drawn_resized(images: dict) -> bool:
+    """Whether the boxes of a set's resized images are those of the files as they are now.
+
+    A tool may give all images one wrong size. It is told by boxes that leave the declared size,
+    where not as many leave the file's, as they do in images that were made smaller.
+
+    Args:
+        images: {file_name: (declared size, size that is shown, boxes)}
+    """
+    leave_declared = leave_shown = 0
+    for declared, size, boxes in images.values():
+        if is_resized(declared, size):
+            leave_declared += sum(not fits(*box, *declared) for box in boxes)
+            leave_shown += sum(not fits(*box, *size) for box in boxes)
+    return leave_declared > leave_shown
+
+
 def scale(box: Corners, declared: tuple[float, float], size: tuple[int, int]) -> Corners:
     x, y = (now / then for now, then in zip(size, declared, strict=True))
     return box[0] * x, box[1] * y, box[2] * x, box[3] * y

@@ -10,6 +10,7 @@ from ..utils.errors import UserError
 from .coco import read_coco
 from .data_yaml import (
     YAMLS,
+    has_keypoints,
     images_of,
     is_listed,
     is_there,
@@ -21,7 +22,16 @@ from .files import Tree, listed
 from .image_index import ImageIndex
 from .labels import Labels
 from .parts import SETS, image_sets, part_folders, part_jsons
-from .recognise import LAYOUTS, coco_jsons, images_for, index_listed, lists_images, recognise
+from .recognise import (
+    LAYOUTS,
+    coco_jsons,
+    has_images,
+    holds_txts,
+    images_for,
+    index_listed,
+    lists_images,
+    recognise,
+)
 from .voc import read_voc
 from .yolo import read_yolo
 
@@ -48,7 +58,7 @@ def read_labels(
     Raises:
         UserError: there are no labels that can be read, or they could be of several layouts.
     """
-    kind = recognise(path, layout)
+    kind, folder = recognise(path, layout), None
     if os.path.isdir(path):
         listing = lists_images(path) if kind == "yolo" and not images else None
         if not listing and len(found := part_folders(path).keys() & set(SETS)) > 1:
@@ -56,10 +66,14 @@ def read_labels(
                 f"{path} holds {' and '.join(sorted(found))} sets: name the folder of one of them, "
                 "or all of it with --data"
             )
+        if listing and not has_images(path) and holds_txts(Tree(path)):
+            folder = path
         path = listing or path
     if kind == "coco":
         return _coco(path, images, classes)
-    return _yolo(path, images, part, classes) if kind == "yolo" else _voc(path, images, classes)
+    if kind == "voc":
+        return _voc(path, images, classes)
+    return _yolo(path, images, part, classes, folder)
 
 
 def part_of(path: str, name: str) -> str:
@@ -85,21 +99,33 @@ def _coco(path: str, images: str | None, classes: Sequence[str] | None) -> Label
     return read_coco(path, content, index, classes)
 
 
-def _yolo(path: str, images: str | None, part: str, classes: Sequence[str] | None) -> Labels:
+def _yolo(
+    path: str,
+    images: str | None,
+    part: str,
+    classes: Sequence[str] | None,
+    folder: str | None = None,
+) -> Labels:
+    """
+    Args:
+        folder: of labels alone, that was named and holds the data.yaml at `path`.
+    """
+    named = names_for(path) if os.path.isdir(path) else path
+    read = partial(
+        read_yolo, names=read_names(named), classes=classes, keypoints=has_keypoints(named)
+    )
     if os.path.isdir(path):
-        names = read_names(names_for(path))
-        return read_yolo(path, ImageIndex(images or images_for(path)), names, classes, folder=path)
-    names = read_names(path)
+        return read(path, ImageIndex(images or images_for(path)), folder=path)
     if not images and leads_somewhere(path):
         if not is_listed(path, part):
             raise UserError(f"{path} lists no images under {part}: add that, or name another file")
         index, among, absent = images_of(path, part)
-        source = f"{path} ({part})"
-        return read_yolo(source, index, names, classes, among=among, absent=absent)
+        return read(f"{path} ({part})", index, among=among, absent=absent, folder=folder)
     folder = os.path.dirname(os.path.abspath(path))
+    txts = folder if holds_txts(Tree(folder)) else None  # else a yaml apart from what it names
     if not images and is_listed(path, part):
         logger.warning(f"{path} lists images that are not here: all that lie beside it are read")
-    return read_yolo(path, ImageIndex(images or images_for(folder)), names, classes, folder=folder)
+    return read(path, ImageIndex(images or images_for(folder)), folder=txts)
 
 
 def _voc(
@@ -170,7 +196,8 @@ def _readers(path: str, layout: str | None, listing: str | None, folders: dict) 
 
 def _part(folder: str, layout: str | None, classes: Sequence[str] | None) -> Labels:
     above, name = os.path.split(folder)
-    has_own_labels = os.path.isdir(os.path.join(os.path.dirname(above), "labels", name))
-    if os.path.basename(above) == "images" and has_own_labels and layout in (None, "yolo"):
-        return _yolo(folder, folder, "", classes)
+    labels = os.path.join(os.path.dirname(above), "labels", name)
+    has_own_labels = os.path.basename(above) == "images" and os.path.isdir(labels)
+    if has_own_labels and layout in (None, "yolo"):
+        return _yolo(labels, folder, "", classes)
     return read_labels(folder, None, layout, classes)

@@ -51,7 +51,7 @@ def _layouts_in(folder: str) -> list[str]:
     tree = Tree(folder)
     jsons = coco_jsons(folder)
     found = ["coco"] if jsons else []
-    if any(map(_is_label, tree.paths(".txt"))) or lists_images(folder):
+    if holds_txts(tree) or lists_images(folder):
         found.append("yolo")
     if tree.paths(".xml"):
         found.append("voc")
@@ -60,6 +60,11 @@ def _layouts_in(folder: str) -> list[str]:
             CocoJson.content_of(others[0])  # says what it is instead
         raise UserError(f"there are no labels in {folder}: neither {', nor '.join(NAMES.values())}")
     return found
+
+
+def holds_txts(tree: Tree) -> bool:
+    """Whether any txt there is one of YOLO's."""
+    return any(map(_is_label, tree.paths(".txt")))
 
 
 def _is_label(path: str) -> bool:

@@ -62,7 +62,7 @@ def read_voc(
     collector = Collector("Pascal VOC", source, index.root, classes or names)
     for fault in faults:
         collector.leave_out("xmls that are none of Pascal VOC", fault)
-    images = {path: _image_of(path, root, index, collector) for path, root in found.items()}
+    images = _find_images(found, index, collector)
     sizes = index.sizes({name for name in images.values() if name})
     for path, name in images.items():
         if name is None:
@@ -131,17 +131,22 @@ def _add_objects(collector: Collector, name: str, where: str, objects: list[Obje
             collector.add_box(name, number[label], corners, place, int(difficult))
 
 
-def _image_of(path: str, root, index: ImageIndex, collector: Collector) -> str | None:
-    """By the xml's own name, which tools keep right, or else by the <filename> in it.
+def _find_images(xmls: dict, index: ImageIndex, collector: Collector) -> dict[str, str | None]:
+    """By the xmls' own names, which tools keep right, or else by the <filename>s in them.
+
+    Those found by their own names come first, and so keep an image that others name, too.
 
     Args:
-        path: of the xml, from the folder of all.
+        xmls: {path from the folder of all: root}
     """
-    inner = (root.findtext("filename") or "").strip()
-    by_name, by_xml = index.find(inner), index.find(os.path.splitext(path)[0])
-    if inner and by_xml and by_name != by_xml:
-        collector.mend("<filename>s that are wrong, the xml's own name decides", path)
-    return by_xml or by_name
+    stems = {path: os.path.splitext(path)[0] for path in xmls}
+    inner = {path: (root.findtext("filename") or "").strip() for path, root in xmls.items()}
+    by_stem, by_xml = index.find_all(stems.values()), index.find_all(inner.values())
+    found = {path: image for path, stem in stems.items() if (image := by_stem[stem])}
+    for path, image in found.items():
+        if inner[path] and image != by_xml[inner[path]]:
+            collector.mend("<filename>s that are wrong, the xml's own name decides", path)
+    return found | {path: by_xml[inner[path]] for path in xmls if path not in found}
 
 
 def _declared_size(root) -> tuple[float, float] | None:

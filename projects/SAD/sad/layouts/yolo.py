@@ -26,6 +26,7 @@ def read_yolo(
     among: Sequence[str] | None = None,
     absent: Sequence[str] = (),
     folder: str | None = None,
+    keypoints: bool = False,
 ) -> Labels:
     """Read txts as `Labels`. Polygons become the boxes around them.
 
@@ -36,7 +37,9 @@ def read_yolo(
         classes: the same names in the order that is wanted; None takes that of the numbers.
         among: the images that belong to the set, of `index.names`; None is all.
         absent: further images of the set, which are not there.
-        folder: of the txts, where they lie neither beside the images nor in labels/.
+        folder: that holds the txts, those elsewhere are of other sets; None is beside the images,
+            or in labels/. Of labels/train, only what lies in images/train can be unlabelled.
+        keypoints: whether lines have these behind their box, see `has_keypoints`.
     Raises:
         UserError: no image has a txt, the numbers are no shares, the names are others than
             `classes`, or `Collector.finish` says.
@@ -51,23 +54,25 @@ def read_yolo(
         lines = pool.map(_lines_of, paths, 64)
     labelled = [name for name, path in zip(images, paths, strict=True) if path]
     if not labelled:
+        where = f"in {folder}" if folder else "neither beside it nor in a folder labels"
         raise UserError(
             f"{source}: none of {len(images)} images, the first is {min(images, default='')}, has "
-            "a txt of its name, neither beside it nor in a folder labels: name the folder that "
-            "holds images and labels"
+            f"a txt of its name, {where}: name the folder that holds images and labels"
         )
+    of_folder = set(index.below(_swap(folder, "labels", "images")) if folder else ()) or set(images)
     sizes = index.sizes(labelled)
     category_of = {n: number[name] for n, name in names.items()}
     boxes = []
     for name, path, of_image in zip(images, paths, lines, strict=True):
         if path is None:
-            collector.labels.unlabeled.append(name)
+            if name in of_folder:
+                collector.labels.unlabeled.append(name)
         elif isinstance(of_image, str):
             collector.leave_out("txts that cannot be read", of_image)
         elif collector.add_image(name, sizes[name]):
             where = os.path.relpath(path, index.root)
             for at, line in enumerate(of_image, start=1):
-                if box := _add(collector, name, f"{where}:{at}", line, category_of):
+                if box := _add(collector, name, f"{where}:{at}", line, category_of, keypoints):
                     boxes.append(box)
     _check(source, boxes)
     return collector.finish(Limits(outside=1), FORM)
@@ -82,28 +87,50 @@ def _lines_of(path: str | None) -> list[str] | str:
 
 
 def label_file(root: str, name: str, folder: str | None = None) -> str | None:
-    """The txt of an image: in labels/ in place of the last images/ of its path, beside it, or in a
-    folder of its own.
+    """The txt of an image: in labels/ in place of the last images/ of its path, or beside it.
+
+    Args:
+        folder: that it must lie below, also where it has the image's path from there, or from
+            labels/ there.
     """
-    stem = os.path.splitext(name)[0]
-    path = os.path.join(root, f"{stem}.txt")
-    parts = path.split(os.sep)
-    places = [path]
-    if "images" in parts[:-1]:
-        last = len(parts) - 1 - parts[::-1].index("images")
-        places.insert(0, os.sep.join([*parts[:last], "labels", *parts[last + 1 :]]))
-    for place in (folder, folder and os.path.join(folder, "labels")):
-        if place:
-            places.append(os.path.join(place, f"{stem}.txt"))
+    text = f"{os.path.splitext(name)[0]}.txt"
+    path = os.path.join(root, text)
+    places = [_swap(path, "images", "labels"), path]
+    if folder:
+        places = [place for place in places if _is_below(place, folder)]
+        places += [os.path.join(folder, text), os.path.join(folder, "labels", text)]
     return next((place for place in places if os.path.isfile(place)), None)
 
 
+def _swap(path: str, name: str, other: str) -> str:
+    """A path with the last folder of one name called otherwise."""
+    parts = os.path.abspath(path).split(os.sep)
+    if name in parts:
+        parts[len(parts) - 1 - parts[::-1].index(name)] = other
+    return os.sep.join(parts)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    """Whether it is a file of the folder, perhaps by a link."""
+    where = os.path.dirname(path)
+    return any(
+        os.path.join(whole(where), "").startswith(os.path.join(whole(folder), ""))
+        for whole in (os.path.abspath, os.path.realpath)
+    )
+
+
 def _add(
-    collector: Collector, name: str, where: str, line: str, category_of: dict[int, int]
+    collector: Collector,
+    name: str,
+    where: str,
+    line: str,
+    category_of: dict[int, int],
+    keypoints: bool,
 ) -> list[float] | None:
     """The corners of a line that has any, in shares of the image's size."""
     try:
         label, *values = map(float, line.split())
+        values = values[:4] if keypoints else values
         corners = _corners(values)
     except ValueError:
         return collector.leave_out_box("lines that are no label", f"{where}: {line[:60]!r}")
