@@ -135,7 +135,7 @@ def describe_plan(request: Request) -> str:
         timed = dict(experiment.configs)
         if request.teacher_weights:
             del timed["teacher"]
-        seconds = seconds_per_iteration(timed, experiment.opts)
+        seconds = seconds_per_iteration(timed, experiment.opts, request.num_gpus)
         cfgs = {name: get_sad_cfg(experiment.configs[name]) for name in seconds}
         iterations = {name: cfg.SOLVER.MAX_ITER for name, cfg in cfgs.items()}
         for name in experiment.teachers[1:]:

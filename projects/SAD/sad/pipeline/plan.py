@@ -155,7 +155,8 @@ def _iterations(request: Request, data: Data, choice: Choice, rounds: int) -> tu
         _write(paths, data, choice, 1, "")
         method = choice.networks[-1].detector.method
         names = ("student", method) if choice.teacher else ("teacher", "student", method)
-        seconds = seconds_per_iteration({name: paths.config(name) for name in names}, {})
+        configs = {name: paths.config(name) for name in names}
+        seconds = seconds_per_iteration(configs, {}, request.num_gpus)
         answers = _kept_answers(paths, choice)
 
     first = choice.networks[0]  # timm's weights are looked for when all is written
