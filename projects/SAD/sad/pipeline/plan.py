@@ -85,6 +85,8 @@ def make_plan(request: Request, paths: Paths) -> Plan:
         layout=request.layout,
         classes=teacher and teacher.model.class_names,
     )
+    if folder := _looked_through(data):
+        request.check_apart(folder, f"{folder}, whose images are taken for unlabelled ones")
     wishes = request.settings() | contents(networks, teacher)
     plan = Plan(wishes, data.label_digests(), data.image_digests())
     before = _read(paths)
@@ -110,6 +112,15 @@ def make_plan(request: Request, paths: Paths) -> Plan:
     plan.unlabeled_root = unlabeled_root(data) if data.unlabeled else None
     write_json(paths.of(FILE), asdict(plan), indent=1)
     return plan
+
+
+def _looked_through(data: Data) -> str | None:
+    """The folder whose images are taken for unlabelled ones where they have no labels.
+
+    Of a COCO json none: it lists its images, so that an output may lie beside it.
+    """
+    train = data.sets["train"]
+    return data.folder or (None if train.layout == "COCO json" else train.image_root)
 
 
 def _read(paths: Paths) -> Plan | None:
