@@ -1,10 +1,13 @@
 """The command looks into labels, by the settings that the one command would choose for them."""
 
 import argparse
+import errno
 import json
+import os
 
 import pytest
 
+import sad_command
 from planted import noise, write_faulty, write_set
 from sad.commands import inspect
 from sad.utils.errors import UserError
@@ -48,6 +51,24 @@ def test_a_config_decides_on_size_and_anchors(faulty, tmp_path):
     )
     found = json.loads((tmp_path / "output" / "inspection.json").read_text())
     assert found["training"]["shorter_side"] == 192 and found["anchors"]["strides"] == [8, 16, 32]
+
+
+def test_a_full_disk(tmp_path, monkeypatch, capsys):
+    write_set(tmp_path, "train", {f"{i}.png": (noise(i), []) for i in range(3)})
+    output = tmp_path / "output"
+
+    def fsync(descriptor):
+        if os.readlink(f"/proc/self/fd/{descriptor}").startswith(str(output)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("sad.utils.files.os.fsync", fsync)
+    arguments = ["--labeled", tmp_path / "train.json", "--images", tmp_path / "train"]
+    with pytest.raises(SystemExit) as end:
+        sad_command.run("inspect", list(map(str, [*arguments, "--output", output])))
+    assert end.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"error: {output / 'inspection.json'} ")
+    assert not list(output.iterdir())
 
 
 def test_images_without_any_box(tmp_path):

@@ -27,13 +27,26 @@ def test_total():
     assert total_seconds(given, {"student": 200, "SAD": 200}, ()) == BESIDES * 300
 
 
+def test_steps_are_timed_on_as_many_gpus(monkeypatch):
+    commands = []
+    monkeypatch.setattr("sad.pipeline.estimate.run", lambda command, log: commands.append(command))
+    monkeypatch.setattr("sad.pipeline.estimate.read_metrics", lambda path: [{"time": 0.5}])
+    configs = {"teacher": "t.yaml", "student": "s.yaml", "SAD": "S.yaml"}
+    found = seconds_per_iteration(configs, {"student": ["SEED", 3]}, 4)
+    assert found == {"teacher": 0.5, "student": 0.5, "SAD": 0.5}
+    for command, config in zip(commands, configs.values(), strict=True):
+        arguments = command[command.index("train") :]
+        assert arguments[:5] == ["train", "--config-file", config, "--num-gpus", "4"]
+    assert commands[1][commands[1].index("SEED") + 1] == "3"
+
+
 @pytest.mark.slow
 def test_timed_steps(toy, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     configs = {name: toy.path(f"{name}.yaml") for name in ("teacher", "student", "SAD")}
-    found = seconds_per_iteration(configs, {})
+    found = seconds_per_iteration(configs, {}, 1)
     assert set(found) == set(configs) and all(0 < x < 60 for x in found.values())
     del configs["teacher"]  # SAD.yaml names one that is there
-    assert set(seconds_per_iteration(configs, {})) == {"student", "SAD"}
+    assert set(seconds_per_iteration(configs, {}, 1)) == {"student", "SAD"}
     assert not list(tmp_path.iterdir())
     assert not os.path.exists(get_sad_cfg(configs["student"]).OUTPUT_DIR)

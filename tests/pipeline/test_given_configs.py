@@ -41,6 +41,35 @@ def test_the_configs_are_as_they_are_but_for_where_they_write_and_lead(toy, tmp_
     assert not list(tmp_path.iterdir())
 
 
+def test_the_report_is_on_the_last_of_several_test_sets(toy, configs, tmp_path):
+    labels = f"JSON: {toy.root}/annotations/labeled.json, IMAGES: {toy.root}/labeled"
+    sets = f"DATASETS: {{REGISTER: {{toy_held: {{{labels}}}}}, TEST: [toy_held, toy_labeled]}}\n"
+    for name in ("teacher", "student", "SAD"):
+        path = configs / f"{name}.yaml"
+        path.write_text(path.read_text() + sets)
+    found = experiment(toy, tmp_path / "out", configs)
+    assert found.test_set == "toy_labeled"
+    commands = []
+    found._run = lambda name, command: commands.append(command)
+    found.steps()[-1].work()
+    assert commands[0][commands[0].index("--test-set") + 1] == "toy_labeled"
+
+    path = configs / "teacher.yaml"
+    path.write_text(path.read_text().replace("[toy_held, toy_labeled]", "[toy_held]"))
+    with pytest.raises(UserError, match="teacher.yaml is not tested on toy_labeled"):
+        experiment(toy, tmp_path / "out", configs)
+
+
+def test_evaluations_that_a_yaml_asks_for_stay(toy, configs, tmp_path):
+    path = configs / "student.yaml"
+    stop = "TEST: {EVAL_PERIOD: 2}\nSOLVER: {EARLY_STOP: {PATIENCE: 3}}\n"
+    path.write_text(f"{path.read_text()}{stop}")
+    found = experiment(toy, tmp_path / "out", configs)
+    cfgs = {name: get_sad_cfg(found.configs[name], found.opts[name]) for name in found.opts}
+    assert cfgs["student"].TEST.EVAL_PERIOD == 2
+    assert cfgs["SAD"].TEST.EVAL_PERIOD == max(1, cfgs["SAD"].SOLVER.MAX_ITER // CURVE)
+
+
 KEY = "SAD.TEACHER.CACHE.DIR"
 
 

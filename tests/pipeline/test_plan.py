@@ -18,7 +18,7 @@ from sad.pipeline.settings import ROUND
 from sad.preflight.values import check_config
 from sad.utils.errors import UserError
 from toy import REPOSITORY
-from users_data import CLASSES, make_images, write_coco
+from users_data import CLASSES, make_images, write_coco, write_yolo
 
 STUDENT = "student, calibration, SAD and student_long, and the teacher if base.yaml changes with it"
 SMALL = str(REPOSITORY / "configs" / "networks" / "small.yaml")
@@ -141,6 +141,8 @@ def test_images_that_lie_elsewhere_now_are_named(copied):
     for redo in (False, True):
         with pytest.raises(UserError, match=f"lay in {user}/images .* in {user}/photos now"):
             make_plan(dataclasses.replace(moved, redo=redo), Paths(str(folder)))
+    (user / "images").symlink_to(user / "photos")
+    make_plan(moved, Paths(str(folder)))
 
 
 def test_test_images_that_are_trained_on_are_noted(user, tmp_path):
@@ -275,6 +277,44 @@ def test_mistakes_leave_nothing(user, tmp_path):
         with pytest.raises(UserError, match=said):
             make_plan(request(user, tmp_path / "out", **changes), Paths(str(tmp_path / "out")))
         assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def beside(tmp_path):
+    """YOLO's txts beside their images."""
+    truth = make_images(tmp_path / "ds", 24, seed=1)
+    data_yaml = write_yolo(tmp_path / "ds", truth)
+    for path in (tmp_path / "ds" / "labels").iterdir():
+        path.rename(tmp_path / "ds" / path.name)
+    data_yaml.write_text(f"names: {CLASSES}\n")
+    return data_yaml
+
+
+@pytest.mark.parametrize("flag", ["labeled", "data"])
+@pytest.mark.parametrize("place", ["ds", "ds/deep/out", "link/out"])
+def test_an_output_among_images_that_are_found(flag, place, beside, tmp_path):
+    (tmp_path / "link").symlink_to("ds")
+    output, before = tmp_path / place, sorted(tmp_path.rglob("*"))
+    wishes = Request(**{flag: str(beside)}, output=str(output), teacher="tiny", iterations=7)
+    wishes.check()
+    with pytest.raises(UserError, match=f"--output {output} lies in {beside.parent}"):
+        make_plan(wishes, Paths(str(output)))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_output_beside_labels_whose_images_lie_below(tmp_path):
+    truth = make_images(tmp_path / "ds" / "images", 24, seed=1)
+    wishes = {"teacher": "tiny", "student": "tiny", "iterations": 7}
+    for name, labels in (
+        ("yolo", write_yolo(tmp_path / "ds", truth)),
+        ("coco", write_coco(tmp_path / "labels.json", {f"ds/images/{x}": truth[x] for x in truth})),
+    ):
+        output = labels.parent / f"of_{name}"
+        asked = Request(labeled=str(labels), output=str(output), **wishes)
+        make_plan(asked, Paths(str(output)))
+        assert (output / "plan.json").exists()
+        shutil.copy(tmp_path / "ds" / "images" / min(truth), output / "report.png")
+        make_plan(asked, Paths(str(output)))  # nothing has changed
 
 
 # --- a teacher that is there already ----------------------------------------------------------

@@ -1,5 +1,6 @@
 """Yamls with reasons: read back they say the same."""
 
+import pytest
 import yaml
 
 from sad.pipeline.yaml_text import Setting, as_settings, to_yaml
@@ -26,6 +27,12 @@ def test_what_is_written_is_read_back():
     assert "  # a class is named left\n  RANDOM_FLIP: none\n" in text
     assert text.startswith("# Two lines\n# at the top.\n_BASE_: base.yaml\n")
     assert "the later one counts" in text
+
+
+@pytest.mark.parametrize("base", ["/a folder #1/base.yaml", "/with: colon/ü.yaml", "- a.yaml"])
+def test_a_base_whose_path_is_quoted(base):
+    text = to_yaml([Setting("SEED", 1)], "", base)
+    assert yaml.safe_load(text) == {"_BASE_": base, "SEED": 1}
 
 
 def test_leaves_of_a_yaml():

@@ -1,5 +1,6 @@
 """A user's mistake is one sentence and exit code 2, Ctrl-C another and 130."""
 
+import errno
 import os
 import signal
 import sys
@@ -57,7 +58,23 @@ def test_a_run_that_was_stopped_says_how_it_goes_on(code, said, capsys):
     assert capsys.readouterr().err.count("goes on from here") == said
 
 
-@pytest.mark.parametrize("error", [ValueError("a bug"), KeyError("a bug")])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_takes_nothing_becomes_one_sentence_and_exit_code_2(number, capsys):
+    @exit_on_user_error
+    def main():
+        raise OSError(number, os.strerror(number), "/out/inspection.html")
+
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: /out/inspection.html ") and os.strerror(number) in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a bug"), KeyError("a bug"), OSError(errno.ENOENT, "a bug"), OSError()]
+)
 def test_other_errors_keep_their_traceback(error):
     @exit_on_user_error
     def main():

@@ -50,6 +50,17 @@ def test_binary_mode(tmp_path):
     assert (tmp_path / "a").read_bytes() == b"\x00\xff"
 
 
+def test_a_full_disk_names_the_file(tmp_path):
+    path = tmp_path / "a"
+    with pytest.raises(OSError, match="full") as found, atomic_write(str(path)):
+        raise OSError(errno.ENOSPC, "full")  # as a write says it
+    assert (found.value.errno, found.value.filename) == (errno.ENOSPC, str(path))
+    with pytest.raises(OSError, match="gone") as found, atomic_write(str(path)):
+        raise OSError(errno.ENOENT, "gone", "another")
+    assert found.value.filename == "another"
+    assert not list(tmp_path.iterdir())
+
+
 def test_target_is_untouched_until_the_end(tmp_path):
     path = tmp_path / "a"
     path.write_text("old")

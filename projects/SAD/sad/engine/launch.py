@@ -27,6 +27,7 @@ from ..utils.errors import (
     announce_stop,
     heed_interrupt,
     reason,
+    sentence_of,
 )
 from ..utils.preemption import preemption
 from .placement import Placement, find_placement
@@ -207,8 +208,8 @@ def _lost_a_rank(error: BaseException) -> bool:
 
 def _report(error: BaseException, rank: int) -> int:
     """Say on stderr what ended this rank; returns its exit code."""
-    if isinstance(error, UserError):
-        print(f"error: {error}", file=sys.stderr)
+    if sentence := sentence_of(error):
+        print(f"error: {sentence}", file=sys.stderr)
         return EXIT_CODE
     if isinstance(error, KeyboardInterrupt):
         if rank == 0:

@@ -1,6 +1,5 @@
 """DefaultTrainer for one student with or without a teacher, on GPUs or CPUs."""
 
-import errno
 import logging
 import os
 import weakref
@@ -26,7 +25,7 @@ from ..modeling.anchors import check_anchors
 from ..modeling.build import to_channels_last
 from ..modeling.teacher import build_teacher
 from ..utils.compat import set_max_iter
-from ..utils.errors import UserError
+from ..utils.errors import DISK_ERRORS, UserError, sentence_of
 from ..utils.preemption import preemption
 from .early_stop import EarlyStop, Shortenable
 from .hooks import (
@@ -43,7 +42,6 @@ from .step import SADStep
 from .watch import Watch
 
 logger = logging.getLogger(__name__)
-DISK_ERRORS = {getattr(errno, name) for name in "ENOSPC EDQUOT EROFS EIO EACCES EPERM".split()}
 
 
 def _with(cfg, key: str, value):
@@ -55,7 +53,7 @@ def _with(cfg, key: str, value):
 
 def _no_user_error(record) -> bool:
     error = record.exc_info and record.exc_info[1]
-    return not (isinstance(error, UserError) or getattr(error, "errno", None) in DISK_ERRORS)
+    return not (error and sentence_of(error))
 
 
 # TrainerBase logs a traceback of whatever stops the training; one sentence says it all.

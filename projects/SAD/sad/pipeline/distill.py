@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..config.defaults import detector_name
 from ..config.load import get_sad_cfg
 from ..report.gain import UNKNOWN
+from ..utils.errors import UserError
 from .configs import teacher_name
 from .detectors import kind_of
 from .estimate import seconds_per_iteration, total_seconds
@@ -135,7 +136,7 @@ def describe_plan(request: Request) -> str:
         timed = dict(experiment.configs)
         if request.teacher_weights:
             del timed["teacher"]
-        seconds = seconds_per_iteration(timed, experiment.opts)
+        seconds = seconds_per_iteration(timed, experiment.opts, request.num_gpus)
         cfgs = {name: get_sad_cfg(experiment.configs[name]) for name in seconds}
         iterations = {name: cfg.SOLVER.MAX_ITER for name, cfg in cfgs.items()}
         for name in experiment.teachers[1:]:
@@ -175,6 +176,7 @@ def _of_plan(request: Request, paths: Paths, plan: Plan, command: str) -> Experi
     names = ["student", detector.method, "student_long"]
     names += [teacher_name(number) for number in range(plan.rounds + 1)]
     configs = {name: paths.config(name) for name in names}
+    _check_own_runs(paths, configs)
     unlabeled = []
     if plan.unlabeled_root:
         unlabeled = ["--json", paths.data("unlabeled.json"), "--images", plan.unlabeled_root]
@@ -198,3 +200,21 @@ def _of_plan(request: Request, paths: Paths, plan: Plan, command: str) -> Experi
         command=command,
         notes=plan.notes,
     )
+
+
+def _check_own_runs(paths: Paths, configs: dict[str, str]) -> None:
+    """What is written in a copied folder shall not go to the one that it was copied from.
+
+    Raises:
+        UserError: a config that is there writes elsewhere than below this folder.
+    """
+    for name, config in configs.items():
+        if not os.path.exists(config):  # student_long.yaml, which comes last
+            continue
+        theirs, run = get_sad_cfg(config).OUTPUT_DIR, paths.run(name)
+        if os.path.realpath(theirs) != os.path.realpath(run):
+            raise UserError(
+                f"OUTPUT_DIR of {config} is {theirs} and not {run}, as of a folder that was copied "
+                "or moved: give another --output, which is planned anew, or move the folder back "
+                "to its place"
+            )

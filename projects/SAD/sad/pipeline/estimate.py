@@ -16,7 +16,9 @@ ONLY_STEPS = [
 ]
 
 
-def seconds_per_iteration(configs: dict[str, str], opts: dict[str, list]) -> dict[str, float]:
+def seconds_per_iteration(
+    configs: dict[str, str], opts: dict[str, list], num_gpus: int
+) -> dict[str, float]:
     """{"teacher", "student", "SAD" or "TAR": seconds of one iteration here, at this moment}.
 
     The student's teacher is the one of ten iterations, and its unlabelled images are left out: what
@@ -25,6 +27,7 @@ def seconds_per_iteration(configs: dict[str, str], opts: dict[str, list]) -> dic
     Args:
         configs: see `Experiment`; without a teacher where one is there already.
         opts: see `Experiment`.
+        num_gpus: that train, and that the batch is divided among.
     """
     found = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -36,7 +39,9 @@ def seconds_per_iteration(configs: dict[str, str], opts: dict[str, list]) -> dic
                 if "teacher" in found:
                     weights = os.path.join(folder, "teacher", "model_final.pth")
                     own += ["SAD.TEACHER.WEIGHTS", weights]
-            command = sad_command("train", "--config-file", configs[name], *own)
+            command = sad_command(
+                *("train", "--config-file", configs[name], "--num-gpus", num_gpus, *own)
+            )
             run(command, os.path.join(folder, f"{name}.txt"))
             found[name] = read_metrics(os.path.join(output, "metrics.json"))[-1]["time"]
     return found

@@ -105,7 +105,7 @@ class Experiment:
 
     def ap(self, name: str) -> float | None:
         """Of a finished run, on the test set, in percent."""
-        return last_ap(self.paths.run(name), "test")
+        return last_ap(self.paths.run(name), self.test_set or "test")
 
     def _train(self, name: str, made_from: dict | None = None) -> Step:
         command = sad_command(

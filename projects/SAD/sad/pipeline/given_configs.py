@@ -21,7 +21,7 @@ from .kept_answers import KeptAnswers
 from .paths import Paths
 from .request import Request
 
-CURVE = 4  # evaluations in the course of a run
+CURVE = 4  # evaluations in the course of a run that asks for none
 
 
 def experiment_of_configs(request: Request, paths: Paths, command: str) -> Experiment:
@@ -45,13 +45,8 @@ def experiment_of_configs(request: Request, paths: Paths, command: str) -> Exper
         cfg.OUTPUT_DIR, cfg.SEED = paths.run(name), request.seed
         if name != method:  # whose teacher is yet to be trained
             check_training(cfg, resume=True, check_teacher=False)
-    opts = {
-        name: [
-            *("OUTPUT_DIR", paths.run(name), "SEED", request.seed),
-            *("TEST.EVAL_PERIOD", max(1, cfg.SOLVER.MAX_ITER // CURVE)),
-        ]
-        for name, cfg in cfgs.items()
-    }
+    test_set = _test_set(configs, cfgs, method)
+    opts = {name: _opts(cfg) for name, cfg in cfgs.items()}
     opts[method] += ["SAD.TEACHER.CONFIG_FILE", configs["teacher"]]
     opts[method] += ["SAD.TEACHER.WEIGHTS", paths.weights("teacher")]
     sets = cfgs[method].DATASETS
@@ -84,6 +79,7 @@ def experiment_of_configs(request: Request, paths: Paths, command: str) -> Exper
         baselines=request.baselines,
         share_asked=share_asked,
         num_gpus=request.num_gpus,
+        test_set=test_set,
         opts=opts,
         command=command,
     )
@@ -105,6 +101,30 @@ def _check_one_detector(configs: dict, cfgs: dict) -> None:
                 f"{configs[name]} describes a {detector_name(cfg)} and {configs['student']} a "
                 f"{student}: teacher and student must be of one detector"
             )
+
+
+def _test_set(configs: dict, cfgs: dict, method: str) -> str:
+    """The set to report on: the last that the distilled student is tested on.
+
+    Raises:
+        UserError: a yaml is not tested on it.
+    """
+    test_set = cfgs[method].DATASETS.TEST[-1]
+    for name, cfg in cfgs.items():
+        if test_set not in cfg.DATASETS.TEST:
+            raise UserError(
+                f"{configs[name]} is not tested on {test_set}, the last set in DATASETS.TEST of "
+                f"{configs[method]}, on which all are compared: add it to its DATASETS.TEST"
+            )
+    return test_set
+
+
+def _opts(cfg) -> list:
+    """Where a run writes to, its seed, and evaluations for the report's curve where it has none."""
+    opts = ["OUTPUT_DIR", cfg.OUTPUT_DIR, "SEED", cfg.SEED]
+    if not cfg.TEST.EVAL_PERIOD:
+        opts += ["TEST.EVAL_PERIOD", max(1, cfg.SOLVER.MAX_ITER // CURVE)]
+    return opts
 
 
 def _may_keep(cfg, folder: str) -> bool:

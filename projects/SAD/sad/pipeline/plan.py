@@ -1,6 +1,7 @@
 """From labels, images and wishes to data and configs in a folder; nothing is trained yet."""
 
 import logging
+import os
 import tempfile
 from bisect import bisect_right
 from copy import deepcopy
@@ -87,6 +88,8 @@ def make_plan(request: Request, paths: Paths) -> Plan:
         layout=request.layout,
         classes=teacher and teacher.model.class_names,
     )
+    if folder := _looked_through(data):
+        request.check_apart(folder, f"{folder}, whose images are taken for unlabelled ones")
     wishes = request.settings() | contents(networks, teacher)
     plan = Plan(wishes, data.label_digests(), data.image_digests())
     before = _read(paths)
@@ -123,12 +126,21 @@ def _check_roots(paths: Paths, data: Data) -> None:
     registered = get_sad_cfg(paths.config("student")).DATASETS.REGISTER
     for name, labels in data.sets.items():
         before = registered[name].IMAGES if name in registered else labels.image_root
-        if before != labels.image_root:
+        if os.path.realpath(before) != os.path.realpath(labels.image_root):
             raise UserError(
                 f"the images of {name} lay in {before} when this folder was planned, and lie in "
                 f"{labels.image_root} now: move them back, put a link in the old place, or give "
                 "another --output"
             )
+
+
+def _looked_through(data: Data) -> str | None:
+    """The folder whose images are taken for unlabelled ones where they have no labels.
+
+    Of a COCO json none: it lists its images, so that an output may lie beside it.
+    """
+    train = data.sets["train"]
+    return data.folder or (None if train.layout == "COCO json" else train.image_root)
 
 
 def _read(paths: Paths) -> Plan | None:
@@ -174,7 +186,8 @@ def _iterations(request: Request, data: Data, choice: Choice, rounds: int) -> tu
         _write(paths, data, choice, 1, "")
         method = choice.networks[-1].detector.method
         names = ("student", method) if choice.teacher else ("teacher", "student", method)
-        seconds = seconds_per_iteration({name: paths.config(name) for name in names}, {})
+        configs = {name: paths.config(name) for name in names}
+        seconds = seconds_per_iteration(configs, {}, request.num_gpus)
         answers = _kept_answers(paths, choice)
 
     first = choice.networks[0]  # timm's weights are looked for when all is written

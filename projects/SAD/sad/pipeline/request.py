@@ -72,8 +72,10 @@ class Request:
         of_networks = ("teacher", "teacher_weights", "student", "detector", "rounds")
         _refuse_beside(given, "teacher_weights", ("rounds", "size"))
         _refuse_beside(given, "configs", (*of_data, *of_networks))
-        for flag in ("data", "images", "unlabeled", "labeled", "val", "test"):
-            self._check_apart(flag)
+        for key in ("data", "images", "unlabeled", "labeled", "val", "test"):
+            folder = getattr(self, key)
+            if folder and os.path.isdir(folder):
+                self.check_apart(folder, f"{_flag(key)} {folder}")
         if not given & {"data", "labeled", "configs"}:
             raise UserError(
                 "there is nothing to learn from: give --labeled LABELS, or --data FOLDER where one "
@@ -90,16 +92,21 @@ class Request:
         if self.minutes is not None and not 0 < self.minutes < 1e6:
             raise UserError(f"--minutes is {self.minutes}, it must be above 0")
 
-    def _check_apart(self, key: str) -> None:
-        """What is written shall not be read as labels and images by the next call."""
-        folder = getattr(self, key)
-        if folder and os.path.isdir(folder):
-            output, folder = (os.path.realpath(path) for path in (self.output, folder))
-            if os.path.commonpath([output, folder]) == folder:
-                raise UserError(
-                    f"--output {self.output} lies in {_flag(key)} {getattr(self, key)}, where its "
-                    "files would be taken for yours: name a folder elsewhere"
-                )
+    def check_apart(self, folder: str, name: str) -> None:
+        """What is written shall not be read as labels and images by the next call.
+
+        Args:
+            folder: that is looked through.
+            name: what it is called.
+        Raises:
+            UserError: the output lies in it.
+        """
+        output, folder = (os.path.realpath(path) for path in (self.output, folder))
+        if os.path.commonpath([output, folder]) == folder:
+            raise UserError(
+                f"--output {self.output} lies in {name}, where its files would be taken for "
+                "yours: name a folder elsewhere"
+            )
 
 
 def _flag(key: str) -> str:

@@ -40,7 +40,7 @@ def to_yaml(settings: Iterable[Setting], header: str, base: str = "") -> str:
             node = node.setdefault(section, {})
         node[key] = setting
     lines = [f"# {line}".rstrip() for line in header.splitlines()]
-    lines += [f"_BASE_: {base}"] if base else []
+    lines += [f"_BASE_: {_text(base)}"] if base else []
     return "\n".join([*lines, *_lines(tree, 0)]) + "\n"
 
 
@@ -53,6 +53,11 @@ def _lines(tree: dict, depth: int) -> Iterable[str]:
             continue
         if node.why:
             yield f"{indent}# {node.why}"
-        value = list(node.value) if isinstance(node.value, tuple) else node.value
-        text = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
-        yield f"{indent}{key}: {text.removesuffix(chr(10)).removesuffix(chr(10) + '...')}"
+        yield f"{indent}{key}: {_text(node.value)}"
+
+
+def _text(value: Any) -> str:
+    """A value in one line, quoted where yaml would take it for something else."""
+    value = list(value) if isinstance(value, tuple) else value
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")

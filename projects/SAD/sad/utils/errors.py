@@ -1,6 +1,7 @@
 """How commands end: a mistake a user can mend is one sentence and exit code 2, no traceback."""
 
 import difflib
+import errno
 import functools
 import os
 import signal
@@ -13,6 +14,8 @@ INTERRUPTED = "interrupted: the same command goes on with what is done, or begin
 STOPPED = (
     "stopped by SIGTERM or Ctrl-C: the same command, of a training with --resume, goes on from here"
 )
+# What a disk says that is full, of a quota or an owner, or failing: no bug, and the user's to mend.
+DISK_ERRORS = {getattr(errno, name) for name in "ENOSPC EDQUOT EROFS EIO EACCES EPERM".split()}
 
 
 class UserError(Exception):
@@ -30,8 +33,21 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
 
 
+def sentence_of(error: BaseException) -> str | None:
+    """What a user is told of a mistake, or of a disk that failed; None of anything else."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return (
+            f"{error.filename or 'a file'} cannot be read or written ({error.strerror}): mend "
+            "that, and give the same command again"
+        )
+    return None
+
+
 def exit_on_user_error(main):
-    """Decorate a command's main function: a UserError becomes `error: <sentence>` and exit code 2.
+    """Decorate a command's main function: a UserError becomes `error: <sentence>` and exit code 2,
+    and so does an OSError of a disk that is full or may not be written to.
 
     Ctrl-C becomes a sentence and exit code 130; where it was heeded and a run can go on (exit code
     75), a sentence as well. In a process of many, `sad.engine.launch.start` does the same for the
@@ -43,8 +59,10 @@ def exit_on_user_error(main):
         heed_interrupt(signal.default_int_handler)  # `sad_command` heeds it during the imports
         try:
             return main(*args, **kwargs)
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+        except (UserError, OSError) as error:
+            if not (sentence := sentence_of(error)):
+                raise
+            print(f"error: {sentence}", file=sys.stderr)
             sys.exit(EXIT_CODE)
         except KeyboardInterrupt:
             print(INTERRUPTED, file=sys.stderr)

@@ -14,7 +14,7 @@ from urllib.parse import urlparse
 
 from detectron2.utils.file_io import PathManager
 
-from .errors import UserError
+from .errors import DISK_ERRORS, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -120,8 +120,10 @@ def atomic_write(path: str, mode: str = "w", durable: bool = True):
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes it private
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS and not error.filename:
+            error.filename = path  # which a write does not name
         raise
 
 
