@@ -152,9 +152,6 @@ MISTAKES = {
         TESTED.replace("{out}", "{wrong}/planned").replace(
             "labeled.json", "pseudo_labels.json").replace("/labeled ", "/unlabeled ") + ONCE,
         "the labels of train, the labels of test changed", "--redo"),
-    "images of the test set in another folder than --images": (
-        TESTED.replace("labeled.json", "pseudo_labels.json", 1).replace("/labeled ", "/unlabeled "),
-        "(train)", "labeled.json (test)", "different boxes", "another folder", "--data FOLDER"),
     "a config that was broken since": (
         TESTED.replace("{out}", "{wrong}/broken_config") + ONCE, "student.yaml"),
     "labels without a box": (

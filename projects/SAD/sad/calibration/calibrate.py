@@ -9,6 +9,7 @@ import torch
 
 from ..config.detector_keys import keys_of, value_of
 from ..config.load import get_sad_cfg
+from ..data.classes import given_names
 from ..data.coco_json import count_instances
 from ..data.datasets import register_from_config
 from ..modeling.adapters import adapter_of
@@ -77,7 +78,8 @@ def calibrate(
     label_unlabeled.py) and to_label.csv.
 
     Args:
-        teacher_config, teacher_weights, opts, class_names: see `load_detector`.
+        teacher_config, teacher_weights, opts: see `load_detector`.
+        class_names: see SAD.TEACHER.CLASS_NAMES.
         val: (COCO json, image folder) of labelled images that the teacher was not trained on.
         unlabeled: a folder of images, or (json that lists them, folder).
         labeled_json: what the teacher was trained on; its mean number of boxes per image decides
@@ -92,7 +94,7 @@ def calibrate(
         UserError: whatever is missing, broken or does not fit, before anything is written; or the
             teacher finds nothing.
     """
-    teacher = _load(teacher_config, teacher_weights, opts, class_names)
+    teacher = _load(teacher_config, teacher_weights, opts, given_names(class_names))
     check_views(views, teacher.cfg)
     held_out = read_held_out(teacher.cfg, *val, labeled_json, teacher.model.class_names)
     labeled = _wanted_mean(teacher.cfg, labeled_json)

@@ -14,7 +14,6 @@ from detectron2.utils.logger import setup_logger
 
 from ..calibration.calibrate import calibrate
 from ..config.load import config_path, get_sad_cfg
-from ..data.classes import given_names
 from ..preflight.values import check_config
 from ..pseudo_labels.views import Views, add_view_arguments
 from ..utils.arguments import between
@@ -61,7 +60,7 @@ def run(args) -> None:
         args.student_ap,
         args.to_label,
         args.opts,
-        class_names=given_names(args.class_names),
+        class_names=args.class_names,
         max_unlabeled=args.max_unlabeled,
         views=Views.of(args.scales, args.flip),
     )

@@ -27,7 +27,6 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from ..config.load import get_sad_cfg
-from ..data.classes import given_names
 from ..data.datasets import nearest_set, register_from_config
 from ..engine import launch
 from ..preflight.values import check_config
@@ -122,7 +121,7 @@ def make_job(args) -> LabelingJob:
         batch_size=args.batch_size,
         max_unreadable=args.max_unreadable,
         views=Views.of(args.scales, args.flip),
-        class_names=given_names(args.class_names),
+        class_names=args.class_names,
         opts=args.opts,
     )
 

@@ -27,7 +27,9 @@ def forget_weights(folder: str) -> None:
 def record_weights(output_dir: str, sets: Sequence[str], weights: str) -> None:
     """Note that the detections on these test sets are of a file."""
     for name in sets:
-        path = os.path.join(detections_folder(output_dir, name), RECORD)
+        folder = detections_folder(output_dir, name)
+        os.makedirs(folder, exist_ok=True)
+        path = os.path.join(folder, RECORD)
         write_json(path, {"file": weights, "sha256": sha256(weights)}, indent=1)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..config.load import get_sad_cfg
 from ..data.categories import in_order
+from ..data.classes import given_names
 from ..data.coco_boxes import Limits
 from ..data.coco_json import count_instances
 from ..data.images import allowed_unreadable
@@ -98,7 +99,8 @@ def prepare(
     """Read the lists and check everything that can be wrong before inference.
 
     Args:
-        config_file, weights, opts, class_names: see `sad.modeling.build.load_detector`.
+        config_file, weights, opts: see `sad.modeling.build.load_detector`.
+        class_names: see SAD.TEACHER.CLASS_NAMES.
         image_root: folder of the images; without `image_json` all images below it are labelled.
         output: the json to write. Beside it come the report and, while the job runs, a folder for
             the processes' detections, which all machines must see. What an interrupted run of the
@@ -127,7 +129,7 @@ def prepare(
         raise UserError(f"image folder {image_root} does not exist")
     if os.path.isdir(output):
         raise UserError(f"--output {output} is a folder: name the json to write in it")
-    names, limits = _teacher(config_file, weights, opts, class_names)
+    names, limits = _teacher(config_file, weights, opts, given_names(class_names))
     own, own_instances = count_instances(image_json, limits) if image_json else (None, {})
     labeled, instances = count_instances(labeled_json, limits) if labeled_json else (own, {})
     has_labels = any(own_instances.values())
