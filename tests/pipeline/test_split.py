@@ -72,6 +72,19 @@ def test_changed_copies_of_an_export_stay_on_one_side(tmp_path):
     assert train and val and not train & val
 
 
+def test_equal_names_in_other_folders_are_no_copies(tmp_path):
+    truth = make_images(tmp_path / "images", 30, seed=1)
+    for number, name in enumerate(list(truth)):
+        folder = tmp_path / "images" / f"camera{number}"
+        folder.mkdir()
+        (tmp_path / "images" / name).rename(folder / "1.png")
+        truth[f"camera{number}/1.png"] = truth.pop(name)
+    labels = write_coco(tmp_path / "labels.json", truth)
+    data = read_data(labeled=str(labels), images=str(tmp_path / "images"))
+    split_off(data, 0)
+    assert len(data.sets["val"].images) == 4
+
+
 def test_what_the_teacher_was_trained_on_stays(tmp_path):
     data = read_data(**user_with_both(tmp_path))
     taught = {image["file_name"] for image in data.sets["train"].images[:20]}

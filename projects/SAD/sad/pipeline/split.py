@@ -64,15 +64,15 @@ def _groups(labels: Labels) -> list[list[int]]:
     """Images that are one and the same, nearly: by what they show, and by the name that exports
     with changed copies leave before `.rf.`.
     """
-    names = [os.path.basename(image["file_name"]) for image in labels.images]
-    origins = [name.partition(".rf.")[0] if ".rf." in name else name for name in names]
     same = {}
-    for position, origin in enumerate(origins):
-        same.setdefault(origin, []).append(position)
+    for position, image in enumerate(labels.images):
+        origin, is_export, _ = os.path.basename(image["file_name"]).partition(".rf.")
+        if is_export:
+            same.setdefault(origin, []).append(position)
     alike = find_similar([image_path(labels, image) for image in labels.images])
     ends = [(group[0], other) for group in [*alike, *same.values()] for other in group[1:]]
     rows, columns = zip(*ends, strict=True) if ends else ((), ())
-    count = len(names)
+    count = len(labels.images)
     graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(count, count))
     of_image = connected_components(graph, directed=False)[1].tolist()
     groups = {}
