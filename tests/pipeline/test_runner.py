@@ -23,7 +23,8 @@ def stop(*_):
     sys.exit(75)
 signal.signal(signal.SIGTERM, stop)
 open(sys.argv[1], "w").write(str(os.getpid()))
-time.sleep(60)
+while True:
+    time.sleep(0.1)  # a signal just before a sleep is handled after it
 """
 
 
