@@ -66,3 +66,11 @@ def test_a_camera_that_stands_still(tmp_path):
         x for x in image_findings(examine(sets, paths)) if x.what == "labeled_among_unlabeled"
     )
     assert "camera" in finding.text and finding.text.startswith("3 of 3 ")
+    noise(2).save(paths[0])
+    noise(1).save(paths[1], optimize=True)  # other bytes
+    (finding,) = (
+        x
+        for x in image_findings(examine(sets, paths, fixed_camera=True))
+        if x.what == "labeled_among_unlabeled"
+    )
+    assert finding.text.startswith("1 of 3 ")

@@ -71,7 +71,8 @@ def test_output_is_a_file(tmp_path):
 def test_settings_are_what_results_depend_on():
     one = Request(output="a", labeled="x.json", num_gpus=2, baseline=False, redo=True)
     other = Request(output="b", labeled="y.json")
-    assert one.settings() == other.settings() == {"--student": "tiny", "--seed": 0}
+    defaults = {"--student": "tiny", "--seed": 0, "--fixed-camera": False}
+    assert one.settings() == other.settings() == defaults
     assert Request(output="a", data="x", flips=False).settings()["--flips"] is False
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 from sad.pipeline.data import read_data
 from sad.pipeline.split import split_off
 from sad.utils.errors import UserError
-from users_data import make_images, names_of, user_with_both, write_coco
+from users_data import CLASSES, make_images, names_of, user_with_both, write_coco
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,24 @@ def test_copies_stay_on_one_side(tmp_path):
             for name in list(truth)[:15]:
                 copy = f"copy_{name.removesuffix('.png')}.jpg"
                 assert (name in found) is (copy in found)
+
+
+def test_a_camera_that_stands_still(tmp_path):
+    (tmp_path / "images").mkdir()
+    scene = Image.effect_noise((64, 64), 60).convert("RGB")
+    truth = {}
+    for number in range(24):
+        frame = scene.copy()
+        frame.paste((number * 10, 0, 0), (number, number, number + 8, number + 8))
+        frame.save(tmp_path / "images" / f"{number:02}.png")
+        truth[f"{number:02}.png"] = [(CLASSES[0], number, number, number + 8, number + 8)]
+    labels = str(write_coco(tmp_path / "labels.json", truth))
+    data = read_data(labeled=labels, images=str(tmp_path / "images"))
+    with pytest.raises(UserError, match="camera that stands still.* or --fixed-camera"):
+        split_off(data, 0)
+    data = read_data(labeled=labels, images=str(tmp_path / "images"))
+    split_off(data, 0, fixed_camera=True)
+    assert len(data.sets["val"].images) == 4 and "this camera" in " ".join(data.notes)
 
 
 def test_changed_copies_of_an_export_stay_on_one_side(tmp_path):

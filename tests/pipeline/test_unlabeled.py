@@ -22,11 +22,11 @@ def arguments(tmp_path):
     return dict(zip(("labeled", "images", "unlabeled"), map(str, paths), strict=True))
 
 
-def sifted(arguments):
+def sifted(arguments, **options):
     data = read_data(**arguments)
     split_off(data, 0)
     del data.notes[:]
-    sift_unlabeled(data)
+    sift_unlabeled(data, **options)
     return data
 
 
@@ -55,6 +55,18 @@ def test_each_reason_is_counted(arguments, tmp_path):
     assert names(data) == ["2_000.png", "2_001.png", "2_002.png", "like_train.jpg"]
     assert [note.split()[0] for note in data.notes] == ["2", "2", "1"]
     assert f"the first is {more / 'broken.jpg'}" in data.notes[0]
+
+
+def test_of_a_fixed_camera_copies_alone_are_left_out(arguments, tmp_path):
+    more = tmp_path / "more"
+    of_test = tmp_path / "images" / sifted(arguments).sets["test"].images[0]["file_name"]
+    shutil.copy(of_test, more / "copy.png")
+    for quality in (70, 75, 80, 85):
+        Image.open(of_test).save(more / f"alike_{quality}.jpg", quality=quality)
+    data = sifted(arguments)
+    assert len(data.unlabeled) == 3 and "--fixed-camera" in data.notes[-1]
+    data = sifted(arguments, fixed_camera=True)
+    assert len(data.unlabeled) == 7 and [note.split()[0] for note in data.notes] == ["1"]
 
 
 def test_a_link_that_leads_nowhere(arguments, tmp_path):

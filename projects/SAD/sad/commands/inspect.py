@@ -47,6 +47,11 @@ def add_data_arguments(parser) -> None:
     parser.add_argument("--test", metavar="LABELS", help="to report on; else a part of --labeled")
     parser.add_argument("--data", metavar="FOLDER", help="holds train, valid, test and unlabeled")
     parser.add_argument("--layout", choices=LAYOUTS, help="where it is not recognised")
+    parser.add_argument(
+        "--fixed-camera",
+        action="store_true",
+        help="the camera stands still: only identical files are the same image",
+    )
 
 
 def run(args) -> None:
@@ -70,7 +75,12 @@ def run(args) -> None:
         if not cfg and data.sets["train"].annotations:
             cfg = _chosen(sets["train"])
         summary = inspect_data(
-            sets, args.output, unlabeled=data.unlabeled, cfg=cfg, command=command_line()
+            sets,
+            args.output,
+            unlabeled=data.unlabeled,
+            cfg=cfg,
+            fixed_camera=args.fixed_camera,
+            command=command_line(),
         )
     for finding in summary["findings"]:
         print(f"{finding['level']}: {finding['text']}")

@@ -58,13 +58,20 @@ class Inspection:
         return {one.name: one.repeated() for one in self.sets}
 
 
-def examine(sets: Mapping[str, DataSet], unlabeled: Sequence[str] = (), cfg=None) -> Inspection:
+def examine(
+    sets: Mapping[str, DataSet],
+    unlabeled: Sequence[str] = (),
+    cfg=None,
+    *,
+    fixed_camera: bool = False,
+) -> Inspection:
     """Read labels and images.
 
     Args:
         sets: by name, such as train, val and test; the first is the one to train on.
         unlabeled: paths of images without labels.
         cfg: the config of a detector, for the training size and its anchors.
+        fixed_camera: see `find_similar`.
     Raises:
         UserError: see `sad.inspection.labeled_set.read_set`.
     """
@@ -72,7 +79,7 @@ def examine(sets: Mapping[str, DataSet], unlabeled: Sequence[str] = (), cfg=None
     images = [image for one in read for image in one.images]
     looks = scan([*images, *({"file_name": path} for path in unlabeled)])
     paths = [image["file_name"] for image in images] + list(unlabeled)
-    groups = find_similar(paths, [look.changes for look in looks])
+    groups = find_similar(paths, [look.changes for look in looks], fixed_camera=fixed_camera)
     return Inspection(
         sets=read,
         unlabeled=list(unlabeled),

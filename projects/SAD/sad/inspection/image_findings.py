@@ -52,7 +52,7 @@ def _labeled_among_unlabeled(seen: Inspection) -> Iterator[Finding]:
     groups = _groups_across(seen, {one.name for one in seen.sets}, UNLABELED)
     if count := sum(seen.set_of[at] == UNLABELED for group in groups for at in group):
         many = (
-            " So many are found where a camera stands still."
+            " So many are found where a camera stands still: --fixed-camera tells that it does."
             if 2 * count > len(seen.unlabeled)
             else ""
         )

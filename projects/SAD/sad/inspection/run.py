@@ -18,6 +18,7 @@ def inspect_data(
     *,
     unlabeled: Sequence[str] = (),
     cfg=None,
+    fixed_camera: bool = False,
     command: str = "",
 ) -> dict:
     """Write inspection.json and inspection.html to the folder `output`.
@@ -26,13 +27,14 @@ def inspect_data(
         sets: by name, such as train, val and test; the first is the one to train on.
         unlabeled: paths of images without labels.
         cfg: the config of a detector. Without one nothing is said of training size and anchors.
+        fixed_camera: whether only files of the same bytes are the same image.
         command: what makes the page again, for the page.
     Returns:
         the content of inspection.json, see `sad.inspection.summary.summarize`.
     Raises:
         UserError: labels cannot be read, or the folder cannot be written to.
     """
-    seen = examine(sets, unlabeled, cfg)
+    seen = examine(sets, unlabeled, cfg, fixed_camera=fixed_camera)
     make_folder(output, "--output")
     summary = summarize(seen)
     page = write_page(seen, summary, command)

@@ -3,7 +3,7 @@
 Two images are compared by how their grey values change from cell to cell of a coarse grid: a number
 that tells copies from other images of the same kind, where hashes of 64 to 256 bits overlap. Crops
 of more than a percent at each side and mirrored images are others. Frames of a camera that stands
-still are nearly identical.
+still are nearly identical, so that of these the bytes alone can tell.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,10 @@ def read_changes(path: str) -> np.ndarray:
 
 
 def find_similar(
-    paths: Sequence[str], changes: Sequence[np.ndarray | None] | None = None
+    paths: Sequence[str],
+    changes: Sequence[np.ndarray | None] | None = None,
+    *,
+    fixed_camera: bool = False,
 ) -> list[list[int]]:
     """Groups of identical or nearly identical images. What cannot be read is in none.
 
@@ -52,6 +55,7 @@ def find_similar(
 
     Args:
         changes: of `read_changes`, None for what cannot be read; read here where not given.
+        fixed_camera: whether only images of the same bytes are meant.
     Returns:
         the positions of each group, two at least and rising; groups by their first position.
     """
@@ -61,12 +65,13 @@ def find_similar(
     readable = [position for position, one in enumerate(changes) if one is not None]
     if not readable:
         return []
+    vectors = np.stack([changes[position] for position in readable])
+    if fixed_camera:
+        vectors = np.zeros_like(vectors)
     groups = {}
-    for position, label in zip(
-        readable, _label(np.stack([changes[i] for i in readable])), strict=True
-    ):
+    for position, vector, label in zip(readable, vectors, _label(vectors), strict=True):
         # Plain images resemble nothing: only the same bytes tell.
-        mark = int(label) if changes[position].any() else sha256(paths[position])
+        mark = int(label) if vector.any() else sha256(paths[position])
         groups.setdefault(mark, []).append(position)
     return [group for group in groups.values() if len(group) > 1]
 

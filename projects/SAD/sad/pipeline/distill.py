@@ -50,6 +50,7 @@ def distill(
     test: str | None = None,
     data: str | None = None,
     layout: str | None = None,
+    fixed_camera: bool = False,
     teacher: str | None = None,
     teacher_weights: str | None = None,
     student: str = "tiny",
@@ -78,6 +79,8 @@ def distill(
         val, test: labels to choose by and to report on; else they are split off `labeled`.
         data: a folder that holds train, val, test and unlabeled, in place of these.
         layout: coco, yolo or voc, where it is not recognised.
+        fixed_camera: whether the camera stands still, so that nearly all images look alike: only
+            identical files are then taken for the same image.
         teacher, student: names of networks, see `sad.pipeline.networks.find_network`.
         teacher_weights: of a teacher that is trained already; `teacher` is then its yaml.
         detector: "RetinaNet", taught by SAD, or "FasterRCNN", taught by TAR. A teacher that is

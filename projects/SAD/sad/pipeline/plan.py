@@ -98,8 +98,9 @@ def make_plan(request: Request, paths: Paths) -> Plan:
         return before
     if before and not request.redo:
         _refuse(before.inputs, plan.inputs, networks[-1].detector.method)
-    split_off(data, request.seed, find_taught(data, teacher.cfg) if teacher else set())
-    sift_unlabeled(data)
+    taught = find_taught(data, teacher.cfg) if teacher else set()
+    split_off(data, request.seed, taught, fixed_camera=request.fixed_camera)
+    sift_unlabeled(data, fixed_camera=request.fixed_camera)
     choice = choose(request, data, networks, teacher)
     rounds = _rounds(request, data)
     iterations = _iterations(request, data, choice, rounds)
@@ -110,7 +111,7 @@ def make_plan(request: Request, paths: Paths) -> Plan:
         paths.keep([*of_data, *of_all])
     _write(paths, data, choice, *iterations, rounds)
     plan.share_asked = _kept_answers(paths, choice).share_asked(iterations[0])
-    _inspect(paths, data)
+    _inspect(paths, data, request.fixed_camera)
     plan.rounds = rounds
     plan.notes = data.notes
     plan.unlabeled_root = unlabeled_root(data) if data.unlabeled else None
@@ -243,7 +244,7 @@ def _kept_answers(paths: Paths, choice: Choice) -> KeptAnswers:
     return KeptAnswers.of(paths.config("student"), facts.num_labeled, facts.num_unlabeled, gpus)
 
 
-def _inspect(paths: Paths, data: Data) -> None:
+def _inspect(paths: Paths, data: Data, fixed_camera: bool) -> None:
     """Write inspection.html and say what is suspicious."""
     sets = {
         name: DataSet(
@@ -257,7 +258,11 @@ def _inspect(paths: Paths, data: Data) -> None:
         if name != "val" or labels is not data.sets["test"]
     }
     summary = inspect_data(
-        sets, paths.folder, unlabeled=data.unlabeled, cfg=get_sad_cfg(paths.config("student"))
+        sets,
+        paths.folder,
+        unlabeled=data.unlabeled,
+        cfg=get_sad_cfg(paths.config("student")),
+        fixed_camera=fixed_camera,
     )
     for finding in summary["findings"]:
         if finding["level"] == "warning":

@@ -25,6 +25,7 @@ class Request:
     test: str | None = None
     data: str | None = None
     layout: str | None = None
+    fixed_camera: bool = False
     teacher: str | None = None
     teacher_weights: str | None = None
     student: str = "tiny"
@@ -68,7 +69,17 @@ class Request:
             raise UserError(f"--output {self.output} is a file: name a folder")
         _refuse_beside(given, "data", ("labeled", "images", "val", "test", "configs"))
         _refuse_beside(given, "minutes", ("iterations", "configs"))
-        of_data = ("labeled", "images", "val", "test", "layout", "flips", "size", "iterations")
+        of_data = (
+            "labeled",
+            "images",
+            "val",
+            "test",
+            "layout",
+            "fixed_camera",
+            "flips",
+            "size",
+            "iterations",
+        )
         of_networks = ("teacher", "teacher_weights", "student", "detector", "rounds")
         _refuse_beside(given, "teacher_weights", ("rounds", "size"))
         _refuse_beside(given, "configs", (*of_data, *of_networks))

@@ -19,7 +19,9 @@ ENOUGH = 200  # labelled images from which on there are enough to test on others
 FEWEST = 20  # labelled images below which a part of them tells nothing
 
 
-def split_off(data: Data, seed: int, stay: Collection[int] = ()) -> None:
+def split_off(
+    data: Data, seed: int, stay: Collection[int] = (), *, fixed_camera: bool = False
+) -> None:
     """Make the sets that are missing of the labelled images, near-identical ones on one side.
 
     Where labels are too few for that, figures are of the set that choices are made by, which a
@@ -27,6 +29,7 @@ def split_off(data: Data, seed: int, stay: Collection[int] = ()) -> None:
 
     Args:
         stay: positions in train of images that may not be split off.
+        fixed_camera: whether only identical files stay together.
     Raises:
         UserError: there are hardly any labelled images or boxes, and none to test on.
     """
@@ -39,7 +42,7 @@ def split_off(data: Data, seed: int, stay: Collection[int] = ()) -> None:
     train = data.sets["train"]
     wanted = _to_split_off(len(train.images), set(data.sets) - {"train"})
     if wanted:
-        groups = _groups(train)
+        groups = _groups(train, fixed_camera)
         rest, *parts = _parts(train, groups, len(wanted), seed, set(stay))
         for name, part in zip(wanted, parts, strict=True):
             data.sets[name] = _subset(train, part)
@@ -50,6 +53,12 @@ def split_off(data: Data, seed: int, stay: Collection[int] = ()) -> None:
                 f"{name}, by the seed {seed}."
             )
         data.sets["train"] = _subset(train, rest)
+        if fixed_camera:
+            data.notes.append(
+                f"The camera stands still (--fixed-camera): images of {' and '.join(wanted)} may "
+                "be taken moments apart from ones that are trained on, so that the figures hold "
+                "for this camera and these days alone."
+            )
     for one, other in (("val", "test"), ("test", "val")):
         if one not in data.sets:
             data.sets[one] = data.sets[other]
@@ -60,7 +69,7 @@ def split_off(data: Data, seed: int, stay: Collection[int] = ()) -> None:
             )
 
 
-def _groups(labels: Labels) -> list[list[int]]:
+def _groups(labels: Labels, fixed_camera: bool) -> list[list[int]]:
     """Images that are one and the same, nearly: by what they show, and by the name that exports
     with changed copies leave before `.rf.`.
     """
@@ -69,7 +78,8 @@ def _groups(labels: Labels) -> list[list[int]]:
         origin, is_export, _ = os.path.basename(image["file_name"]).partition(".rf.")
         if is_export:
             same.setdefault(origin, []).append(position)
-    alike = find_similar([image_path(labels, image) for image in labels.images])
+    paths = [image_path(labels, image) for image in labels.images]
+    alike = find_similar(paths, fixed_camera=fixed_camera)
     ends = [(group[0], other) for group in [*alike, *same.values()] for other in group[1:]]
     rows, columns = zip(*ends, strict=True) if ends else ((), ())
     count = len(labels.images)
@@ -89,7 +99,7 @@ def _why_not(labels: Labels, groups: list[list[int]], stay: Collection[int], nam
         return (
             f"{largest} of the {len(labels.images)} images of {labels.source} are near-identical, "
             f"as those of a camera that stands still, and stay together: {give} from another time "
-            "or place"
+            "or place, or --fixed-camera to have them split all the same"
         )
     if 2 * len(stay) > len(labels.images):
         return (

@@ -12,10 +12,12 @@ THREADS = 16  # files may lie on a network
 LOOKED_AT = 30_000  # images up to which near-identical ones are looked for
 
 
-def sift_unlabeled(data: Data) -> None:
+def sift_unlabeled(data: Data, *, fixed_camera: bool = False) -> None:
     """Take out of the unlabelled images what cannot be read, what is labelled, and near-identical
     images of those that are tested on.
 
+    Args:
+        fixed_camera: whether near-identical ones stay.
     Raises:
         UserError: none is left of a folder that was named.
     """
@@ -26,20 +28,27 @@ def sift_unlabeled(data: Data) -> None:
         for name, labels in data.sets.items()
     }
     _take_out(data, set(find_leaks(data.unlabeled, known)), "are labelled ones, and left out.")
-    if len(data.unlabeled) <= LOOKED_AT:
-        held = list(dict.fromkeys(known["val"] + known["test"]))
-        alike = find_resembling(data.unlabeled, held)
-        _take_out(data, alike, "are near-identical to ones that are tested on, and left out.")
-    else:
-        data.notes.append(
-            f"Among the {len(data.unlabeled)} unlabelled images near-identical ones of those that "
-            f"are tested on were not looked for: beyond {LOOKED_AT} it would take too long."
-        )
+    if not fixed_camera:
+        _take_out_resembling(data, list(dict.fromkeys(known["val"] + known["test"])))
     if given and data.folder and not data.unlabeled:
         raise UserError(
             f"no unlabelled image is left of {given} in {data.folder}: {' '.join(data.notes[-3:])} "
             "Name a folder of other images, or leave --unlabeled out"
         )
+
+
+def _take_out_resembling(data: Data, held: list[str]) -> None:
+    if len(data.unlabeled) > LOOKED_AT:
+        data.notes.append(
+            f"Among the {len(data.unlabeled)} unlabelled images near-identical ones of those that "
+            f"are tested on were not looked for: beyond {LOOKED_AT} it would take too long."
+        )
+        return
+    alike = find_resembling(data.unlabeled, held)
+    many = 2 * len(alike) > len(data.unlabeled)
+    hint = " So many are found where a camera stands still: --fixed-camera keeps them."
+    why = "are near-identical to ones that are tested on, and left out."
+    _take_out(data, alike, why + hint * many)
 
 
 def _take_out(data: Data, positions: set[int], why: str) -> None:
