@@ -106,6 +106,16 @@ MISTAKES = {
     "labelling by boxes given by their corners": (
         LABEL_ALL.replace("{toy}/annotations/labeled.json", "{wrong}/corners.json"),
         "look like corners x0, y0, x1, y1"),
+    "labelling for a training that keeps nothing": (
+        LABEL_ALL + "--keep-for {toy}/SAD.yaml", "--keep-for", "SAD.yaml keeps no answers",
+        "set its SAD.TEACHER.CACHE.DIR"),
+    "labelling for a training that cannot keep": (
+        LABEL_ALL + "--keep-for {toy}/TAR.yaml SAD.TEACHER.CACHE.DIR {out}",
+        "SAD.TEACHER.CACHE.DIR is", "but SAD.DISTILL.TERMS has"),
+    "labelling for the student of another teacher": (
+        LABEL_ALL + "--keep-for {toy}/SAD.yaml SAD.TEACHER.CACHE.DIR {out} SAD.TEACHER.WEIGHTS "
+        "{wrong}/student.pth", "SAD.TEACHER.WEIGHTS", "student.pth, which are not those of",
+        "leave --keep-for out"),
 
     # calibrate.py
     "teacher judged by its training images": (

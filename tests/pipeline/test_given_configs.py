@@ -81,10 +81,11 @@ def test_the_teachers_answers_are_kept_where_views_come_again(toy, configs, tmp_
     found = experiment(toy, tmp_path / "out", configs)
     assert value(found.opts["SAD"], KEY) == str(tmp_path / "out" / "runs" / "teacher_answers")
     assert 0 < found.share_asked <= 0.5
+    assert found.keep_for == ["--keep-for", found.configs["SAD"], *found.opts["SAD"]]
     for theirs in ("SAD: {TEACHER: {CACHE: {DIR: kept}}}", "INPUT: {CROP: {ENABLED: true}}"):
         yaml.write_text(often + theirs)
         found = experiment(toy, tmp_path / "out", configs)
-        assert KEY not in found.opts["SAD"] and found.share_asked == 1
+        assert KEY not in found.opts["SAD"] and found.share_asked == 1 and not found.keep_for
 
 
 def test_a_student_that_stands_in_a_distiller(toy, configs, tmp_path):

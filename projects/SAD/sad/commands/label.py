@@ -77,6 +77,13 @@ def add_arguments(parser) -> None:
         default=0.01,
         help="stop over this share of bad images (0.01); 5 are always allowed, except with 0",
     )
+    parser.add_argument(
+        "--keep-for",
+        nargs="+",
+        default=(),
+        metavar=("CONFIG", "KEY VALUE"),
+        help="keep what the teacher says for a training with SAD.TEACHER.CACHE.DIR that it teaches",
+    )
     add_view_arguments(parser)
     add_launch_arguments(parser)
 
@@ -101,6 +108,9 @@ def make_job(args) -> LabelingJob:
     cfg = get_sad_cfg(args.config_file, args.opts)
     check_config(cfg)
     register_from_config(cfg)
+    if args.keep_for:
+        config, *opts = args.keep_for
+        check_config(get_sad_cfg(config, opts))
     image_json, image_root, labeled_json = args.json, args.images, args.labeled_json
     share = cfg.DATASETS.LABELED_SHARE, cfg.DATASETS.LABELED_SHARE_SEED
     if args.dataset:
@@ -121,6 +131,7 @@ def make_job(args) -> LabelingJob:
         batch_size=args.batch_size,
         max_unreadable=args.max_unreadable,
         views=Views.of(args.scales, args.flip),
+        keep_for=args.keep_for,
         class_names=args.class_names,
         opts=args.opts,
     )

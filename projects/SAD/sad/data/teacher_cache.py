@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..config.defaults import keeps_answers
 from ..config.identity import describe_teacher
-from ..terms import TERMS
+from ..terms import needed
 from ..terms.kept import KeptOutputs
 from ..utils.files import atomic_write
 
@@ -100,14 +100,14 @@ class TeacherCache:
 
 def describe_answers(cfg) -> dict:
     """All that a teacher's answer for an image depends on besides its pixels."""
-    teacher, terms = cfg.SAD.TEACHER, cfg.SAD.DISTILL.TERMS
+    teacher = cfg.SAD.TEACHER
     return {
         **describe_teacher(cfg),
         "format": FORMAT,
         "channels": cfg.INPUT.FORMAT,
         "precision": teacher.PRECISION,
         "floor": teacher.CACHE.FLOOR,
-        "outputs": sorted(set().union(*(TERMS[name].need for name in terms))),
+        "outputs": sorted(needed(cfg.SAD.DISTILL.TERMS)),
         "device": torch.device(cfg.MODEL.DEVICE).type,
         "torch": torch.__version__,
     }

@@ -19,6 +19,11 @@ from .teacher import padded_alone, teacher_outputs
 PIXELS = 1 << 17
 
 
+def asked_together(padded_shape: tuple[int, int]) -> int:
+    """How many images of this (height, width) a teacher is asked for at a time."""
+    return max(1, PIXELS // prod(padded_shape))
+
+
 def ask_teacher(
     teacher,
     samples: list[dict],
@@ -70,7 +75,7 @@ def _missing(
             of_shape[padded_alone(teacher, *image.shape[-2:])].append(position)
     for shape, positions in of_shape.items():
         sizes = adapter_of(teacher).level_sizes(teacher, shape)
-        count = max(1, PIXELS // prod(shape))
+        count = asked_together(shape)
         for start in range(0, len(positions), count):
             some = positions[start : start + count]
             given = [images[position] for position in some]

@@ -45,6 +45,7 @@ class Experiment:
         opts: {name of a config: KEY VALUE pairs on top of it}.
         baselines: of "student" and "student_long", those that are trained.
         share_asked: of the images that the distillation shows, those that its teacher is asked for.
+        keep_for: arguments of the labelling that keep the teacher's answers for the distillation.
     """
 
     paths: Paths
@@ -62,6 +63,7 @@ class Experiment:
     rounds: int = 0
     baselines: Sequence[str] = ("student", "student_long")
     share_asked: float = 1.0
+    keep_for: Sequence[str] = ()
     num_gpus: int = 1
     test_set: str = ""  # of several sets, the one to report on
     command: str = ""
@@ -235,6 +237,7 @@ class Experiment:
                 *("label", "--config-file", self.configs[teacher]),
                 *("--weights", self.weights(teacher), *self.unlabeled, *self.labeled),
                 *("--output", output, "--num-gpus", self.num_gpus, *thresholds()),
+                *(self.keep_for if name == "label" else ()),
             )
             self._run(name, command)
 

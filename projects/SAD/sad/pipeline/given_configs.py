@@ -62,8 +62,10 @@ def experiment_of_configs(request: Request, paths: Paths, command: str) -> Exper
     gpus, where = Machine.this(request.num_gpus).gpus, paths.run("teacher_answers")
     answers = KeptAnswers.of(configs["student"], labeled, count, gpus)
     share_asked = answers.share_asked(cfgs[method].SOLVER.MAX_ITER)
+    keep_for = []
     if share_asked < 1 and _may_keep(cfgs[method], where):
         opts[method] += ["SAD.TEACHER.CACHE.DIR", where]
+        keep_for = ["--keep-for", configs[method], *opts[method]]
     else:
         share_asked = 1.0
     files = [MetadataCatalog.get(name).get("json_file") for name in (*sets.TRAIN, *sets.TEST)]
@@ -78,6 +80,7 @@ def experiment_of_configs(request: Request, paths: Paths, command: str) -> Exper
         images=images,
         baselines=request.baselines,
         share_asked=share_asked,
+        keep_for=keep_for,
         num_gpus=request.num_gpus,
         test_set=test_set,
         opts=opts,

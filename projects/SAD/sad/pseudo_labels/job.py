@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from ..modeling.build import load_detector
 from ..utils.errors import UserError
 from ..utils.files import make_folder, remove_folder, sha256
 from .image_table import ImageTable, list_folder, list_json
+from .keeping import check_keeping
 from .resume import open_folder, record_job
 from .thresholds import read_thresholds, wanted_mean
 from .views import NO_OTHERS, Views, check_views
@@ -50,6 +51,7 @@ class LabelingJob:
     batch_size: int
     max_unreadable: float
     views: Views
+    keep_for: Sequence[str]  # see `check_keeping`; empty where nothing is kept
 
     @property
     def shards(self) -> str:
@@ -93,6 +95,7 @@ def prepare(
     batch_size: int = 8,
     max_unreadable: float = 0.01,
     views: Views = NO_OTHERS,
+    keep_for: Sequence[str] = (),
     opts=(),
     class_names=(),
 ) -> LabelingJob:
@@ -117,6 +120,8 @@ def prepare(
         max_unreadable: the run stops when more than this share of the images cannot be read; see
             `sad.data.images.allowed_unreadable`.
         views: in which the teacher is shown each image.
+        keep_for: a yaml, and KEY VALUE pairs: of a training that keeps its teacher's answers. What
+            it would ask of these images is kept for it, and decides on the batches.
     Raises:
         UserError: whatever is missing, broken or does not fit.
     """
@@ -143,6 +148,8 @@ def prepare(
     weights_sha256 = _sha256(weights)
     cfg = get_sad_cfg(config_file, opts)
     check_views(views, cfg)
+    if keep_for and not check_keeping(keep_for, cfg, weights_sha256):
+        keep_for = ()
     known = labeled_and_tested(cfg, image_root, image_json, labeled_json)
     with _folder_of_shards(output) as shards:
         images, unreadable, num_left_out = _list_images(shards, image_root, image_json, known, cfg)
@@ -163,6 +170,7 @@ def prepare(
             batch_size,
             max_unreadable,
             views,
+            tuple(keep_for),
         )
         job.check_unreadable(unreadable)
     for position, reason in unreadable.items():

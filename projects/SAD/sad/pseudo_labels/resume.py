@@ -67,7 +67,8 @@ def record_job(job, cfg) -> None:
         "weights": job.weights_sha256,
         "image folder": os.path.abspath(job.image_root),
         "list of images": images.hexdigest(),
-        "batch size": job.batch_size,
+        "batch size": "as in training" if job.keep_for else job.batch_size,
+        "kept for": list(job.keep_for),
         "precision": cfg.SAD.TEACHER.PRECISION,
         "views": [list(job.views.scales), job.views.flip],
         # Those of the config that inference reads; the number of readers, say, may change.

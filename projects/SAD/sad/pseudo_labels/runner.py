@@ -7,7 +7,7 @@ shard that is missing. A shard is one batch of a short list and about 1,000 imag
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from itertools import islice
 from typing import NamedTuple
@@ -26,6 +26,7 @@ from ..modeling.build import load_detector
 from ..modeling.teacher import padded_alone
 from .detections import DETECTION, SCORE_UNITS
 from .job import LabelingJob
+from .keeping import AnswerKeeper
 from .merge import merge_shards
 from .resume import find_done
 from .shards import read_unreadable, write_shard
@@ -62,17 +63,24 @@ def plan_shards(model, cfg, job: LabelingJob) -> list[list[np.ndarray]]:
     positions = np.flatnonzero(readable).astype(np.int32)
     index = job.images.index[positions]
     sizes = np.stack([index["height"], index["width"]], axis=1)
-    batches = [positions[batch] for batch in plan_batches(model, cfg, sizes, job.batch_size)]
+    batch_size = AnswerKeeper.batch_size if job.keep_for else job.batch_size
+    batches = [positions[batch] for batch in plan_batches(model, cfg, sizes, batch_size)]
     length = max(1, -(-len(batches) // NUM_SHARDS))
     return [batches[start : start + length] for start in range(0, len(batches), length)]
 
 
-def plan_batches(model, cfg, sizes: np.ndarray, batch_size: int) -> list[np.ndarray]:
+def plan_batches(
+    model, cfg, sizes: np.ndarray, batch_size: int | Callable[[tuple[int, int]], int]
+) -> list[np.ndarray]:
     """`form_batches` of images of these sizes, (N, 2) height and width on disk."""
     return form_batches(*_shapes(model, cfg, sizes), batch_size)
 
 
-def form_batches(padded: np.ndarray, resized: np.ndarray, batch_size: int) -> list[np.ndarray]:
+def form_batches(
+    padded: np.ndarray,
+    resized: np.ndarray,
+    batch_size: int | Callable[[tuple[int, int]], int],
+) -> list[np.ndarray]:
     """Group images for inference so that no image's padding depends on its batch.
 
     A convolution near the right and lower border sees the padding, so an image's logits depend on
@@ -81,18 +89,19 @@ def form_batches(padded: np.ndarray, resized: np.ndarray, batch_size: int) -> li
 
     Args:
         padded, resized: (N, 2), height and width of each image with and without padding.
+        batch_size: images in a batch; or a function of their padded height and width.
     Returns:
         positions; largest shapes first, so that too little memory shows at once.
     """
     # Stable: equal shapes stay in the list's order.
     order = np.lexsort((*resized.T[::-1], *padded.T[::-1], -padded.prod(axis=1)))
     changes = 1 + np.flatnonzero(np.diff(padded[order], axis=0).any(axis=1))
-    return [
-        batch
-        for group in np.split(order, changes)
-        for batch in np.split(group, range(batch_size, len(group), batch_size))
-        if len(batch)
-    ]
+    batches = []
+    for group in np.split(order, changes) if len(order) else ():
+        shape = tuple(padded[group[0]].tolist())
+        size = batch_size(shape) if callable(batch_size) else batch_size
+        batches += np.split(group, range(size, len(group), size))
+    return batches
 
 
 def _shapes(model, cfg, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -154,6 +163,7 @@ def label_shards(
             **worker_arguments(cfg.DATALOADER.NUM_WORKERS),
         )
     )
+    keeper = AnswerKeeper(model, job.keep_for) if job.keep_for else None
     description = f"labelling (1 of {comm.get_world_size()} processes)"
     all_unreadable = job.unreadable | read_unreadable(job.shards, done)
     with tqdm(
@@ -167,7 +177,7 @@ def label_shards(
             found, unreadable, truncated = [], {}, []
             files = job.files(np.concatenate(shards[number]))
             for batch in islice(loader, len(shards[number])):
-                some = label_batch(model, batch, cfg, job.views)
+                some = label_batch(model, batch, cfg, job.views, keeper)
                 found += some.detections
                 unreadable |= some.unreadable
                 truncated += some.truncated
@@ -183,7 +193,9 @@ class LabeledBatch(NamedTuple):
     truncated: list[int]  # positions of images that lack their last bytes
 
 
-def label_batch(model, batch: list[dict], cfg, views: Views) -> LabeledBatch:
+def label_batch(
+    model, batch: list[dict], cfg, views: Views, keeper: AnswerKeeper | None = None
+) -> LabeledBatch:
     """What the teacher finds in images as `ViewMapper` gives them, each with its `position`."""
     readable = [item for item in batch if "unreadable" not in item]
     unreadable, truncated = {}, []
@@ -195,10 +207,13 @@ def label_batch(model, batch: list[dict], cfg, views: Views) -> LabeledBatch:
             logger.warning(f"{item['file_name']} lacks its last bytes")
             truncated.append(item["position"])
     precision, most = cfg.SAD.TEACHER.PRECISION, cfg.TEST.DETECTIONS_PER_IMAGE
-    outputs = detect_in_views(model, readable, precision, views, most) if readable else []
+    given, heed = readable, None
+    if keeper and readable:
+        given, heed = keeper.filled(readable), partial(keeper.keep, readable)
+    outputs = detect_in_views(model, given, precision, views, most, heed) if readable else []
     found = [
         _to_detections(item["position"], instances)
-        for item, instances in zip(readable, outputs, strict=True)
+        for item, instances in zip(readable, outputs[: len(readable)], strict=True)
     ]
     return LabeledBatch(found, unreadable, truncated)
 

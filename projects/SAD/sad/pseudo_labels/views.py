@@ -5,7 +5,7 @@ Faster R-CNN alone (`GeneralizedRCNNWithTTA`), and keeps of each object the best
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from ..data.mapper import ReadingMapper, WithScaledViews
 from ..modeling.adapters import adapter_of
 from ..modeling.teacher import padded_alone
+from ..terms.term import Outputs
 from ..utils.arguments import between
 from ..utils.errors import UserError
 
@@ -91,15 +92,21 @@ class ViewMapper(ReadingMapper):
 
 @torch.inference_mode()
 def detect_in_views(
-    model, batch: list[dict], precision: str, views: Views, most: int
+    model,
+    batch: list[dict],
+    precision: str,
+    views: Views,
+    most: int,
+    heed: Callable[[Outputs], None] | None = None,
 ) -> list[Instances]:
     """`adapter.detect` in all views. The network is first given the batch as it is.
 
     Args:
         batch: of `ViewMapper`, all of one padded shape.
         most: detections of an image, the best ones.
+        heed: is given the outputs for the batch as it is, of a dense detector.
     """
-    plain = adapter_of(model).detect(model, batch, precision)
+    plain = adapter_of(model).detect(model, batch, precision, **({"heed": heed} if heed else {}))
     found = [[instances] for instances in plain]
     others = [("image", None, True)] if views.flip else []
     others += [

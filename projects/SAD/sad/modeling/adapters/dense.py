@@ -33,8 +33,18 @@ class DenseAdapter(Adapter):
     def anchored(self, model) -> nn.Module:
         return model
 
-    def detect(self, model, batch: list[dict], precision: str = "float32") -> list[Instances]:
-        return dense_inference.detect(self, model, batch, precision)
+    def detect(
+        self,
+        model,
+        batch: list[dict],
+        precision: str = "float32",
+        heed: Callable[[Outputs], None] | None = None,
+    ) -> list[Instances]:
+        """
+        Args:
+            heed: is given the outputs of the whole batch, too.
+        """
+        return dense_inference.detect(self, model, batch, precision, heed)
 
     @abstractmethod
     def _all(self, model, features: list[Tensor]) -> dict[str, list[Tensor]]:

@@ -5,21 +5,32 @@ where the network is fast (on a GPU, in bfloat16, or on small images) that takes
 network. Here only what reaches the score threshold becomes a score, level by level for all images.
 """
 
+from collections.abc import Callable
+
 import torch
 from detectron2.layers import batched_nms
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
+from ...terms.term import Outputs
 from ...utils.precision import autocast
 
 
 @torch.inference_mode()
-def detect(adapter, model, batch: list[dict], precision: str) -> list[Instances]:
+def detect(
+    adapter,
+    model,
+    batch: list[dict],
+    precision: str,
+    heed: Callable[[Outputs], None] | None = None,
+) -> list[Instances]:
     """See `DenseAdapter.detect`."""
     images = model.preprocess_image(batch)
     with autocast(model.device, precision):
         outputs = adapter.outputs(model, images.tensor)
+    if heed:
+        heed(outputs)
     anchors = model.anchor_generator(outputs.features)
     centerness = outputs.centerness or [None] * len(anchors)
     levels = zip(anchors, outputs.logits, outputs.deltas, centerness, strict=True)
