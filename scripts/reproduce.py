@@ -50,7 +50,13 @@ def parse_args(spec: dict) -> argparse.Namespace:
     )
     parser.add_argument("--benchmark", default="digits", choices=spec["benchmarks"])
     parser.add_argument("--seeds", default="0,1,2", help="to run and to show, comma-separated")
-    parser.add_argument("--rows", nargs="+", choices=spec["rows"], help="run these rows alone")
+    parser.add_argument(
+        "--rows",
+        nargs="+",
+        metavar="ROW",
+        choices=spec["rows"],
+        help="run these rows of configs/tables.yaml alone",
+    )
     parser.add_argument("--num-gpus", type=between(int, 1), default=1, help="of each run")
     add_lab_arguments(parser, ROOT)
     args = parser.parse_args()

@@ -56,9 +56,13 @@ def test_each_papers_claims_are_corrected_among_themselves(tmp_path, monkeypatch
     monkeypatch.setattr(Lab, "known", lambda lab: {"": {"0": {}, "1": {}, "2": {}}})
     reproduction = Reproduction(args, spec, root=REPOSITORY, command="")
     judged = reproduction.judged
-    of_tar = [judged[claim, 1.0]["family"] for claim in spec["tables"]["TAR"]["claims"]]
-    assert of_tar == [20] * 20
-    assert judged["a", 1.0]["family"] == len(judged) - 20
+
+    def families(*names):
+        claims = [claim for name in names for claim in spec["tables"][name]["claims"]]
+        return [judged[claim, 1.0]["family"] for claim in claims]
+
+    assert families("TAR") == [20] * 20 and families("7", "8") == [9] * 9
+    assert judged["a", 1.0]["family"] == len(judged) - 20 - 9
     assert len(judged) == len(spec["claims"]) + 4 * len(spec["labels"]["claims"])
     reproduction.write_table("TAR")
     assert (
