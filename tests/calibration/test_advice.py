@@ -17,7 +17,8 @@ from toy import REPOSITORY
         (40.0, None, 0.6, "both"),
         (40.0, 10.0, 0.6, "both"),
         (40.0, 36.0, 0.6, "pseudo-labels"),
-        (40.0, 45.0, 0.6, "pseudo-labels"),
+        (40.0, 45.0, 0.6, "stop"),
+        (40.0, 45.0, 0.1, "stop"),
         (40.0, 0.0, 0.6, "both"),
     ],
 )
