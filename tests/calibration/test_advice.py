@@ -57,15 +57,21 @@ def test_the_rules_take_the_best_of_our_measured_cases():
         assert ours == ("hard" if close else "both")
         if case.name.startswith("paper"):
             assert best[0] - getattr(case, ours) <= 1.11
+        elif "FCOS" in case.name:
+            assert best[0] - getattr(case, ours) <= 0.41
         else:
             assert ours == best[1]
 
 
 def test_cases_are_those_of_the_tables():
-    table = (REPOSITORY / "docs" / "tables" / "digits_table3.md").read_text()
+    tables = {
+        number: (REPOSITORY / "docs" / "tables" / f"digits_table{number}.md").read_text()
+        for number in (3, 6)
+    }
     for case in CASES:
         if case.name.startswith("digit"):
-            assert all(f"| {value:.1f} ± " in table for value in case[2:])
+            table = tables[6 if "FCOS" in case.name else 3]
+            assert all(f"| {value:.1f} ± " in table for value in case[2:] if value is not None)
     assert (
         f"| {CASES[2].teacher:.1f} ± "
         in (REPOSITORY / "docs" / "tables" / "digits_table4.md").read_text()

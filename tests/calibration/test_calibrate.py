@@ -66,6 +66,27 @@ def test_threshold_and_boxes_are_those_of_labelling(done, teacher_files, tmp_pat
     assert by_class["annotations"] == labels["annotations"]
 
 
+def test_boxes_that_labelling_does_not_see_do_not_count(done, teacher_files, tmp_path):
+    """The yaml's own threshold leaves fewer boxes than the labelled images have."""
+    least = done[0]["thresholds"]["labelling"]
+    floor = ["MODEL.RETINANET.SCORE_THRESH_TEST", least]
+    report = calibrate(**teacher_files, output=str(tmp_path / "out"), opts=floor)
+    label_images(
+        prepare(
+            teacher_files["teacher_config"],
+            teacher_files["teacher_weights"],
+            teacher_files["unlabeled"],
+            str(tmp_path / "a.json"),
+            labeled_json=teacher_files["labeled_json"],
+            opts=floor,
+        )
+    )
+    labelling = strict(tmp_path / "a.json")["info"]["threshold"]
+    assert labelling > least and labelling == report["thresholds"]["labelling"]
+    with pytest.raises(UserError, match="labelling would find nothing"):
+        calibrate(**teacher_files, output=str(tmp_path / "none"), opts=[floor[0], 0.999])
+
+
 def test_a_second_time_is_the_same(done, teacher_files, tmp_path):
     report, folder = done
     calibrate(**teacher_files, output=str(tmp_path), student_ap=10.0, num_images=4)

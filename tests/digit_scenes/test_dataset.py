@@ -1,6 +1,7 @@
 """The files of the digit scenes, on sets of a few images."""
 
 import json
+from multiprocessing.pool import ThreadPool
 
 import numpy as np
 import pytest
@@ -244,3 +245,28 @@ def test_the_truth_of_the_unlabelled_images(small, tmp_path):
     path.write_text("of older images")
     write_digit_scenes(root, **{**SMALL, "seed": 1}, overwrite=True)
     assert not path.exists()
+
+
+def test_of_two_calls_for_one_folder_the_second_waits(tmp_path):
+    """And then says that other scenes are there."""
+    root = tmp_path / "digits"
+    with ThreadPool(2) as pool:
+        calls = [
+            pool.apply_async(write_digit_scenes, (root,), {**SMALL, "seed": seed, "workers": 1})
+            for seed in (0, 1)
+        ]
+        failed = [call for call in calls if not _succeeds(call)]
+    assert len(failed) == 1
+    description = json.loads((root / "digits.json").read_text())
+    for split in ("labeled", "tune", "minival"):
+        listed = {image["file_name"] for image in load(root, split)["images"]}
+        assert listed == {path.name for path in (root / split).iterdir()}
+        assert len(listed) == description[split]
+
+
+def _succeeds(call) -> bool:
+    try:
+        call.get()
+    except UserError:
+        return False
+    return True

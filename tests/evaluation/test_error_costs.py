@@ -49,7 +49,7 @@ def test_costs_are_gains_of_mended_detections(seed):
     assert costs["missed"] == pytest.approx(ap50(fewer, found) - base, abs=1e-9)
 
 
-def test_a_class_that_is_missed_altogether_stays_at_0():
+def test_a_class_that_is_missed_altogether():
     labels = [
         {"image_id": 1, "category_id": category, "bbox": [0, 0, 10, 10], "iscrowd": 0}
         for category in (1, 2)
@@ -59,7 +59,10 @@ def test_a_class_that_is_missed_altogether_stays_at_0():
     errors = find_errors(labels, found, [1], categories)
     costs = error_costs(labels, found, errors, categories)
     assert costs["AP50"] == pytest.approx(50)
-    assert all(costs[name] == 0 for name in (*KINDS, "missed"))
+    assert all(costs[name] == 0 for name in KINDS) and costs["missed"] == pytest.approx(50)
+    one = [label for label in labels if label["category_id"] == 2]
+    errors = find_errors(one, [], [1], categories)
+    assert error_costs(one, [], errors, categories)["missed"] == 100
 
 
 def test_nothing():

@@ -74,6 +74,11 @@ def test_categories_of_one_name_are_one_class(read):
     assert [*labels.mended.values()] == [["cat"]]
 
 
+def test_numbers_beyond_all_measure(read):
+    labels = read(BOX, BOX | {"bbox": [1, 1, 10**400, 5]})
+    assert len(labels.annotations) == 1 and sum(map(len, labels.left_out.values())) == 1
+
+
 def test_boxes_are_taken_around_masks_of_each_kind(read):
     pixels = np.zeros((30, 40), np.uint8)
     pixels[5:25, 10:30] = 1

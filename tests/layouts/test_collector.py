@@ -46,6 +46,16 @@ def test_boxes_are_clipped_and_never_leave_their_image_by_a_rounding_error():
         assert 333 - 1e-6 < x + w <= 333 and 77 - 1e-6 < y + h <= 77
 
 
+def test_a_crowd_takes_the_place_of_no_object():
+    found = collector()
+    found.add_image("a.png", (40, 30))
+    for crowd in (1, 0, 0):
+        found.add_box("a.png", 1, (1, 1, 9, 9), "a", crowd=crowd)
+    labels = found.finish()
+    assert [x["iscrowd"] for x in labels.annotations] == [1, 0]
+    assert [*labels.left_out] == ["repeated boxes"]
+
+
 def test_boxes_that_are_none_are_left_out_by_reason():
     found = collector()
     found.add_image("a.png", (40, 30))

@@ -119,6 +119,16 @@ def test_numbers_with_gaps_name_their_classes(tmp_path):
     assert labels.classes == ["cat", "dog"] and labels.annotations[0]["category_id"] == 2
 
 
+def test_numbers_of_one_name_are_one_class(tmp_path):
+    made.save(tmp_path / "a.jpg", (40, 30), [])
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n2 0.5 0.5 0.25 0.25")
+    (tmp_path / "data.yaml").write_text("names: [cat, dog, cat]")
+    labels = read_labels(str(tmp_path))
+    assert labels.classes == ["cat", "dog"]
+    assert [x["category_id"] for x in labels.annotations] == [1, 1]
+    assert [*labels.mended.values()] == [["cat"]]
+
+
 @pytest.mark.parametrize(("values", "point"), [(2, "0.4 0.6"), (3, "0.4 0.6 2")])
 def test_keypoints_behind_a_box_are_not_read(values, point, tmp_path):
     made.save(tmp_path / "a.jpg", (40, 30), [])

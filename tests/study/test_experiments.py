@@ -118,7 +118,7 @@ def test_the_digest_follows_the_settings_and_nothing_else(root):
 
 def test_a_known_result_of_the_same_settings_is_used_again(root):
     student = Experiment("toy", "student", 2)
-    entry = {"AP": 1.5, "AP50": 3.0, "AP75": 1.0, "digest": student.digest}
+    entry = {"AP": 1.5, "AP50": 3.0, "AP75": 1.0, "digest": student.digest, "data": student.data}
     (root / "results.json").write_text(json.dumps({"student": {"2": entry}}))
     assert lab(root).find(student) == entry
     assert lab(root).run_all([student]) == {student: entry}  # no run was started
@@ -127,7 +127,7 @@ def test_a_known_result_of_the_same_settings_is_used_again(root):
     assert lab(root).find(replace(student, opts=("SOLVER.BASE_LR", 0.1))) is None
     # Another name for the same settings.
     assert lab(root).find(replace(student, opts=("SOLVER.MAX_ITER", 4))) == entry
-    # Other images than those of the result; without any there is nothing to compare.
+    # Other images than those of the result.
     data = root / "datasets" / "toy"
     data.mkdir(parents=True)
     (data / "digits.json").write_text('{"labeled": 7}')
@@ -138,6 +138,23 @@ def test_a_known_result_of_the_same_settings_is_used_again(root):
     yaml = root / "configs" / "toy" / "student.yaml"
     yaml.write_text(yaml.read_text().replace("MAX_ITER: 4", "MAX_ITER: 5"))
     assert lab(root).find(Experiment("toy", "student", 2)) is None
+
+
+def test_other_annotations_are_other_images(root):
+    """Where no digits.json says how they were made."""
+    key = "DATASETS.REGISTER.toy_labeled.JSON"
+    labels = root / "labels.json"
+    student = Experiment("toy", "student", opts=(key, str(labels)))
+    assert student.data is None
+    labels.write_text("{}")
+    before, run = student.data, lab(root).directory(student)
+    assert before.keys() == {"toy_labeled"}
+    entry = {"AP": 1.5, "digest": student.digest, "data": before}
+    (root / "results.json").write_text(json.dumps({"student": {"0": entry}}))
+    assert lab(root).find(student) == entry
+    labels.write_text('{"images": []}')
+    assert student.data != before and lab(root).directory(student) != run
+    assert lab(root).find(student) is None
 
 
 def test_other_settings_or_images_are_another_run(root):

@@ -103,7 +103,9 @@ def test_what_is_known_is_written_without_training(trained, tmp_path):
     args.results.mkdir()
     wanted = imbalance.experiments(SPEC, "toy")
     known = {
-        arm: {"0": {"AP": ap, "digest": wanted[arm, weight].digest}}
+        arm: {
+            "0": {"AP": ap, "digest": wanted[arm, weight].digest, "data": wanted[arm, weight].data}
+        }
         for arm, weight, ap in (("student alone", None, 20.0), ("KL", 1.0, 24.0))
     }
     results = args.results / "toy_tune.json"

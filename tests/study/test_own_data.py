@@ -98,5 +98,11 @@ def test_the_length_by_the_clock_may_differ(tmp_path):
 def test_folders_that_will_not_do(tmp_path):
     with pytest.raises(UserError, match="report.json does not exist"):
         add_reports({}, {"bins": [str(tmp_path)]})
+    for number, text in enumerate(("{", "{}", "[]")):
+        broken = tmp_path / f"broken_{number}"
+        broken.mkdir()
+        (broken / "report.json").write_text(text)
+        with pytest.raises(UserError, match="no whole report"):
+            add_reports({}, {"bins": [str(broken)]})
     with pytest.raises(UserError, match="not one of `sad distill`"):
         add_reports({}, {"bins": [folder(tmp_path / "0", 0, {"mine": 34})]})

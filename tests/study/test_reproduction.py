@@ -10,6 +10,7 @@ import pytest
 from sad.study.experiments import Lab
 from sad.study.reproduction import Reproduction
 from sad.study.tables import read_tables
+from sad.utils.errors import UserError
 from toy import REPOSITORY
 
 
@@ -38,6 +39,18 @@ def test_what_a_table_runs(tmp_path, monkeypatch, table, rows, expected):
     Reproduction(args, spec, root=REPOSITORY, command="").run(table)
     assert {experiment.name for experiment in ran} == expected
     assert {experiment.seed for experiment in ran} == {3, 4}
+
+
+def test_rows_that_are_in_no_table_or_benchmark_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    spec = read_tables("configs/tables.yaml")
+    for benchmark, row in (("bccd", "half_KL"), ("digits", "R101")):
+        args = argparse.Namespace(
+            benchmark=benchmark, seeds=[0], rows=[row], no_run=False, jobs=1, num_gpus=1,
+            output=tmp_path, results=tmp_path, tables=tmp_path,
+        )  # fmt: skip
+        with pytest.raises(UserError, match=f"table 3 has none of --rows {row}"):
+            Reproduction(args, spec, root=REPOSITORY, command="").run("3")
 
 
 def test_each_papers_claims_are_corrected_among_themselves(tmp_path, monkeypatch):

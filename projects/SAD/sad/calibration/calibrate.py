@@ -155,7 +155,13 @@ def _judge(teacher, held_out, found, others, target_mean: float, seed: int) -> J
     held_out = held_out.only(found.images)
     if not any(not label["iscrowd"] for label in held_out.labels):
         raise UserError("the held-out images that can be read have no boxes: mend the others")
-    score_counts = np.bincount(others.detections["score"], minlength=SCORE_UNITS + 1)
+    seen = others.detections[scores(others.detections) > teacher.own_floor]  # by labelling
+    if not len(seen):
+        raise UserError(
+            "the teacher finds nothing in the unlabelled images with a score above "
+            f"{teacher.own_floor}, its yaml's: labelling would find nothing; train it longer"
+        )
+    score_counts = np.bincount(seen["score"], minlength=SCORE_UNITS + 1)
     start = calibrate_threshold(score_counts, len(others.images), target_mean)
     right, wrong = judge(held_out, found.detections)
     counts = count_boxes(held_out, found.detections, right, wrong, teacher.floor, [start])

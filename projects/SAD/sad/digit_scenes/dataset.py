@@ -31,7 +31,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..utils.errors import UserError
-from ..utils.files import atomic_write, write_json
+from ..utils.files import atomic_write, make_folder, write_json
+from ..utils.folder_lock import alone_in
 from .preview import draw_preview
 from .render import SceneOptions, render_scene
 from .sources import SPLITS, glyphs, photographs
@@ -67,7 +68,8 @@ def write_digit_scenes(
     files do not depend on `workers` (processes; by default as many as pay off on these CPUs). A
     run that was interrupted is made anew by the next call. An image too crowded for another object
     gets fewer than `objects_per_image` says. With `truth` the unlabelled images' boxes are written,
-    too: a student that learns from them shows what labels could give.
+    too: a student that learns from them shows what labels could give. Of several calls for one
+    folder at a time each waits for the one before.
 
     Raises UserError when `root` holds a set made with other arguments and `overwrite` is false,
     when it holds image folders of somebody else's, or when a source is not installed.
@@ -84,19 +86,24 @@ def write_digit_scenes(
         raise UserError(f"workers is {workers}, but must be at least 1")
     description = {"format": FORMAT, **counts, **asdict(options)}
     description = json.loads(json.dumps(description))  # as it reads back: tuples are lists
+    if not root.exists():
+        glyphs(), photographs()  # a missing source is reported before anything is written
+    make_folder(str(root), "--root")
+    with alone_in(root):
+        _write(root, options, counts, description, workers, overwrite, truth)
 
+
+def _write(root, options, counts, description, workers, overwrite, truth):
     done, begun = root / "digits.json", root / "digits.json.begun"
     if _already_written(root, description, done, begun, overwrite):
         if truth and not _truth_file(root).exists():
-            scenes = (render_scene(options, "unlabeled", index) for index in range(unlabeled))
+            count = counts["unlabeled"]
+            scenes = (render_scene(options, "unlabeled", index) for index in range(count))
             _write_truth(root, options, [_labels_and_boxes(objects) for _, objects in scenes])
         return
-    glyphs(), photographs()  # a missing source is reported before anything is written
-    try:
-        for folder in (*SPLITS, "annotations"):
-            (root / folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"digit scenes cannot be written to {root}: {error.strerror}") from error
+    glyphs(), photographs()
+    for folder in (*SPLITS, "annotations"):
+        make_folder(str(root / folder), "--root: its folder")
     write_json(begun, description)
     done.unlink(missing_ok=True)
     # Boxes of older images must not outlive them if this is interrupted.

@@ -1,7 +1,6 @@
 """COCO's json, also as exporters write it: ids of other types, sizes and boxes that are missing."""
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 
 from pycocotools import mask
@@ -41,9 +40,7 @@ def read_coco(
     collector = Collector("COCO json", path, index.root, classes or list(number))
     for category in groups:
         collector.leave_out("categories without boxes that only group others", category["name"])
-    for name, count in Counter(x["name"] for x in kept).items():
-        if count > 1:
-            collector.mend("classes that have several categories, taken as one", name)
+    collector.join_classes([x["name"] for x in kept])
     files = _add_images(path, content, index, collector)
     for item in annotations:
         _add(collector, item, files, category_of)
@@ -65,8 +62,13 @@ def _section(path: str, content: dict, name: str, keys: Sequence[str]) -> list[d
         raise UserError(f"{path}: {name} are {short(items)}, not a list of objects")
     for item in items:
         for key in keys:
-            if item.get(key) in (None, "") or (key != "id" and not isinstance(item[key], str)):
+            if item.get(key) in (None, ""):
                 raise UserError(f"{path}: one of {name} has no {key}: {short(item)}; add it")
+            if key != "id" and not isinstance(item[key], str):
+                raise UserError(
+                    f"{path}: {key} of one of {name} is {short(item[key])}, not a text: put it in "
+                    "quotes"
+                )
     known = [_key(item["id"]) for item in items] if keys else []
     if len(set(known)) < len(known):
         twice = next(key for n, key in enumerate(known) if key in known[:n])
@@ -135,7 +137,7 @@ def _add_images(path: str, content: dict, index: ImageIndex, collector: Collecto
 def _declared_size(entry: dict) -> tuple[float, float] | None:
     try:
         size = float(entry["width"]), float(entry["height"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return size if all(0 < side < float("inf") for side in size) else None
 
@@ -155,7 +157,7 @@ def _add(collector: Collector, item: dict, files: dict, category_of: dict) -> No
         x, y, w, h = map(float, item.get("bbox") or ())
         if not (w and h) and item.get("segmentation"):
             raise ValueError("an empty box stands for none")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         try:
             x, y, w, h = _around(item.get("segmentation"))
         except (TypeError, ValueError, KeyError, IndexError, OverflowError):

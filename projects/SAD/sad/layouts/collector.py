@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import Counter
 from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 from typing import NamedTuple
@@ -45,6 +46,12 @@ class Collector:
 
     def mend(self, what: str, where: str) -> None:
         self.labels.mended.setdefault(what, []).append(where)
+
+    def join_classes(self, names: Sequence[str]) -> None:
+        """Say which names are there several times, see `number_of`."""
+        for name, count in Counter(names).items():
+            if count > 1:
+                self.mend("classes that are there several times, taken as one", name)
 
     def leave_out(self, what: str, where: str) -> None:
         self.labels.left_out.setdefault(what, []).append(where)
@@ -170,7 +177,7 @@ class Collector:
                 self.leave_out_box(f"boxes {why}", box.where)
                 continue
             inside = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
-            key = box.category, *(round(value, 2) for value in inside)
+            key = box.category, box.crowd, *(round(value, 2) for value in inside)
             if key in seen:
                 self.leave_out("repeated boxes", box.where)
                 continue

@@ -46,6 +46,7 @@ def read_yolo(
     """
     number = number_of([names[n] for n in sorted(names)], classes, source)
     collector = Collector("YOLO", source, index.root, classes or list(number))
+    collector.join_classes([names[n] for n in sorted(names)])
     for name in absent:
         collector.leave_out("images that are not there", name)
     images = index.names if among is None else sorted(set(among))

@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from detectron2.data import MetadataCatalog
 
 from ..config.defaults import distills
 from ..config.identity import training_settings
@@ -27,7 +28,7 @@ from ..data.datasets import data_path
 from ..evaluation.metrics_file import METRICS, read_metrics
 from ..utils.arguments import between
 from ..utils.errors import UserError
-from ..utils.files import make_folder, write_json
+from ..utils.files import make_folder, sha256, write_json
 from ..utils.folder_lock import alone_in, is_taken
 
 PUNCTUATION = "(',)"  # of a tuple of one name
@@ -89,14 +90,28 @@ class Experiment:
 
     @property
     def data(self) -> dict | None:
-        """How scripts/make_digits.py made the benchmark's images, if it did."""
+        """How scripts/make_digits.py made the benchmark's images, or the sha256 of the annotations;
+        None where these are not on this machine.
+        """
         path = Path(data_path(f"{self.benchmark}/digits.json"))
-        return json.loads(path.read_text()) if path.exists() else None
+        if path.exists():
+            return json.loads(path.read_text())
+        sets = self.cfg.DATASETS
+        files = {name: _annotations(name, sets.REGISTER) for name in (*sets.TRAIN, *sets.TEST)}
+        there = all(file and os.path.exists(file) for file in files.values())
+        return {name: sha256(file) for name, file in files.items()} if there else None
 
     @cached_property
     def digest(self) -> str:
         text = json.dumps(self.settings(), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _annotations(name: str, registered) -> str | None:
+    """The json of a data set."""
+    if name in registered:
+        return data_path(registered[name].JSON)
+    return MetadataCatalog.get(name).get("json_file")
 
 
 @dataclass
@@ -160,7 +175,7 @@ class Lab:
             ) from error
 
     def find(self, experiment: Experiment) -> dict | None:
-        """The result of this seed, these settings and, where it is known, these images.
+        """The result of this seed, these settings and, where they are known, these images.
 
         Whatever the name it was kept under: two configs may say the same.
         """

@@ -48,9 +48,14 @@ def _read(path: str) -> tuple[str, dict]:
     if not os.path.exists(path):
         raise UserError(f"{path} does not exist: let `sad distill` end there, or leave it out")
     with open(path, encoding="utf-8") as file:
-        report = json.load(file)
+        text = file.read()
+    try:
+        report = json.loads(text)
+        runs = list(zip(report["runs"], report["settings"]["runs"], strict=True))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no whole report ({error!r}): let it be made again") from error
     arms, seeds = {}, set()
-    for run, settings in zip(report["runs"], report["settings"]["runs"], strict=True):
+    for run, settings in runs:
         arm = DISTILLED if run["name"] in NAMES else run["name"]
         if arm in ARMS:
             seeds.add(settings.pop("seed"))

@@ -68,9 +68,18 @@ class Reproduction:
             for row in dict.fromkeys([*spec["rows"], *claimed])
             if row in (self.args.rows or self.spec["rows"])
         ]
-        for share in spec.get("shares", [1.0]):
-            wanted = [self.experiment(row, seed, share) for seed in self.args.seeds for row in rows]
-            self.lab.run_all([experiment for experiment in wanted if experiment])
+        wanted = [
+            self.experiment(row, seed, share)
+            for share in spec.get("shares", [1.0])
+            for seed in self.args.seeds
+            for row in rows
+        ]
+        if self.args.rows and not any(wanted):
+            raise UserError(
+                f"table {table} has none of --rows {' '.join(self.args.rows)} on "
+                f"{self.args.benchmark}: see configs/tables.yaml"
+            )
+        self.lab.run_all([experiment for experiment in wanted if experiment])
 
     def results(
         self, rows: list[str], seeds: list[int], share: float = 1.0
