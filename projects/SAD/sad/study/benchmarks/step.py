@@ -2,15 +2,13 @@
 
 The floor of distillation is the student's own iteration plus the part of the teacher's forward that
 is needed, taken from the same round: the class branch for SAD; for TAR backbone and box head, on as
-many regions as the student samples. "The peer's way" computes the whole teacher and the losses as
+many regions as the student samples. "The simple way" computes the whole teacher and the losses as
 written, in torch's own order of memory. Every arm trains on one batch that lies in memory, in the
 same precision.
 
 The last three rows of a dense detector, at small size alone, are ratios of two arms. Where the
 teacher's answers are kept they are computed and written, or read, for each batch. "Readers" are
-DATALOADER.NUM_WORKERS, which read the answers and send the batch to the process that trains. The
-teacher's weights are random, so that nearly all of its scores are above SAD.TEACHER.CACHE.FLOOR:
-there is more to read than of a trained one.
+DATALOADER.NUM_WORKERS, which read the answers and send the batch to the process that trains.
 """
 
 import copy
@@ -130,7 +128,7 @@ def dense_arms(cfg, teacher, batch: list[dict], step) -> Arms:
         "SAD, losses as written": step(*as_written).run_step,
         "SAD, losses compiled": step(compiled, "always").run_step,
         "SAD, torch's order of memory": step(compiled, "never", *own_order).run_step,
-        "peer's way": step(*as_written, *own_order, whole_teacher=True).run_step,
+        "simple way": step(*as_written, *own_order, whole_teacher=True).run_step,
     }
 
 
