@@ -66,11 +66,11 @@ def test_longer_runs_and_other_machines_are_warned_of(log):
 @pytest.mark.parametrize(
     ("key", "value", "before"),
     [
-        *(("SOLVER.BASE_LR", 0.01, 0.02), ("SOLVER.WARMUP_ITERS", 8, 3)),
+        *(("SOLVER.BASE_LR", 0.01, 0.02), ("SOLVER.WARMUP_ITERS", 5, 3)),
         *(("SOLVER.CLIP_FULL_MODEL_NORM", 0.5, 1.0), ("DATALOADER.MAX_UNREADABLE", 0.5, 0.01)),
         *(("DATASETS.MAX_BOXES_OUTSIDE", 0.5, 0.1), ("SOLVER.STEPS", (5,), [7, 9])),
         *(("VIS_PERIOD", 5, 0), ("CUDNN_BENCHMARK", True, False)),
-        *(("TEST.AUG.ENABLED", True, False), ("SAD.DISTILL.CLASS.FUSED", False, True)),
+        *(("TEST.AUG.MAX_SIZE", 3000, 4000), ("SAD.DISTILL.CLASS.FUSED", False, True)),
         *(("TEST.DETECTIONS_PER_IMAGE", 5, 100), ("DATASETS.TEST", (), ["toy_labeled"])),
         *(("INPUT.MIN_SIZE_TEST", 32, 64), ("INPUT.MAX_SIZE_TEST", 200, 96)),
         *((f"MODEL.RETINANET.{key}", new, old) for key, new, old in (

@@ -76,6 +76,23 @@ def test_pseudo_labels_without_boxes(toy):
         build_mixed_loader(toy.cfg("SAD.yaml", "DATASETS.UNLABELED", ("toy_unlabeled",)))
 
 
+def test_pseudo_labels_without_boxes_are_left_out_as_labelled_images_are(toy, register, log):
+    content = toy.json("pseudo_labels.json")
+    first = content["images"][0]["id"]
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] != first]
+    register("some_empty", content, images="unlabeled")
+    numbers = []
+    for opts in (
+        (),
+        ("DATALOADER.FILTER_EMPTY_ANNOTATIONS", False),
+        ("SAD.TARGETS.UNLABELED", ("soft",)),
+    ):
+        cfg = toy.cfg("SAD.yaml", "DATASETS.UNLABELED", ("some_empty",), *opts)
+        numbers.append(build_mixed_loader(cfg).batch_sampler.num_unlabeled)
+    assert numbers == [4, 6, 6]  # another has none from the start
+    assert sum("unlabelled images (some_empty) have no box" in line for line in log) == 2
+
+
 def test_soft_targets_need_no_boxes(toy):
     cfg = toy.cfg("SAD.yaml", "DATASETS.UNLABELED", ("toy_unlabeled",),
                   "SAD.TARGETS.UNLABELED", ("soft",), "SAD.LOADER.MIX", "union")  # fmt: skip

@@ -60,6 +60,12 @@ def test_steps_beyond_the_end_are_left_out_and_said(toy, log):
     SADTrainer.build_lr_scheduler(cfg, torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.1))
 
 
+@pytest.mark.parametrize(("warmup", "warned"), [(6, False), (7, False), (8, True), (60, True)])
+def test_a_warm_up_beyond_the_first_drop_is_said(toy, log, warmup, warned):
+    derive_schedule(toy.cfg("student.yaml", "SOLVER.WARMUP_ITERS", warmup), 1)  # drops at 7 and 9
+    assert any("never comes to SOLVER.BASE_LR" in message for message in log) == warned
+
+
 def test_drops_come_after_the_scaling_to_the_ranks(toy):
     cfg = toy.cfg(
         *("student.yaml", "SOLVER.REFERENCE_WORLD_SIZE", 8, "SOLVER.IMS_PER_BATCH", 16),

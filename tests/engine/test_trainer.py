@@ -253,6 +253,28 @@ def test_resuming_a_finished_run_only_evaluates(run, toy, tmp_path):
     )
 
 
+class Fails(HookBase):
+    """In the last iteration, as where its loss is no number."""
+
+    def before_step(self):
+        if self.trainer.iter + 1 == self.trainer.max_iter:
+            raise UserError("the loss is no number")
+
+
+def test_what_fails_in_the_last_iteration_is_said_and_not_evaluated(toy, tmp_path):
+    new = tmp_path / "new"
+    with pytest.raises(UserError, match="no number"):
+        train(toy, new, "student.yaml", "SOLVER.MAX_ITER", 2, hooks=[Fails()])
+    assert not (new / "inference").exists()
+    old = tmp_path / "old"
+    train(toy, old, "student.yaml", "SOLVER.MAX_ITER", 2)
+    before = {path: path.read_bytes() for path in (old / "inference").rglob("*.json")}
+    assert before
+    with pytest.raises(UserError, match="no number"):
+        train(toy, old, "student.yaml", "SOLVER.MAX_ITER", 4, resume=True, hooks=[Fails()])
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_without_resume_the_directory_is_not_looked_at(run, toy, tmp_path):
     output, _, _ = run
     shutil.copytree(output, tmp_path / "run")

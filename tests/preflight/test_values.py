@@ -6,7 +6,12 @@ import pytest
 
 from sad.config.defaults import flat
 from sad.config.load import get_sad_cfg
-from sad.preflight.values import RULES, check_config
+from sad.preflight.values import (
+    RULES,
+    check_config,
+    check_evaluation_values,
+    check_training_values,
+)
 from sad.terms import TERMS
 from sad.utils.errors import UserError
 from toy import REPOSITORY
@@ -55,6 +60,50 @@ def test_refused_values(key, value):
         check_config(get_sad_cfg("", [*opts, key, value]))
     if not isinstance(value, tuple):
         assert str(value) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "with_it"),
+    [
+        ("DATALOADER.SAMPLER_TRAIN", "RepeatFactorTrainingSampler", ()),
+        ("DATALOADER.REPEAT_THRESHOLD", 0.001, ()),
+        ("TEST.AUG.ENABLED", True, ()),
+        ("SOLVER.LR_SCHEDULER_NAME", "WarmupStepWithFixedGammaLR", ()),
+        ("SOLVER.RESCALE_INTERVAL", True, ()),
+        ("INPUT.CROP.TYPE", "random", ("INPUT.CROP.ENABLED", True)),
+        ("INPUT.CROP.SIZE", (300, 300), ("INPUT.CROP.ENABLED", True)),
+        ("INPUT.MIN_SIZE_TRAIN", (640,), ("INPUT.MIN_SIZE_TRAIN_SAMPLING", "range")),
+        ("INPUT.MIN_SIZE_TRAIN", (800, 640), ("INPUT.MIN_SIZE_TRAIN_SAMPLING", "range")),
+        ("SOLVER.AMP.ENABLED", True, ("MODEL.META_ARCHITECTURE", "FCOS")),
+    ],
+)
+def test_what_a_training_cannot_do(key, value, with_it):
+    """A teacher that only labels may have been trained so."""
+    cfg = get_sad_cfg("", ["MODEL.META_ARCHITECTURE", "RetinaNet", *with_it, key, value])
+    check_config(cfg)
+    with pytest.raises(UserError, match=re.escape(f"{key} is")):
+        check_training_values(cfg)
+    if key == "TEST.AUG.ENABLED":
+        with pytest.raises(UserError, match=re.escape(key)):
+            check_evaluation_values(cfg)
+    else:
+        check_evaluation_values(cfg)
+
+
+def test_keys_of_backbones_and_detectors_that_are_not_there_are_refused():
+    retinanet = ["MODEL.META_ARCHITECTURE", "RetinaNet", "MODEL.BACKBONE.NAME"]
+    timm = ["MODEL.TIMM.NAME", "resnet18"]
+    check_config(get_sad_cfg("", [*retinanet, "build_timm_fpn_backbone", *timm]))
+    upsampled = [*retinanet, "build_upsampled_backbone", "MODEL.UPSAMPLED.BACKBONE"]
+    check_config(get_sad_cfg("", [*upsampled, "build_timm_fpn_backbone", *timm]))
+    resnet = "build_retinanet_resnet_fpn_backbone"
+    for opts in (
+        timm,
+        ["MODEL.UPSAMPLED.BACKBONE", "build_small_resnet_fpn_backbone"],
+        ["MODEL.FCOS.CENTER_SAMPLING_RADIUS", 2.0],
+    ):
+        with pytest.raises(UserError, match=f"{opts[0]} is .*, but has no say beside"):
+            check_config(get_sad_cfg("", [*retinanet, resnet, *opts]))
 
 
 def test_unlabeled_images_need_the_student_of_a_teacher():
@@ -214,6 +263,7 @@ def test_a_plain_student_has_early_stop_too():
 def test_a_plain_student_with_keys_of_sad_is_warned_of(log):
     plain = ["MODEL.META_ARCHITECTURE", "RetinaNet"]
     check_config(get_sad_cfg("", [*plain, "SAD.TEACHER.PRECISION", "bfloat16"]))  # labelling's
+    check_config(get_sad_cfg("", [*plain, "SAD.LOADER.VIEW_EPOCHS", 4]))  # also of a student alone
     assert log == []
     opts = [LOSS, "kl", "SAD.DISTILL.CLASS.GAMMA", 1.0, "SAD.TEACHER.CONFIG_FILE", "teacher.yaml"]
     check_config(get_sad_cfg("", [*plain, *opts]))

@@ -4,6 +4,8 @@ import logging
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import sysconfig
 import time
 
@@ -154,3 +156,25 @@ def test_what_compiling_for_a_gpu_needs(changes, works, tmp_path, monkeypatch):
     folder = str(tmp_path / changes.get("headers", ""))
     monkeypatch.setattr(sysconfig, "get_paths", lambda: {"include": folder})
     assert can_compile_for(torch.device(changes.get("device", "cuda"))) is works
+
+
+SEVERAL_CALLS = """
+import torch
+from fvcore.nn import sigmoid_focal_loss_jit
+from sad.utils.compat import settle_torchscript
+settle_torchscript()
+torch.manual_seed(0)
+logits, targets = 3 * torch.randn(20000, 2), (torch.rand(20000, 2) < 0.05).float()
+gradients = []
+for _ in range(4):
+    x = logits.clone().requires_grad_()
+    (sigmoid_focal_loss_jit(x, targets, 0.25, 2.0, "sum") / 37).backward()
+    gradients.append(x.grad)
+print(all(torch.equal(gradients[-1], gradient) for gradient in gradients))
+"""
+
+
+def test_the_first_call_of_a_torchscript_has_the_bits_of_all_others():
+    """In a process of its own, as in one that resumes a run."""
+    found = subprocess.run([sys.executable, "-c", SEVERAL_CALLS], capture_output=True, text=True)
+    assert found.stdout == "True\n"

@@ -152,8 +152,9 @@ def add_sad_config(cfg: CN) -> None:
     # together) or "ratio" (every RATIO[0] labelled images are followed by RATIO[1] unlabelled).
     cfg.SAD.LOADER.MIX = "alternate"
     cfg.SAD.LOADER.RATIO = (1, 1)
-    # For how many epochs an image keeps the view that augmentations have drawn for it. With more
-    # than 1, SAD.TEACHER.CACHE has the teacher's answers after the first of them.
+    # For how many epochs an image keeps the view that augmentations have drawn for it, also of a
+    # detector without a teacher. With more than 1, SAD.TEACHER.CACHE has the teacher's answers
+    # after the first of them.
     cfg.SAD.LOADER.VIEW_EPOCHS = 1
 
     cfg.SAD.WATCH = CN()

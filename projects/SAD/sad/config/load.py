@@ -16,7 +16,7 @@ from yaml.constructor import ConstructorError
 
 from ..terms import TERMS
 from ..utils.errors import UserError, did_you_mean
-from .defaults import add_sad_config, defaults, flat, stops_early
+from .defaults import add_sad_config, defaults, detector_name, flat, stops_early
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +97,16 @@ def idle_keys(cfg) -> dict[str, str]:
     Neither does a detector without a teacher, see `_warn_of_no_teacher` of the preflight.
     """
     idle, is_distiller = {}, cfg.MODEL.META_ARCHITECTURE == "Distiller"
+    backbones = [cfg.MODEL.BACKBONE.NAME]
+    if backbones == ["build_upsampled_backbone"]:
+        backbones.append(cfg.MODEL.UPSAMPLED.BACKBONE)
+    else:
+        idle["MODEL.UPSAMPLED.BACKBONE"] = f"MODEL.BACKBONE.NAME {backbones[0]}"
+    if "build_timm_fpn_backbone" not in backbones:
+        beside = f"MODEL.BACKBONE.NAME {backbones[0]}"
+        idle |= {f"MODEL.TIMM.{key}": beside for key in cfg.MODEL.TIMM}
+    if detector_name(cfg) != "FCOS":
+        idle["MODEL.FCOS.CENTER_SAMPLING_RADIUS"] = f"a {detector_name(cfg)}"
     if not stops_early(cfg):
         idle["SOLVER.EARLY_STOP.MIN_GAIN"] = "SOLVER.EARLY_STOP.PATIENCE 0"
     if is_distiller and cfg.SAD.LOADER.MIX != "ratio":

@@ -33,9 +33,7 @@ def read_training_images(cfg) -> tuple[list[dict], list[dict]]:
     check_classes(cfg, (*sets.TRAIN, *sets.UNLABELED))
     labeled = choose_share(labeled, sets.LABELED_SHARE, sets.LABELED_SHARE_SEED)
     unlabeled = _without_leaks(labeled, unlabeled, tested)
-    labeled = _choose_labeled(cfg, labeled)
-    _check_pseudo_labels(cfg, unlabeled)
-    return labeled, unlabeled
+    return _choose_labeled(cfg, labeled), _choose_unlabeled(cfg, unlabeled)
 
 
 def _choose_labeled(cfg, images: list[dict]) -> list[dict]:
@@ -75,18 +73,35 @@ def _is_negative(image: dict) -> bool:
     return not (image.get("annotations") or image.get("unusable"))
 
 
-def _check_pseudo_labels(cfg, images: list[dict]) -> None:
+def _choose_unlabeled(cfg, images: list[dict]) -> list[dict]:
+    """The unlabelled images to train on: with hard targets those that have some, as of the labelled
+    ones; with soft targets alone all.
+    """
     if not images:
-        return
+        return images
     sets = ", ".join(cfg.DATASETS.UNLABELED)
-    if any(map(has_boxes, images)):
+    with_boxes, is_hard = list(filter(has_boxes, images)), "hard" in cfg.SAD.TARGETS.UNLABELED
+    if with_boxes:
         _count_classes(f"pseudo-labels of {sets}", images, classes_of(cfg.DATASETS.TRAIN[0]))
-    elif "hard" in cfg.SAD.TARGETS.UNLABELED:
+    elif is_hard:
         why = "; ".join(filter(None, map(why_no_boxes, cfg.DATASETS.UNLABELED)))
         raise UserError(
             f"SAD.TARGETS.UNLABELED asks for hard targets, but {sets} holds no boxes"
             f"{f' ({why})' if why else ''}: write them with scripts/label_unlabeled.py"
         )
+    if not is_hard or len(with_boxes) == len(images):
+        return images
+    if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
+        chosen, what = with_boxes, "left out"
+    else:
+        chosen = [image for image in images if has_boxes(image) or _is_negative(image)]
+        what = "trained on as negatives, if people or a teacher have found nothing in them"
+    logger.info(
+        f"{len(images) - len(with_boxes)} of {len(images)} unlabelled images ({sets}) have no box "
+        f"and are {what} (DATALOADER.FILTER_EMPTY_ANNOTATIONS "
+        f"{cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS})"
+    )
+    return chosen
 
 
 def _count_classes(what: str, images: list[dict], classes: list[str]) -> None:

@@ -49,6 +49,13 @@ def derive_schedule(cfg, world_size: int):
     # Steps fall together in very short runs, and Detectron2 takes fewer of them than iterations.
     steps = tuple(sorted({step for step in wanted if 0 < step < solver.MAX_ITER}))
     solver.STEPS = steps if len(steps) < solver.MAX_ITER else ()
+    first = min([*solver.STEPS, solver.MAX_ITER])
+    if solver.WARMUP_ITERS > first or solver.WARMUP_ITERS == solver.MAX_ITER:
+        what = "first drop of the learning rate" if first < solver.MAX_ITER else "end"
+        logger.warning(
+            f"SOLVER.WARMUP_ITERS {solver.WARMUP_ITERS} goes beyond the {what} at {first}: the "
+            f"learning rate never comes to SOLVER.BASE_LR {solver.BASE_LR:g}"
+        )
     solver.LR_DROPS = ()
     cfg.freeze()
     return cfg

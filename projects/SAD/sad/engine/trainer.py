@@ -24,7 +24,7 @@ from ..modeling.adapters import ADAPTERS
 from ..modeling.anchors import check_anchors
 from ..modeling.build import to_channels_last
 from ..modeling.teacher import build_teacher
-from ..utils.compat import set_max_iter
+from ..utils.compat import set_max_iter, settle_torchscript
 from ..utils.errors import DISK_ERRORS, UserError, sentence_of
 from ..utils.preemption import preemption
 from .early_stop import EarlyStop, Shortenable
@@ -66,6 +66,8 @@ class SADTrainer(DefaultTrainer, Shortenable):
     def __init__(self, cfg):
         # Not DefaultTrainer's __init__: it wraps models for CUDA alone and picks its own step.
         TrainerBase.__init__(self)
+        if cfg.MODEL.DEVICE == "cpu":  # elsewhere no run has the same bits twice
+            settle_torchscript()
         cfg = derive_schedule(cfg, comm.get_world_size())
         model = self.build_model(cfg)
         if distills(cfg):
@@ -106,7 +108,7 @@ class SADTrainer(DefaultTrainer, Shortenable):
         )
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
-        self._evaluated = None
+        self._evaluated, self._failed = None, False
         self.pictures = PredictionPictures(cfg, self.class_names)
         self.cfg = cfg
         self.register_hooks(self.build_hooks())
@@ -151,6 +153,8 @@ class SADTrainer(DefaultTrainer, Shortenable):
         """
         done, sets = min(self.iter + 1, self.max_iter), self.cfg.DATASETS
         names = sets.TEST if done == self.max_iter else sets.VAL or sets.TEST
+        if self._failed:
+            return {}
         if self._evaluated != (done, names):  # early stop ends a run after an evaluation
             found = self.test(_with(self.cfg, "DATASETS.TEST", names), self.model)
             if len(names) == 1 < len(sets.TEST):
@@ -220,9 +224,11 @@ class SADTrainer(DefaultTrainer, Shortenable):
             self.iter = self.storage.iter = self.start_iter
 
     def after_train(self):
+        self._failed = self.iter < self.max_iter  # in the last iteration, perhaps
         self.iter = min(self.iter, self.max_iter)  # one more where nothing was left to do
         super().after_train()
-        if comm.is_main_process() and self._evaluated == (self.max_iter, self.cfg.DATASETS.TEST):
+        done = self._evaluated == (self.max_iter, self.cfg.DATASETS.TEST)
+        if comm.is_main_process() and done and not self._failed:
             final = os.path.join(self.cfg.OUTPUT_DIR, "model_final.pth")
             record_weights(self.cfg.OUTPUT_DIR, self.cfg.DATASETS.TEST, final)
 

@@ -27,6 +27,7 @@ from ..exported.open import is_exported, read_card
 from ..modeling.build import build_detector, load_weights
 from ..modeling.teacher import build_teacher
 from ..utils.errors import UserError
+from .values import check_evaluation_values, check_training_values
 
 MADE_WEIGHTS = (
     "; those below output/weights are made by scripts/convert_weights.py, see docs/coco.md"
@@ -42,6 +43,7 @@ def check_training(cfg, resume: bool, check_teacher: bool) -> None:
     Raises:
         UserError: naming the key, file or folder.
     """
+    check_training_values(cfg)
     _check_folder(cfg.OUTPUT_DIR, resume)
     if cfg.SOLVER.MAX_ITER < 1:
         raise UserError(f"SOLVER.MAX_ITER is {cfg.SOLVER.MAX_ITER}, it must be at least 1")
@@ -73,6 +75,7 @@ def check_evaluation(cfg, resume: bool) -> None:
     Raises:
         UserError: naming the key, file or folder.
     """
+    check_evaluation_values(cfg)
     if not (cfg.MODEL.WEIGHTS or resume):
         raise UserError("--eval-only needs MODEL.WEIGHTS, or --resume with an OUTPUT_DIR")
     if not cfg.DATASETS.TEST:

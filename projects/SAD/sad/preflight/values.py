@@ -44,6 +44,7 @@ RULES = {
     "MODEL.FPN.LAST_LEVEL": within(5, 7),
     "MODEL.SMALL_RESNET.BLOCKS": each(count),
     "MODEL.TIMM.NORM": one_of("BN", "SyncBN", "FrozenBN"),
+    "MODEL.ANCHOR_GENERATOR.NAME": one_of("DefaultAnchorGenerator"),
     "MODEL.ANCHOR_GENERATOR.SIZES": each(each(positive)),
     "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS": each(each(positive)),
     "MODEL.RETINANET.NUM_CLASSES": at_least(1),
@@ -131,6 +132,49 @@ RULES |= {
 }
 
 
+# Of what is trained or evaluated here; a teacher may have been trained in other ways.
+EVALUATION_RULES = {
+    "TEST.AUG.ENABLED": Rule(lambda x: not x, "False, as images are evaluated as they are"),
+}
+TRAINING_RULES = EVALUATION_RULES | {
+    "INPUT.CROP.TYPE": one_of("relative", "relative_range", "absolute", "absolute_range"),
+    "INPUT.CROP.SIZE": Rule(
+        lambda x: len(x) == 2 and each(positive).holds(x), "height and width, above 0"
+    ),
+    "DATALOADER.SAMPLER_TRAIN": Rule(
+        lambda x: x == "TrainingSampler", "TrainingSampler, as SAD.LOADER draws the images"
+    ),
+    "DATALOADER.REPEAT_THRESHOLD": Rule(
+        lambda x: x == 0, "0.0, as no image is drawn more often than others"
+    ),
+    # Of WarmupStepWithFixedGammaLR the last rate is none, and the last checkpoint is lost with it.
+    "SOLVER.LR_SCHEDULER_NAME": one_of("WarmupMultiStepLR", "WarmupCosineLR"),
+    "SOLVER.RESCALE_INTERVAL": Rule(
+        lambda x: not x, "False, as the learning rate drops at shares of the iterations"
+    ),
+}
+
+
+def check_training_values(cfg) -> None:
+    """Check what a config that is trained says by itself, after `check_config`.
+
+    Raises:
+        UserError: naming the key, its value and what is allowed.
+    """
+    values = dict(flat(cfg))
+    for key, rule in TRAINING_RULES.items():
+        check(key, values[key], rule)
+    _check_sizes(cfg.INPUT)
+    _check_precision(cfg)
+
+
+def check_evaluation_values(cfg) -> None:
+    """The same of one that is evaluated."""
+    values = dict(flat(cfg))
+    for key, rule in EVALUATION_RULES.items():
+        check(key, values[key], rule)
+
+
 def check_config(cfg) -> None:
     """Check all that the values of a config say by themselves.
 
@@ -214,6 +258,30 @@ def _check_device(device: str) -> None:
         )
 
 
+def _check_sizes(given) -> None:
+    sizes, sampling = list(given.MIN_SIZE_TRAIN), given.MIN_SIZE_TRAIN_SAMPLING
+    if sampling == "range" and not (len(sizes) == 2 and sizes[0] <= sizes[1]):
+        raise UserError(
+            f"INPUT.MIN_SIZE_TRAIN is {sizes}, it must be the least and the largest size with "
+            "INPUT.MIN_SIZE_TRAIN_SAMPLING range"
+        )
+    crop = given.CROP
+    if crop.ENABLED and crop.TYPE.startswith("relative") and max(crop.SIZE) > 1:
+        raise UserError(
+            f"INPUT.CROP.SIZE is {list(crop.SIZE)}, it must be at most 1.0 with INPUT.CROP.TYPE "
+            f"{crop.TYPE}: shares of the image"
+        )
+
+
+def _check_precision(cfg) -> None:
+    if cfg.SOLVER.AMP.ENABLED and cfg.MODEL.META_ARCHITECTURE == "FCOS":
+        raise UserError(
+            "SOLVER.AMP.ENABLED is True, which the losses of Detectron2's FCOS cannot do: set "
+            "MODEL.META_ARCHITECTURE Distiller, SAD.STUDENT.META_ARCHITECTURE FCOS and "
+            "SAD.DISTILL.TERMS '()', which trains the same detector"
+        )
+
+
 def _check_test_sets(cfg) -> None:
     names, first = list(cfg.DATASETS.VAL), list(cfg.DATASETS.TEST[: len(cfg.DATASETS.VAL)])
     if names != first:
@@ -243,7 +311,10 @@ def _check_student(cfg) -> None:
 
 def _warn_of_no_teacher(cfg) -> None:
     """A yaml of SAD may serve for the plain student; its teacher may be forgotten, too."""
-    read = ("SAD.TEACHER.PRECISION", "SAD.TEACHER.CLASS_NAMES", "SAD.WATCH.")  # labelling reads two
+    read = (  # labelling reads two
+        *("SAD.TEACHER.PRECISION", "SAD.TEACHER.CLASS_NAMES"),
+        *("SAD.LOADER.VIEW_EPOCHS", "SAD.WATCH."),
+    )
     idle = [
         key
         for key, value in flat(cfg)

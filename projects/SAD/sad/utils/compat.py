@@ -37,6 +37,15 @@ def derive_box_results(found, class_names: list[str], logger) -> dict[str, float
     return COCOEvaluator._derive_coco_results(evaluator, found, "bbox", class_names=class_names)
 
 
+def settle_torchscript() -> None:
+    """Let the first call of a TorchScript function have the bits of all others.
+
+    Detectron2's focal loss is one. The first call in a process is made by another backward, after
+    which its graph is optimised: a run that was resumed would differ from one that was not.
+    """
+    torch._C._jit_set_profiling_mode(False)
+
+
 def last_write(writer) -> int:
     """The iteration that a JSONWriter or TensorboardXWriter has come to, which it tells nobody."""
     return writer._last_write
