@@ -273,6 +273,37 @@ def test_sets_that_are_registered_in_python():
         MetadataCatalog.pop("in_python", None)
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, None),
+        (
+            {"annotations": [{"category_id": 2, "bbox": [1, 1, 5, 5]}]},
+            "category_id is 2, .* from 0",
+        ),
+        ({"annotations": [{"bbox": [1, 1, 5, 5]}]}, "category_id is None"),
+        ({"image_id": None}, "image_id is missing"),
+        ({"width": None}, "width is missing"),
+    ],
+)
+def test_records_of_sets_that_are_registered_in_python(changes, sentence, tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    record = {"file_name": str(tmp_path / "a.png"), "image_id": 1, "height": 9, "width": 9}
+    record |= {"annotations": [{"category_id": 1, "bbox": [1, 1, 5, 5]}], **changes}
+    record = {key: value for key, value in record.items() if value is not None}
+    DatasetCatalog.register("in_python", lambda: [record])
+    MetadataCatalog.get("in_python").set(thing_classes=["ant", "cat"])
+    try:
+        if sentence:
+            with pytest.raises(UserError, match=f"data set in_python, image .*a.png: {sentence}"):
+                read_sets(["in_python"])
+        else:
+            assert read_sets(["in_python"]) == [record]
+    finally:
+        DatasetCatalog.remove("in_python")
+        MetadataCatalog.remove("in_python")
+
+
 # --- which class is which -----------------------------------------------------------------------
 
 EXPORTED_ANEW = {  # the same classes under other ids

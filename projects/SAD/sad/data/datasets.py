@@ -242,9 +242,32 @@ def read_sets(names, max_pixels: float = MAX_PIXELS) -> list[dict]:
             of_set = get_detection_dataset_dicts(
                 [name], filter_empty=False, check_consistency=False
             )
+        if not MetadataCatalog.get(name).get("json_file"):
+            _check_records(name, of_set)
         check_images(name, MetadataCatalog.get(name).get("json_file"), of_set, max_pixels)
         images += of_set
     return images
+
+
+def _check_records(name: str, images: list[dict]) -> None:
+    """That a set which is registered in Python is as Detectron2 wants it, where nobody else looks.
+
+    Raises:
+        UserError: naming the image and what is wrong with it.
+    """
+    classes = MetadataCatalog.get(name).get("thing_classes") or ()
+    for image in images:
+        where = f"data set {name}, image {image.get('file_name')}"
+        for key in ("file_name", "image_id", "height", "width"):
+            if key not in image:
+                raise UserError(f"{where}: {key} is missing; give it in the function of the set")
+        numbers = {item.get("category_id") for item in image.get("annotations", ())}
+        wrong = [number for number in numbers if number not in range(len(classes))]
+        if wrong and classes:  # sets that name no classes are refused where these are needed
+            raise UserError(
+                f"{where}: category_id is {wrong[0]}, it must be the place of one of the "
+                f"{len(classes)} thing_classes, from 0 on"
+            )
 
 
 @contextmanager
