@@ -325,4 +325,5 @@ def test_flags_become_arguments(tmp_path, monkeypatch):
     assert {key: x for key, x in seen.items() if x not in (None, "tiny")} == {
         **{"labeled": "a.json", "output": "out", "teacher_weights": "t.pth", "baseline": False},
         **{"flips": False, "minutes": 2.5, "num_gpus": 2, "redo": True, "seed": 0},
+        "fixed_camera": False,
     }

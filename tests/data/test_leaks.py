@@ -219,7 +219,8 @@ def numbers(dataset, origin):
 
 
 def test_labelled_images_are_not_unlabelled_ones_in_training(with_leaks, log):
-    dataset = build_mixed_loader(with_leaks([2, 5])).dataset
+    keeps_empty = ("DATALOADER.FILTER_EMPTY_ANNOTATIONS", False)
+    dataset = build_mixed_loader(with_leaks([2, 5], *keeps_empty)).dataset
     assert numbers(dataset, "unlabeled") == [1, 3, 4, 6]
     assert numbers(dataset, "labeled") == [1, 2, 3, 4, 5, 6]
     assert dataset.ranges == {"labeled": (0, 6), "unlabeled": (6, 10)}

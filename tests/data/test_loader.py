@@ -24,6 +24,7 @@ def write_batches(folder, cfg):
 
 def test_two_processes_see_other_images(toy, tmp_path):
     cfg = toy.cfg("SAD.yaml", "SAD.LOADER.MIX", "union", "DATALOADER.ASPECT_RATIO_GROUPING", False,
+                  "DATALOADER.FILTER_EMPTY_ANNOTATIONS", False,
                   "SOLVER.IMS_PER_BATCH", 4)  # fmt: skip
     run_ranks(write_batches, tmp_path, cfg)
     zero, one = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
