@@ -161,17 +161,19 @@ def check_training_values(cfg) -> None:
     Raises:
         UserError: naming the key, its value and what is allowed.
     """
-    values = dict(flat(cfg))
-    for key, rule in TRAINING_RULES.items():
-        check(key, values[key], rule)
+    _check_rules(cfg, TRAINING_RULES)
     _check_sizes(cfg.INPUT)
     _check_precision(cfg)
 
 
 def check_evaluation_values(cfg) -> None:
     """The same of one that is evaluated."""
+    _check_rules(cfg, EVALUATION_RULES)
+
+
+def _check_rules(cfg, rules: dict[str, Rule]) -> None:
     values = dict(flat(cfg))
-    for key, rule in EVALUATION_RULES.items():
+    for key, rule in rules.items():
         check(key, values[key], rule)
 
 
@@ -183,8 +185,7 @@ def check_config(cfg) -> None:
     """
     values = dict(flat(cfg))
     _check_filled_in(values)
-    for key, rule in RULES.items():
-        check(key, values[key], rule)
+    _check_rules(cfg, RULES)
     ADAPTERS[detector_name(cfg)].check(cfg)
     _check_network(cfg)
     _check_device(cfg.MODEL.DEVICE)
