@@ -109,7 +109,13 @@ def idle_keys(cfg) -> dict[str, str]:
         idle["MODEL.FCOS.CENTER_SAMPLING_RADIUS"] = f"a {detector_name(cfg)}"
     if not stops_early(cfg):
         idle["SOLVER.EARLY_STOP.MIN_GAIN"] = "SOLVER.EARLY_STOP.PATIENCE 0"
-    if is_distiller and cfg.SAD.LOADER.MIX != "ratio":
+    if not cfg.SOLVER.AMP.ENABLED:
+        idle["SOLVER.AMP.PRECISION"] = "SOLVER.AMP.ENABLED False"
+    if cfg.SOLVER.LR_DROPS and cfg.SOLVER.LR_SCHEDULER_NAME != "WarmupMultiStepLR":
+        idle["SOLVER.LR_DROPS"] = f"SOLVER.LR_SCHEDULER_NAME {cfg.SOLVER.LR_SCHEDULER_NAME}"
+    if is_distiller and not cfg.DATASETS.UNLABELED:
+        idle |= {f"SAD.LOADER.{key}": "DATASETS.UNLABELED ()" for key in ("MIX", "RATIO")}
+    elif is_distiller and cfg.SAD.LOADER.MIX != "ratio":
         idle["SAD.LOADER.RATIO"] = f"SAD.LOADER.MIX {cfg.SAD.LOADER.MIX}"
     if is_distiller and cfg.SAD.STUDENT.META_ARCHITECTURE != "GeneralizedRCNN":
         student = f"SAD.STUDENT.META_ARCHITECTURE {cfg.SAD.STUDENT.META_ARCHITECTURE}"

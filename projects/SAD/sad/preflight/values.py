@@ -12,7 +12,7 @@ from ..config.detector_keys import keys_of, value_of
 from ..config.load import idle_keys
 from ..engine.watch import WATCHERS
 from ..modeling.adapters import ADAPTERS
-from ..modeling.adapters.adapter import BOX_REG_LOSSES, BOXES_ALONE
+from ..modeling.adapters.adapter import BOX_REG_LOSSES, BOX_WEIGHTS, BOXES_ALONE
 from ..terms import TERMS
 from ..utils.errors import UserError, did_you_mean
 from ..utils.rules import (
@@ -55,6 +55,7 @@ RULES = {
     "MODEL.RETINANET.NMS_THRESH_TEST": within(0, 1),
     "MODEL.RETINANET.TOPK_CANDIDATES_TEST": at_least(1),
     "MODEL.RETINANET.BBOX_REG_LOSS_TYPE": BOX_REG_LOSSES,
+    "MODEL.RETINANET.BBOX_REG_WEIGHTS": BOX_WEIGHTS,
     "INPUT.FORMAT": one_of("BGR", "RGB", "L", "YUV-BT.601"),
     "INPUT.RANDOM_FLIP": one_of("horizontal", "vertical", "none"),
     "INPUT.MIN_SIZE_TRAIN_SAMPLING": one_of("choice", "range"),
@@ -164,6 +165,8 @@ def check_training_values(cfg) -> None:
     _check_rules(cfg, TRAINING_RULES)
     _check_sizes(cfg.INPUT)
     _check_precision(cfg)
+    if cfg.SOLVER.LR_SCHEDULER_NAME == "WarmupCosineLR":  # which divides by it
+        check("SOLVER.BASE_LR with WarmupCosineLR", cfg.SOLVER.BASE_LR, above(0))
 
 
 def check_evaluation_values(cfg) -> None:

@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from ...config.defaults import flat
 from ...terms.term import Outputs, Targets
 from ...utils.errors import UserError
-from ...utils.rules import Rule, check, one_of
+from ...utils.rules import Rule, check, one_of, positive
 
 BOXES_ALONE = Rule(lambda x: not x, "False, as these detectors learn boxes alone")
+BOX_WEIGHTS = Rule(
+    lambda x: len(x) == 4 and all(map(positive.holds, x)), "four numbers, each above 0"
+)
 BOX_REG_LOSSES = one_of("smooth_l1", "giou", "diou", "ciou")  # Detectron2's, of all detectors
 
 

@@ -3,12 +3,9 @@
 from detectron2.modeling.roi_heads.box_head import ROI_BOX_HEAD_REGISTRY
 
 from ...utils.errors import UserError
-from ...utils.rules import Rule, at_least, count, each, one_of, positive, text, within
-from .adapter import BOX_REG_LOSSES, BOXES_ALONE
+from ...utils.rules import Rule, at_least, count, each, one_of, text, within
+from .adapter import BOX_REG_LOSSES, BOX_WEIGHTS, BOXES_ALONE
 
-BOX_WEIGHTS = Rule(
-    lambda x: len(x) == 4 and all(map(positive.holds, x)), "four numbers, each above 0"
-)
 # What the registry holds when this is read: an own head is registered before.
 BOX_HEADS = Rule(
     lambda x: x in ROI_BOX_HEAD_REGISTRY,
