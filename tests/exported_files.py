@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from scipy.optimize import linear_sum_assignment
 
-from sad.export.graph import DetectionGraph
+from sad.export.graph import graph_of
 from sad.export.onnx_file import to_onnx
 from sad.exported.card import Card, digest
 from sad.exported.describe import describe
@@ -75,9 +75,36 @@ def random_model(toy, opts):
     return model, cfg
 
 
+HEAD, RPN = "MODEL.ROI_BOX_HEAD.", "MODEL.RPN."
+RCNN_KINDS = {
+    "Faster R-CNN": [],
+    "class-agnostic": [HEAD + "CLS_AGNOSTIC_BBOX_REG", True],
+    "sigmoids": [HEAD + "USE_SIGMOID_CE", True],
+    "ROIAlign": [HEAD + "POOLER_TYPE", "ROIAlign", HEAD + "POOLER_SAMPLING_RATIO", 2],
+    "few proposals": [RPN + "PRE_NMS_TOPK_TEST", 9, RPN + "POST_NMS_TOPK_TEST", 4],
+    "large objects alone": ["MODEL.PROPOSAL_GENERATOR.MIN_SIZE", 12],
+    "one level": ["MODEL.ROI_HEADS.IN_FEATURES", ["p3"]],
+}
+
+
+def random_rcnn(toy, opts=()):
+    """A Faster R-CNN of random weights that finds some tens of objects in noise."""
+    cfg = toy.cfg("rcnn_teacher.yaml", *opts)
+    torch.manual_seed(3)
+    model = build_detector(cfg).eval().requires_grad_(False)
+    rpn, predictor = model.proposal_generator.rpn_head, model.roi_heads.box_predictor
+    torch.nn.init.normal_(rpn.objectness_logits.weight, std=0.05)
+    torch.nn.init.normal_(rpn.anchor_deltas.weight, std=0.02)
+    torch.nn.init.normal_(predictor.cls_score.weight, std=0.1)
+    torch.nn.init.constant_(predictor.cls_score.bias[-1:], -2.0)  # of the background
+    torch.nn.init.normal_(predictor.bbox_pred.weight, std=0.02)
+    model.class_names = ["light", "dark"]
+    return model, cfg
+
+
 def write_onnx(model, cfg, path: Path, nms: bool = True, **facts) -> str:
     card = describe(model, cfg, **facts)
-    path.write_bytes(to_onnx(DetectionGraph(model, nms), card).SerializeToString())
+    path.write_bytes(to_onnx(graph_of(model, nms), card).SerializeToString())
     return str(path)
 
 

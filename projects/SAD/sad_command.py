@@ -10,6 +10,7 @@ import argparse
 import ast
 import difflib
 import glob
+import logging
 import multiprocessing
 import os
 import signal
@@ -116,6 +117,8 @@ def _leave(*_) -> None:
 if "torch" not in sys.modules:
     # Detectron2 and fvcore script two functions when they are imported.
     warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+    # Detectron2's pooling asks for symbolic traces by a name that torch has another meaning for.
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)  # until `sad.utils.errors.exit_on_user_error`
 

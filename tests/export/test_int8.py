@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from exported_files import batch, tame_teacher
-from sad.export.graph import DetectionGraph
+from sad.export.graph import graph_of
 from sad.export.int8 import quantize
 from sad.export.onnx_file import to_onnx
 from sad.exported.describe import describe
@@ -20,7 +20,7 @@ IMAGES = torch.stack([x["image"] for x in batch(*[(64, 64)] * 4)])
 @pytest.fixture(scope="module")
 def pair(toy):
     model, cfg = tame_teacher(toy)
-    real = to_onnx(DetectionGraph(model), describe(model, cfg))
+    real = to_onnx(graph_of(model), describe(model, cfg))
     return real, quantize(real, list(IMAGES[:3]))
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from exported_files import KINDS, batch, random_model, tame_teacher
-from sad.export.graph import DetectionGraph
-from sad.export.onnx_file import DENSE, PLAIN, to_onnx, with_dense
+from sad.export.dense_graph import DenseGraph
+from sad.export.graph import graph_of
+from sad.export.onnx_file import PLAIN, to_onnx, with_inner
 from sad.exported.card import KEY, Card
 from sad.exported.describe import describe
 from sad.exported.runs import OUTPUTS
@@ -25,14 +26,14 @@ def _images(n, height, width) -> torch.Tensor:
 def pair(toy):
     model, cfg = tame_teacher(toy)
     card = describe(model, cfg)
-    graph = DetectionGraph(model)
+    graph = graph_of(model)
     return graph, to_onnx(graph, card), card
 
 
 def test_any_batch_and_size_gives_what_the_graph_does(pair):
     graph, file, _ = pair
-    session = onnxruntime.InferenceSession(with_dense(file).SerializeToString())
-    assert [x.name for x in session.get_outputs()] == [*OUTPUTS, *DENSE]
+    session = onnxruntime.InferenceSession(with_inner(file, graph.INNER).SerializeToString())
+    assert [x.name for x in session.get_outputs()] == [*OUTPUTS, *graph.INNER]
     found = 0
     for size in SIZES:
         images = _images(*size)
@@ -47,13 +48,13 @@ def test_any_batch_and_size_gives_what_the_graph_does(pair):
 @pytest.mark.parametrize("kind", ["FCOS", "up to P7", "few candidates", "GN"])
 def test_other_detectors(toy, kind):
     model, cfg = random_model(toy, KINDS[kind])
-    graph = DetectionGraph(model)
-    file = with_dense(to_onnx(graph, describe(model, cfg)))
+    graph = graph_of(model)
+    file = with_inner(to_onnx(graph, describe(model, cfg)), graph.INNER)
     session = onnxruntime.InferenceSession(file.SerializeToString())
     for size in SIZES:
         images = _images(*size)
-        found = session.run(list(DENSE), {"images": images.numpy()})
-        for one, other in zip(found, graph(images)[-2:], strict=True):
+        found = session.run(list(graph.INNER), {"images": images.numpy()})
+        for one, other in zip(found, graph(images)[4:], strict=True):
             np.testing.assert_allclose(one, other, rtol=2e-5, atol=5e-3)
 
 
@@ -75,7 +76,7 @@ def test_the_file_is_one_of_plain_onnx(pair):
 
 def test_a_file_may_take_floats_and_end_before_the_suppression(pair):
     graph, _, card = pair
-    dense = DetectionGraph(graph.model, nms=False)
+    dense = graph_of(graph.model, nms=False)
     file = to_onnx(dense, card, "float32")
     assert not [x for x in file.graph.node if x.op_type in ("NonMaxSuppression", "TopK")]
     session = onnxruntime.InferenceSession(file.SerializeToString())
@@ -87,12 +88,12 @@ def test_a_file_may_take_floats_and_end_before_the_suppression(pair):
             np.testing.assert_allclose(one, other, rtol=2e-5, atol=5e-3)
 
 
-class Broken(DetectionGraph):
+class Broken(DenseGraph):
     def forward(self, images):
         return images.reshape(-1, 7, 11, 13)  # which torch itself refuses
 
 
-class OneOutput(DetectionGraph):
+class OneOutput(DenseGraph):
     def forward(self, images):
         return images.float()
 
@@ -110,7 +111,7 @@ def test_what_is_no_onnx_is_said_in_a_sentence(pair, monkeypatch):
     check = onnx.checker.check_model
     monkeypatch.setattr(onnx.checker, "check_model", refuse)
     with pytest.raises(UserError, match="cannot export this model to ONNX: ValidationError"):
-        to_onnx(DetectionGraph(pair[0].model, nms=False), pair[2])
+        to_onnx(graph_of(pair[0].model, nms=False), pair[2])
 
 
 def test_the_model_stays_as_it_was(pair):

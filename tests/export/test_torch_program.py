@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from exported_files import batch, tame_teacher
-from sad.export.graph import DetectionGraph
+from sad.export.graph import graph_of
 from sad.export.torch_program import to_program
 from sad.exported.describe import describe
 from sad.exported.program_file import load_program, read_card
@@ -25,7 +25,7 @@ torch.save([boxes, scores, labels, num], sys.argv[3])
 @pytest.mark.slow
 def test_any_batch_and_size_also_without_detectron2(toy, tmp_path):
     model, cfg = tame_teacher(toy, opts=["MODEL.RETINANET.SCORE_THRESH_TEST", 0.99])
-    graph, card = DetectionGraph(model), describe(model, cfg)
+    graph, card = graph_of(model), describe(model, cfg)
     content = to_program(graph, card)
     path = tmp_path / "teacher.pt2"
     path.write_bytes(content)

@@ -13,7 +13,7 @@ import torch
 
 from ..exported.onnx_file import INPUT, need
 
-LAST = ("cls_score", "bbox_pred", "ctrness")  # the head's last layers
+LAST = ("cls_score", "bbox_pred", "ctrness", "objectness_logits", "anchor_deltas")  # of the heads
 TYPES = ("Conv", "Relu", "Add", "MaxPool", "Resize")
 
 

@@ -1,8 +1,8 @@
 """A detector as one ONNX file, for onnxruntime and whatever else reads ONNX.
 
 Written by torch's exporter of traces (`dynamo=False`): it needs no package beside onnx, and puts
-one NonMaxSuppression for all images and classes where `sad.export.graph` says so. The exporter that
-torch takes by default since 2.9 needs onnxscript.
+one NonMaxSuppression for all images and classes where `sad.export.suppression` says so. The
+exporter that torch takes by default since 2.9 needs onnxscript.
 """
 
 import io
@@ -14,11 +14,10 @@ from ..exported.card import KEY, Card
 from ..exported.onnx_file import INPUT, need
 from ..exported.runs import OUTPUTS
 from ..utils.errors import UserError, reason
-from .graph import DetectionGraph
+from .detection_graph import DetectionGraph
 
 OPSET = 17
-DENSE = ("all_boxes", "all_scores")  # what goes into the suppression, within the graph
-PLAIN = ("boxes", "scores")  # the same, of a file that ends there
+PLAIN = ("boxes", "scores")  # of a file that ends before the suppression
 DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
 
 
@@ -33,7 +32,7 @@ def to_onnx(graph: DetectionGraph, card: Card, dtype: str = "uint8"):
         UserError: onnx is missing, or torch cannot export the model.
     """
     onnx = need("onnx", "an export to ONNX")
-    names = [*OUTPUTS, *DENSE] if graph.nms else [*PLAIN]
+    names = [*OUTPUTS, *graph.INNER] if graph.nms else [*PLAIN]
     # Neither side alike, and none a multiple of the stride: what is traced must hold for all.
     example = torch.zeros(2, 3, 3 * graph.stride + 1, 4 * graph.stride + 3, dtype=DTYPES[dtype])
     file = io.BytesIO()
@@ -45,6 +44,7 @@ def to_onnx(graph: DetectionGraph, card: Card, dtype: str = "uint8"):
                 (example.to(graph.model.device),),
                 file,
                 dynamo=False,
+                autograd_inlining=False,  # torch fails to inline a second suppression
                 opset_version=OPSET,
                 input_names=[INPUT],
                 output_names=names,
@@ -79,12 +79,12 @@ def set_card(model, card: Card) -> None:
     need("onnx", "an export to ONNX").helper.set_model_props(model, {KEY: card.text()})
 
 
-def with_dense(model):
-    """A copy of a file's model that also gives out what goes into the suppression."""
+def with_inner(model, names: tuple[str, ...]):
+    """A copy of a file's model that also gives out these values: a graph's INNER."""
     onnx = need("onnx", "an export to ONNX")
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    for name in DENSE:
+    for name in names:
         copy.graph.output.append(
             onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
         )

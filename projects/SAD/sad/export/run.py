@@ -26,9 +26,10 @@ from ..utils.clock import take_turns
 from ..utils.errors import UserError
 from ..utils.files import make_folder
 from .calibration import calibration_images
-from .graph import DetectionGraph
+from .detection_graph import DetectionGraph
+from .graph import graph_of
 from .int8 import quantize
-from .onnx_file import DENSE, PLAIN, set_card, to_onnx, with_dense
+from .onnx_file import PLAIN, set_card, to_onnx, with_inner
 from .proof import check_batches, prove
 from .request import Request, check
 from .torch_program import to_program
@@ -67,7 +68,7 @@ def export(request: Request, say: Callable[[str], None] = print) -> list[Exporte
     model.class_names = model.class_names or classes_of(name)
     card = describe(model, cfg, licence=request.licence)
     calibrated_on = calibration_images(cfg, request.calibration_images) if request.int8 else None
-    graph = None if request.format == "safetensors" else DetectionGraph(model, request.nms)
+    graph = None if request.format == "safetensors" else graph_of(model, request.nms)
     make_folder(os.path.dirname(os.path.abspath(request.output)), "--output in")
     worth = evaluate(model, cfg, name)
     card = with_worth(card, worth, name)
@@ -130,8 +131,8 @@ def _write_weights(model, card, path, cfg, name, say) -> Exported:
 
 def _write_graph(request, graph, card, path, images, cfg, name, say) -> Exported:
     """Write the file, prove it on batches and on the validation set."""
-    detector, detect, dense = _opened(request, graph, card, path)
-    proof = prove(graph.model, detect, dense, check_batches(images, graph.stride))
+    detector, detect, inner = _opened(request, graph, card, path)
+    proof = prove(graph.model, detect, inner, check_batches(images, graph.stride))
     say(f"Proof: {proof}")
     kind = {"onnx": "ONNX float32", "torch": "torch.export"}[request.format]
     return _evaluated(kind, detector, card, path, cfg, name)
@@ -149,8 +150,8 @@ def _evaluated(kind: str, detector, card: Card, path: str, cfg, name: str) -> Ex
 
 
 def _opened(request, graph: DetectionGraph, card: Card, path: str) -> tuple:
-    """Write a file, and read it: as a detector, as one before the proof (None where it has no
-    suppression), and as the function up to the suppression."""
+    """Write a file, and read it: as a detector, as one for the proof (None where it has no
+    suppression), and as the function of images that has the values of the graph's INNER."""
     if request.format == "torch":
         content = to_program(graph, card, request.dtype)
         _write(path, content)
@@ -160,9 +161,10 @@ def _opened(request, graph: DetectionGraph, card: Card, path: str) -> tuple:
     model = to_onnx(graph, card, request.dtype)
     _write(path, model.SerializeToString())
     if request.nms:
-        inner = make_session(with_dense(model).SerializeToString(), "cpu", request.output)
+        names = graph.INNER
+        session = make_session(with_inner(model, names).SerializeToString(), "cpu", request.output)
         detector = open_onnx(path)
-        return detector, detector, lambda images: run(inner, images, list(DENSE))
+        return detector, detector, lambda images: run(session, images, list(names))
     session = make_session(model.SerializeToString(), "cpu", request.output)
 
     def select(images):

@@ -6,7 +6,7 @@ To load it without this project:
     program = torch.export.load("student.pt2").module(check_guards=False)
     boxes, scores, labels, num, *_ = program(images)  # (N, 3, H, W), uint8 or float as exported
 
-The last two outputs are all boxes and scores before the suppression.
+The other outputs are what the detections are chosen of, see the graphs of `sad.export`.
 
 What is traced holds for any batch and size. torch guards it against images of which a feature map
 has a single row or column, on which the memory's order is not what it was; no number depends on
@@ -21,7 +21,7 @@ import torch
 from ..exported.card import Card
 from ..exported.program_file import CARD
 from ..utils.errors import UserError, reason
-from .graph import DetectionGraph
+from .detection_graph import DetectionGraph
 from .onnx_file import DTYPES
 
 
@@ -32,7 +32,7 @@ def to_program(graph: DetectionGraph, card: Card, dtype: str = "uint8") -> bytes
     Raises:
         UserError: torch cannot export the model.
     """
-    side = 4 * max(graph.model.anchor_generator.strides)  # no map has a single row
+    side = 4 * max(graph.strides)  # no map has a single row
     example = torch.zeros(2, 3, side + 1, side + graph.stride + 3, dtype=DTYPES[dtype])
     any_size = torch.export.Dim.DYNAMIC
     try:

@@ -62,7 +62,7 @@ def load_program(content: bytes, device: str, path: str) -> Callable[[Tensor], t
     Args:
         path: what messages call it.
     Returns:
-        (N, 3, H, W) images -> the outputs of `sad.export.graph.DetectionGraph`, on the CPU.
+        (N, 3, H, W) images -> the outputs of `sad.export.detection_graph`, on the CPU.
     """
     import torchvision  # noqa: F401 - which has the operator for suppression
 
