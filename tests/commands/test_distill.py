@@ -282,7 +282,9 @@ def test_a_dry_run_leaves_nothing_behind(detector, tmp_path, monkeypatch, capsys
 # --- what takes no training ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layout", MAKERS)
+@pytest.mark.parametrize(
+    "layout", [x if x == "yolo" else pytest.param(x, marks=pytest.mark.slow) for x in MAKERS]
+)
 @pytest.mark.parametrize("oddities", [False, True])
 def test_every_layout_can_be_looked_into(layout, oddities, tmp_path, monkeypatch):
     truth = MAKERS[layout](tmp_path / "mine", number=5, oddities=oddities)

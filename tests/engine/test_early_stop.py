@@ -219,6 +219,7 @@ def trained(toy, tmp_path_factory):
     return output / "model_final.pth", trainer._last_eval_results["bbox"]["AP"]
 
 
+@pytest.mark.slow
 def test_a_run_that_learns_no_more(toy, tmp_path, trained, monkeypatch):
     """Its own APs end it; sad.report reads it, and --resume finds it finished."""
     output, (weights, ap) = tmp_path / "run", trained

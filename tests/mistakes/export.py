@@ -17,9 +17,9 @@ MISTAKES = {
         ONNX.replace("{toy}/teacher.pth", "absent.pth"), "absent.pth is no file"),
     "export of another network's weights": (
         ONNX.replace("teacher.yaml", "student.yaml"), "student.yaml", "do not fit the model"),
-    "export of a Faster R-CNN as a graph": (
-        ONNX.replace("teacher", "rcnn_teacher"), "a GeneralizedRCNN cannot be exported",
-        "--format safetensors"),
+    "export of a Faster R-CNN without its suppression": (
+        ONNX.replace("teacher", "rcnn_teacher") + "--nms none", "a Faster R-CNN cannot end",
+        "--nms graph"),
     "export proved on a set that is none": (
         ONNX + "--dataset toy_labelled", "'toy_labelled'", "did you mean toy_labeled"),
     "export proved on nothing": (

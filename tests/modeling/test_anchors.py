@@ -38,7 +38,10 @@ HARD = {
 }
 
 
-@pytest.mark.parametrize("name", HARD)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(x, marks=pytest.mark.slow) if x == "of 3 pixels" else x for x in HARD],
+)
 def test_what_is_advised_fits(name, caplog):
     cfg, model = network()
     images = objects(HARD[name])

@@ -126,7 +126,12 @@ def test_students_that_do_not_work(text, said, data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("teacher", "student"), [("tiny", "timm:resnet10t"), ("R50", "small"), ("lite0", "R18")]
+    ("teacher", "student"),
+    [
+        ("tiny", "timm:resnet10t"),
+        ("R50", "small"),
+        pytest.param("lite0", "R18", marks=pytest.mark.slow),
+    ],
 )
 def test_all_networks_make_pairs(teacher, student, data):
     wishes = request(teacher=teacher, student=student)

@@ -79,7 +79,9 @@ def test_what_is_written(planned):
     assert "val" in json.loads((planned / "plan.json").read_text())["notes"][0]
 
 
-@pytest.mark.parametrize(("can_be_had", "iterations"), [(True, 2), (False, 9)])
+@pytest.mark.parametrize(
+    ("can_be_had", "iterations"), [(True, 2), pytest.param(False, 9, marks=pytest.mark.slow)]
+)
 def test_iterations_by_the_weights_that_the_teacher_starts_from(
     can_be_had, iterations, user, tmp_path, monkeypatch
 ):

@@ -104,6 +104,7 @@ def test_classes_are_those_of_the_teacher_whatever_ids_the_labels_have(scene, tm
     assert after["categories"] == labeled["categories"][::-1]  # circle, square
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_name_their_classes(scene, tmp_path):
     before, _ = run_labelling(scene)
     content = torch.load(scene["weights"])
@@ -120,6 +121,7 @@ def test_weights_that_do_not_name_their_classes(scene, tmp_path):
         prepare(**scene, class_names=["circle", "triangle"])
 
 
+@pytest.mark.slow
 def test_names_of_the_weights_are_enough(scene):
     """A folder and a threshold by hand: no json says the classes."""
     coco, _ = run_labelling(scene, image_json=None, labeled_json=None, threshold=0.6)

@@ -42,7 +42,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("terms", ["('class',)", "('class','box')"])
+@pytest.mark.parametrize(
+    "terms", ["('class',)", pytest.param("('class','box')", marks=pytest.mark.slow)]
+)
 def test_the_files_are_those_of_a_training(toy, tmp_path, terms):
     run_labelling(job(toy, tmp_path, "SAD.DISTILL.TERMS", terms))
     cfg = toy.cfg(
@@ -85,6 +87,7 @@ def test_images_that_cannot_be_read_are_no_answers(toy, tmp_path):
     assert len(contents(tmp_path / "kept")) == 5
 
 
+@pytest.mark.slow
 def test_what_is_kept_already_is_left(toy, tmp_path):
     run_labelling(job(toy, tmp_path))
     before = {path: os.stat(path).st_mtime_ns for path in (tmp_path / "kept").rglob("??????*")}

@@ -75,6 +75,7 @@ def test_thresholds_by_class(scene, tmp_path):
         run_labelling(scene, class_thresholds=str(file))
 
 
+@pytest.mark.slow
 def test_too_few_detections_and_the_cap_are_said(scene):
     opts = ["MODEL.RETINANET.SCORE_THRESH_TEST", "0.5", "TEST.DETECTIONS_PER_IMAGE", "4"]
     coco, report = run_labelling(scene, labeled_json=None, target_mean=50.0, opts=opts)

@@ -113,6 +113,7 @@ def interrupt(scene) -> dict[str, int]:
     return left
 
 
+@pytest.mark.slow
 def test_only_what_is_damaged_is_labelled_again(scene, whole):
     left = interrupt(scene)
     folder = folder_of(scene)

@@ -123,6 +123,7 @@ def test_labels_at_hand_give_precision_and_recall(scene, monkeypatch):
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.slow
 def test_unreadable_images_are_skipped_and_named(scene, tmp_path, workers, log):
     before, _ = run_labelling(scene, threshold=0.8)
     (tmp_path / "images" / "2.png").write_bytes(png_bomb())
@@ -172,6 +173,7 @@ def cut_jpeg(path: Path, missing: int) -> None:
     path.write_bytes(path.read_bytes()[:-missing])
 
 
+@pytest.mark.slow
 def test_a_jpeg_that_lacks_its_last_bytes_is_labelled_and_counted(scene, tmp_path, log):
     cut_jpeg(tmp_path / "images" / "0.png", 5)
     cut_jpeg(tmp_path / "images" / "3.png", 3000)

@@ -174,6 +174,7 @@ def test_the_papers_numbers(spec):
     ]
 
 
+@pytest.mark.slow
 def test_each_digit_row_has_the_targets_its_name_says(spec, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     for row, entry in spec["rows"].items():

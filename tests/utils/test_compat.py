@@ -174,6 +174,7 @@ print(all(torch.equal(gradients[-1], gradient) for gradient in gradients))
 """
 
 
+@pytest.mark.slow
 def test_the_first_call_of_a_torchscript_has_the_bits_of_all_others():
     """In a process of its own, as in one that resumes a run."""
     found = subprocess.run([sys.executable, "-c", SEVERAL_CALLS], capture_output=True, text=True)

@@ -102,6 +102,7 @@ def test_a_retinanet_teaches_no_fcos(toy, teacher):
         build_model(cfg).attach_teacher(build_teacher(cfg)[0])
 
 
+@pytest.mark.slow
 def test_trained_labelled_distilled_and_evaluated_by_the_same_commands(
     toy, teacher, tmp_path, monkeypatch
 ):

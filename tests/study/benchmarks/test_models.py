@@ -15,6 +15,7 @@ def run(monkeypatch, *pairs):
     return models.run(OPTIONS).rows
 
 
+@pytest.mark.slow
 def test_a_student_costs_less(monkeypatch):
     rows = run(monkeypatch, ("teacher", "student"), ("large", "student"))
     assert rows["teacher"]["parameters (M)"] == pytest.approx(3.16, abs=0.01)
