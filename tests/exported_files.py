@@ -98,6 +98,9 @@ def random_rcnn(toy, opts=()):
     torch.nn.init.normal_(predictor.cls_score.weight, std=0.1)
     torch.nn.init.constant_(predictor.cls_score.bias[-1:], -2.0)  # of the background
     torch.nn.init.normal_(predictor.bbox_pred.weight, std=0.02)
+    model.roi_heads.box_pooler.canonical_box_size = (
+        30  # so that small images have boxes of all levels
+    )
     model.class_names = ["light", "dark"]
     return model, cfg
 

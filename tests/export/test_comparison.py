@@ -61,6 +61,41 @@ def test_what_lies_at_an_end_is_excepted(changes, excepted):
             _compared(found, wanted, **changes)
 
 
+def test_a_list_that_is_full_may_end_at_another_one():
+    """An overlap beside the threshold lets one side have a better box, which moves the last out."""
+    changes = {"most": 3, "nms_threshold": 0.95}
+    for sides in (((0, 1, 2), (0, 2, 3)), ((0, 2, 3), (0, 1, 2))):
+        assert _compared(*(_detections(*x) for x in sides), **changes).excepted == 2
+
+
+def test_the_end_of_a_group_is_its_own():
+    found, wanted = _detections(0, 2), _detections(0, 2, 3)
+    with pytest.raises(UserError, match="1 are found"):
+        _compared(found, wanted, groups=[3, 1], topk=1)  # the group of 0.6 has no more
+    near = torch.tensor([0.9, 0.8, 0.60005, 0.6])
+    sides = [_detections(*x, scores=near) for x in ((0, 2), (0, 2, 3))]
+    assert _compared(*sides, scores=near, topk=1).excepted == 1
+
+
+def test_a_place_is_that_of_box_and_logit():
+    """Of two boxes 3 pixels apart, whose logits differ by as much as rounding may."""
+    boxes = torch.tensor([[0, 0, 10, 10], [0, 3, 10, 13], [0, 0, 10, 7.0]])
+    logits = torch.tensor([5.0, 5.00001, 4.0])
+    sides = [
+        _detections(*x, boxes=boxes, scores=y) for x, y in (((0,), logits + 1e-5), ((), logits))
+    ]
+    with pytest.raises(UserError, match="1 are found"):
+        _compared(*sides, boxes=boxes, scores=logits, groups=[3], nms_threshold=0.9999)
+
+
+def test_too_many_exceptions_prove_nothing():
+    few = Comparison(detections=5, excepted=10)
+    few.check_excepted()
+    Comparison(detections=500, proposals=1000, excepted=60).check_excepted()
+    with pytest.raises(UserError, match="cannot be proved: 60 of 560"):
+        Comparison(detections=500, excepted=60).check_excepted()
+
+
 def test_either_of_a_tie_may_suppress_the_other():
     scores = torch.tensor([0.8, 0.8, 0.7, 0.6])
     sides = [_detections(*x, scores=scores) for x in ((1, 2, 3), (0, 2, 3))]

@@ -3,6 +3,7 @@
 import onnxruntime
 import pytest
 import torch
+from detectron2.modeling.poolers import assign_boxes_to_levels
 from detectron2.structures import Boxes
 from scipy.optimize import linear_sum_assignment
 
@@ -59,8 +60,10 @@ def test_regions_are_pooled_as_by_detectron2(toy):
     model, _ = random_rcnn(toy)
     maps = [torch.rand(2, 16, 64 // stride, 96 // stride) for stride in (4, 8, 16, 32)]
     pooler = model.roi_heads.box_pooler
-    boxes = torch.tensor([[0, 0, 96, 64], [3, 4, 9, 21], [90, 60, 96, 64], [5, 5, 5, 5.0]])
+    boxes = torch.tensor([[0, 0, 96, 64], [3, 4, 23, 25], [90, 60, 96, 64], [5, 5, 5, 5.0]])
     boxes = torch.stack([boxes, boxes.flip(0)])
+    levels = assign_boxes_to_levels([Boxes(boxes[0])], 2, 5, pooler.canonical_box_size, 4)
+    assert set(levels.tolist()) == {0, 1, 3}
     wanted = pooler(maps, [Boxes(x) for x in boxes])
     pooled = RegionGraph(model)._pool(maps, torch.arange(2.0), boxes.reshape(-1, 4), 4)
     torch.testing.assert_close(pooled, wanted, rtol=0, atol=0)

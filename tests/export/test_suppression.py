@@ -33,3 +33,12 @@ def test_far_boxes_of_many_images_are_told_apart():
     labels = torch.tensor([79, 79, 79, 78]).expand(8, 4)
     keep = suppress(boxes, scores, labels, 80, 0.5)
     assert keep.tolist() == [[True, True, False, True]] * 8
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_a_box_that_is_not_finite_is_nothing_and_spoils_no_other(wrong):
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]]).repeat(2, 1, 1)
+    boxes[1, 2, 3] = wrong
+    scores = torch.tensor([0.9, 0.8, 0.7]).expand(2, 3)
+    keep = suppress(boxes, scores, torch.zeros(2, 3, dtype=torch.long), 1, 0.5)
+    assert keep.tolist() == [[True, False, True], [True, False, False]]

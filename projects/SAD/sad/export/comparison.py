@@ -20,6 +20,8 @@ from ..utils.errors import UserError
 BOX = 0.01  # pixels; of boxes larger than 1,000 pixels a hundred-thousandth
 SCORE = 1e-4  # of logits beyond 1 as much of their size
 NEAR = 1e-4  # to a threshold, or to each other; the same of logits
+MOST_EXCEPTED = 0.05  # of what is compared as sets; FEW may be in any case
+FEW = 10
 
 
 class Candidates(NamedTuple):
@@ -99,6 +101,19 @@ class Comparison:
         setattr(self, what, getattr(self, what) + matched.pairs)
         self.excepted += matched.excepted
 
+    def check_excepted(self) -> None:
+        """
+        Raises:
+            UserError: so many are excepted that the rest proves nothing.
+        """
+        compared = self.proposals + self.detections + self.excepted
+        if self.excepted > max(FEW, MOST_EXCEPTED * compared):
+            raise UserError(
+                f"the file cannot be proved: {self.excepted} of {compared} detections lie beside a "
+                "threshold or a tie, as those of a detector that is hardly trained do; give "
+                "weights that tell objects apart"
+            )
+
 
 class _Matched(NamedTuple):
     pairs: int
@@ -120,7 +135,8 @@ def _match(found: Instances, wanted: Instances, candidates: Candidates) -> _Matc
         for side, of_pairs in ((found, ours), (wanted, theirs))
     ]
     unpaired = Instances.cat([found[alone[0]], wanted[alone[1]]])
-    explained = _explained(unpaired, wanted, candidates) if len(unpaired) else 0
+    last = [x.scores.min().item() for x in (found, wanted) if len(x) >= max(1, candidates.most)]
+    explained = _explained(unpaired, last, candidates) if len(unpaired) else 0
     return _Matched(int(paired.sum()), explained, len(unpaired) - explained)
 
 
@@ -136,17 +152,21 @@ def _score_difference(found: Tensor, wanted: Tensor) -> Tensor:
     return (found - wanted).abs() / wanted.abs().clamp(min=1)
 
 
-def _explained(unpaired: Instances, wanted: Instances, candidates: Candidates) -> int:
-    """How many detections lie beside a threshold or a tie, or next to one that does."""
+def _explained(unpaired: Instances, last: list[float], candidates: Candidates) -> int:
+    """How many detections lie beside a threshold or a tie, or next to one that does.
+
+    Args:
+        last: the lowest score of each side that has no room for more.
+    """
     boxes, scores, groups, _, by_group, threshold, nms_threshold, min_side, _ = candidates
     places = _places(unpaired, boxes, scores)
     raw, classes = Boxes(boxes[places]), unpaired.pred_classes
     own = scores[places, classes]
     margin = NEAR * own.abs().clamp(min=1)
     group = torch.arange(len(groups)).repeat_interleave(torch.tensor(groups))
-    group = group if by_group else torch.zeros_like(group)
-    limits = [threshold, *_ends(candidates, wanted)]
+    limits = [_ends(candidates)[group[places]], *own.new_tensor([threshold, *last])]
     near = torch.stack([(own - limit).abs() <= margin for limit in limits]).any(dim=0)
+    group = group if by_group else torch.zeros_like(group)
     sides = unpaired.pred_boxes.tensor[:, 2:] - unpaired.pred_boxes.tensor[:, :2]
     near |= sides.amin(dim=1) <= min_side + BOX  # hardly within the image
     for i, label in enumerate(classes.tolist()):
@@ -167,18 +187,25 @@ def _explained(unpaired: Instances, wanted: Instances, candidates: Candidates) -
 
 
 def _places(detections: Instances, boxes: Tensor, scores: Tensor) -> Tensor:
-    """Which candidate each detection is: the nearest box, clipped, among those of its score."""
-    clipped = Boxes(boxes.clone())
-    clipped.clip(detections.image_size)
-    apart = torch.cdist(detections.pred_boxes.tensor, clipped.tensor, p=torch.inf)
-    apart += 1e6 * (scores[:, detections.pred_classes].T - detections.scores[:, None]).abs()
-    return apart.argmin(dim=1)
+    """Which candidate each detection is: the nearest by box, clipped, and score."""
+    seen = clipped(boxes, detections.image_size)
+    apart = _box_difference(detections.pred_boxes.tensor[:, None], seen[None]).amax(dim=-1) / BOX
+    own = scores[:, detections.pred_classes].T
+    return apart.maximum(_score_difference(detections.scores[:, None], own) / SCORE).argmin(dim=1)
 
 
-def _ends(candidates: Candidates, wanted: Instances) -> list[float]:
-    """The scores at which lists of the best end: of the candidates of each group, and of all."""
-    groups = [group.flatten() for group in candidates.scores.split(candidates.groups)]
-    k = candidates.topk
-    ends = [group.topk(k).values[-1].item() for group in groups if len(group) > k]
-    full = len(wanted) >= candidates.most
-    return [*ends, wanted.scores.min().item()] if full else ends
+def clipped(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """(R, 4) boxes to an image."""
+    copy = Boxes(boxes.clone())
+    copy.clip(size)
+    return copy.tensor
+
+
+def _ends(candidates: Candidates) -> Tensor:
+    """Of each group the score at which the list of its best ends; -inf where all go on."""
+    k, groups = candidates.topk, candidates.scores.split(candidates.groups)
+    ends = [
+        x.flatten().topk(k).values[-1] if x.numel() > k else x.new_tensor(-torch.inf)
+        for x in groups
+    ]
+    return torch.stack(ends)

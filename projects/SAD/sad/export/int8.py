@@ -2,7 +2,8 @@
 
 Weights are signed, with a scale for each channel; activations unsigned, with scales found on
 unlabelled images. The last convolutions of the head and all decoding stay in float: the logits of
-all classes would share one scale, and most of them lie near the bias that says "background".
+all classes would share one scale, and most of them lie near the bias that says "background". So
+does a Faster R-CNN's box head: its input is what was pooled, not what a convolution gave.
 """
 
 import os

@@ -9,7 +9,7 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor
 
 from ..modeling.adapters import adapter_of
-from .comparison import Candidates, Comparison
+from .comparison import NEAR, Candidates, Comparison, clipped
 from .suppression import NOTHING
 
 
@@ -39,8 +39,8 @@ def compare_regions(
     predictor = model.roi_heads.box_predictor
     boxes = [x.unflatten(1, (-1, 4)) for x in predictor.predict_boxes(outputs, of_file)]
     scores = [x[:, :-1] for x in predictor.predict_probs(outputs, of_file)]
-    proof.add_numbers(region_boxes[is_real], torch.cat(boxes), "boxes")
-    proof.add_numbers(region_scores[is_real], torch.cat(scores), "scores")
+    proof.add_numbers(region_boxes[is_real], torch.cat(boxes), "region boxes")
+    proof.add_numbers(region_scores[is_real], torch.cat(scores), "region scores")
     found, _ = predictor.inference(outputs, of_file)
     return [
         (detector_postprocess(one, *one.image_size), _regions(predictor, *of_image, one.image_size))
@@ -73,12 +73,12 @@ def _compare_proposals(
         logits.append(of_level.permute(0, 2, 3, 1).flatten(1))
     groups = [x.shape[1] for x in logits]
     boxes, logits = torch.cat(boxes, dim=1), torch.cat(logits, dim=1)
-    proof.add_numbers(anchors[0], boxes, "boxes")
-    proof.add_numbers(anchors[1], logits, "scores")
+    proof.add_numbers(anchors[0], boxes, "anchor boxes")
+    proof.add_numbers(anchors[1], logits, "anchor logits")
     wanted, _ = rpn(given, features)
     for found, other, of_image, of_boxes in zip(of_file, wanted, boxes, logits, strict=True):
         candidates = Candidates(
-            boxes=_clipped(of_image, other.image_size),
+            boxes=clipped(of_image, other.image_size),
             scores=of_boxes[:, None],
             groups=groups,
             topk=rpn.pre_nms_topk[False],
@@ -102,29 +102,23 @@ def _as_detections(proposals: Instances) -> Instances:
 
 
 def _regions(predictor, boxes: Tensor, scores: Tensor, size: tuple[int, int]) -> Candidates:
-    """
+    """What is above the threshold, or beside it: the rest is not seen by the suppression.
+
     Args:
         boxes, scores: (P, K or 1, 4) and (P, K), of an image.
     """
-    p, k = scores.shape
-    if boxes.shape[1] > 1:  # each box is of one class
-        own = torch.eye(k, dtype=torch.bool)
-        scores = torch.where(own, scores[:, None], -torch.inf).reshape(p * k, k)
-    boxes = boxes.reshape(-1, 4)
+    region, label = (scores > predictor.test_score_thresh - 2 * NEAR).nonzero().unbind(dim=1)
+    own = scores.new_full((len(region), scores.shape[1]), -torch.inf)
+    own[torch.arange(len(region)), label] = scores[region, label]
+    boxes = boxes.expand(-1, scores.shape[1], -1)[region, label]
     return Candidates(
-        boxes=_clipped(boxes, size),
-        scores=scores,
+        boxes=clipped(boxes, size),
+        scores=own,
         groups=[len(boxes)],
-        topk=scores.numel(),
+        topk=own.numel(),
         by_group=False,
         score_threshold=predictor.test_score_thresh,
         nms_threshold=predictor.test_nms_thresh,
         min_side=0.0,
         most=predictor.test_topk_per_image,
     )
-
-
-def _clipped(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    clipped = Boxes(boxes.clone())
-    clipped.clip(size)
-    return clipped.tensor

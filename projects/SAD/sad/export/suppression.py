@@ -9,6 +9,7 @@ import torchvision
 from torch import Tensor
 
 NOTHING = -1e6  # score of a place that holds no candidate, below every logit
+FAR = 1e12  # pixels, that no box is away
 
 
 def suppress(
@@ -17,8 +18,10 @@ def suppress(
     """(N, M) bool: which candidates no better one of their image and class overlaps too much.
 
     Args:
-        boxes, scores, labels: (N, M, 4), (N, M) and (N, M); scores of nothing are NOTHING.
+        boxes, scores, labels: (N, M, 4), (N, M) and (N, M); scores of nothing are NOTHING, and so
+            is a box that is not finite.
     """
+    scores = torch.where(boxes.abs().amax(dim=-1) < FAR, scores, NOTHING)
     if not torch.onnx.is_in_onnx_export():
         return _offset_nms(boxes, scores, labels, num_classes, threshold)
     kept = _OnnxSuppression.apply(boxes, scores, labels, num_classes, threshold)
@@ -31,25 +34,27 @@ def _offset_nms(boxes, scores, labels, num_classes: int, threshold: float) -> Te
     """(N, M) bool, by one suppression of all: images and classes lie far from each other.
 
     In float64, as float32 would round boxes the more, the farther they are moved. What is nothing
-    is one box, so that it takes no time. Two boxes more are always kept: torch.export takes it for
-    granted that a number which depends on what is found is not 0 or 1.
+    is left out, as each box that is kept takes the time of all others. Two boxes more are always
+    kept: torch.export takes it for granted that a number which depends on what is found is not 0
+    or 1.
     """
     real = scores > NOTHING
     boxes = torch.where(real[..., None], boxes, 0.0).double()
     low, high = boxes.amin(), boxes.amax()
     image = torch.arange(scores.shape[0], device=scores.device)[:, None]
-    group = torch.where(real, image * num_classes + labels, 0)
+    group = image * num_classes + labels
     moved = boxes + (group * (high - low + 1))[..., None]
-    beside = boxes.new_tensor([[-2, -2, -1, -1], [-4, -4, -3, -3], [-6, -6, -5, -5]]) + low
-    moved = torch.where(real[..., None], moved, beside[0])
+    beside = boxes.new_tensor([[-2, -2, -1, -1], [-4, -4, -3, -3]]) + low
+    place = real.flatten().nonzero()[:, 0]
     kept = torchvision.ops.nms(
-        torch.cat((moved.reshape(-1, 4), beside[1:])),
-        F.pad(scores.flatten().double(), (0, 2), value=NOTHING),
+        torch.cat((moved.reshape(-1, 4)[place], beside)),
+        F.pad(scores.flatten()[place].double(), (0, 2), value=NOTHING),
         threshold,
     )
+    place = torch.cat((place, torch.arange(2, device=scores.device) + scores.numel()))
     flat = scores.new_zeros(scores.numel() + 2)
-    flat = flat.scatter(0, kept, torch.ones_like(kept).float())
-    return (flat[:-2].reshape(scores.shape) > 0) & real
+    flat = flat.scatter(0, place[kept], torch.ones_like(kept).float())
+    return flat[:-2].reshape(scores.shape) > 0
 
 
 class _OnnxSuppression(torch.autograd.Function):

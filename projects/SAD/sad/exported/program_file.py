@@ -78,6 +78,9 @@ def load_program(content: bytes, device: str, path: str) -> Callable[[Tensor], t
 
     @torch.inference_mode()
     def run(images):
-        return tuple(x.cpu() for x in module(images.to(device)))
+        try:
+            return tuple(x.cpu() for x in module(images.to(device)))
+        except Exception as error:  # a forged or foreign program can raise anything
+            raise UserError(f"{path} cannot be run by torch ({reason(error)})") from error
 
     return run
