@@ -64,12 +64,12 @@ def _compare_proposals(
     rpn = model.proposal_generator
     maps = [features[name] for name in rpn.in_features]
     logits, boxes = [], []
-    heard = rpn.rpn_head(maps)
-    for grid, of_level, deltas in zip(rpn.anchor_generator(maps), *heard, strict=True):
+    grids = rpn.anchor_generator(maps)
+    for grid, of_level, deltas in zip(grids, *rpn.rpn_head(maps), strict=True):
         n, _, rows, columns = deltas.shape
         deltas = deltas.view(n, -1, 4, rows, columns).permute(0, 3, 4, 1, 2).reshape(n, -1, 4)
-        transform = rpn.box2box_transform
-        boxes.append(torch.stack([transform.apply_deltas(x, grid.tensor) for x in deltas]))
+        decoded = [rpn.box2box_transform.apply_deltas(x, grid.tensor) for x in deltas]
+        boxes.append(torch.stack(decoded))
         logits.append(of_level.permute(0, 2, 3, 1).flatten(1))
     groups = [x.shape[1] for x in logits]
     boxes, logits = torch.cat(boxes, dim=1), torch.cat(logits, dim=1)
