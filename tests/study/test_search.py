@@ -83,8 +83,10 @@ def test_the_rate_of_the_yaml_goes_without_saying(spec):
     """So that its teacher is the one that the table has."""
     fewer = {**spec["TAR"], "arms": {"FasterRCNN/boxes": {"ROI_BOX": 1.0}}, "joint": []}
 
+    own = Experiment("digits", "FasterRCNN/student").cfg.SOLVER.BASE_LR
+
     def ap(experiment):
-        return -abs(experiment.cfg.SOLVER.BASE_LR - 0.05)
+        return -abs(experiment.cfg.SOLVER.BASE_LR - own)
 
     found = search.search_arms(MadeUpLab(ap), "digits", fewer)
     assert {e.teacher.name for e in found if e.teacher} == {"FasterRCNN/teacher"}
