@@ -10,6 +10,7 @@ from sad.export.graph import graph_of
 from sad.export.onnx_file import to_onnx
 from sad.exported.card import Card, digest
 from sad.exported.describe import describe
+from sad.exported.runs import GraphDetector
 from sad.modeling.build import build_detector, load_detector
 
 CARD = Card(
@@ -128,6 +129,17 @@ def batch(*sizes, seed=0) -> list[dict]:
         }
         for size in sizes
     ]
+
+
+def found_alike(model, cfg, graph) -> int:
+    """How many detections Detectron2 and the graph both have in images of many shapes."""
+    detector, found = GraphDetector(describe(model, cfg), lambda x: graph(x)[:4]), 0
+    for size in ((64, 64), (50, 70), (33, 200), (1, 1), (8, 64)):
+        images = batch(size, size, seed=size[0])
+        wanted = model(images)
+        assert_same(detector(images), wanted)
+        found += sum(len(x["instances"]) for x in wanted)
+    return found
 
 
 def assert_same(found: list[dict], wanted: list[dict]) -> None:

@@ -3,10 +3,8 @@
 import pytest
 import torch
 
-from exported_files import KINDS, assert_same, batch, random_model
+from exported_files import KINDS, batch, found_alike, random_model
 from sad.export.dense_graph import DenseGraph
-from sad.exported.describe import describe
-from sad.exported.runs import GraphDetector
 from sad.modeling.adapters import adapter_of
 
 QUICK = ("RetinaNet", "FCOS", "up to P7", "few candidates")
@@ -17,14 +15,7 @@ QUICK = ("RetinaNet", "FCOS", "up to P7", "few candidates")
 )
 def test_detections_are_those_of_detectron2(toy, kind):
     model, cfg = random_model(toy, KINDS[kind])
-    graph = GraphDetector(describe(model, cfg), lambda x: DenseGraph(model)(x)[:4])
-    found = 0
-    for size in ((64, 64), (50, 70), (33, 200), (1, 1), (8, 64)):
-        images = batch(size, size, seed=size[0])
-        wanted = model(images)
-        assert_same(graph(images), wanted)
-        found += sum(len(x["instances"]) for x in wanted)
-    assert found > 20
+    assert found_alike(model, cfg, DenseGraph(model)) > 20
     if kind == "up to P7":
         maps = adapter_of(model).outputs(model, torch.zeros(1, 3, 32, 224)).features
         odd = [x.shape[-1] for x in maps]

@@ -26,7 +26,6 @@ class DenseGraph(DetectionGraph):
         self.k = model.test_topk_candidates
         self.nms = nms
         self.adapter = adapter_of(model)
-        self.eval()  # else exporters would put the model into training mode when they are done
 
     @property
     def strides(self) -> list[int]:

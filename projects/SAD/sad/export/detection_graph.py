@@ -34,6 +34,7 @@ class DetectionGraph(nn.Module):
         self.model = model
         self.stride = max(1, model.backbone.size_divisibility)
         self.detections = detections
+        self.eval()  # else exporters would put the model into training mode when they are done
 
     @property
     @abstractmethod

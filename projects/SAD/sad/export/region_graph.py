@@ -46,7 +46,6 @@ class RegionGraph(DetectionGraph):
         most = num_proposals * heads.num_classes
         super().__init__(model, min(heads.box_predictor.test_topk_per_image, most))
         self.k, self.num_proposals = k, num_proposals
-        self.eval()  # else exporters would put the model into training mode when they are done
 
     @property
     def strides(self) -> list[int]:
@@ -97,22 +96,20 @@ class RegionGraph(DetectionGraph):
         """What the box head says of them: boxes (N, P, C, 4) and scores (N, P, K)."""
         heads, (n, p) = self.model.roi_heads, proposals.shape[:2]
         predictor = heads.box_predictor
-        image = torch.arange(n, dtype=proposals.dtype, device=proposals.device)
-        boxes = proposals.reshape(-1, 4)
-        pooled = self._pool([features[name] for name in heads.box_in_features], image, boxes, p)
+        pooled = self._pool([features[name] for name in heads.box_in_features], proposals)
         logits, deltas = predictor(heads.box_head(pooled))
-        decoded = predictor.box2box_transform.apply_deltas(deltas, boxes)
+        decoded = predictor.box2box_transform.apply_deltas(deltas, proposals.reshape(-1, 4))
         scores = logits.sigmoid() if predictor.use_sigmoid_ce else logits.softmax(dim=-1)
         return decoded.reshape(n, p, -1, 4), scores[:, :-1].reshape(n, p, -1)
 
-    def _pool(self, maps: list[Tensor], image: Tensor, boxes: Tensor, p: int) -> Tensor:
+    def _pool(self, maps: list[Tensor], proposals: Tensor) -> Tensor:
         """(N P, channels, rows, columns) as ROIPooler has it, without asking how many a level has.
 
         Args:
-            image: (N,) 0, 1, ...
-            boxes: (N P, 4)
+            proposals: (N, P, 4)
         """
-        pooler = self.model.roi_heads.box_pooler
+        pooler, (n, p) = self.model.roi_heads.box_pooler, proposals.shape[:2]
+        boxes = proposals.reshape(-1, 4)
         of_boxes = assign_boxes_to_levels(
             [Boxes(boxes)],
             pooler.min_level,
@@ -120,6 +117,7 @@ class RegionGraph(DetectionGraph):
             pooler.canonical_box_size,
             pooler.canonical_level,
         )
+        image = torch.arange(n, dtype=proposals.dtype, device=proposals.device)
         image = image[:, None].expand(-1, p).reshape(-1, 1)
         pooled = 0.0
         for level, (align, features) in enumerate(zip(pooler.level_poolers, maps, strict=True)):
