@@ -156,8 +156,13 @@ class TwoStages(Detector):
             ),
             Setting("SAD.DISTILL.FEATURE.MASK", "gaussian"),
             Setting("SAD.DISTILL.FEATURE.LAYER", "conv3x3"),
-            Setting("SAD.DISTILL.FEATURE.WEIGHT", 3.0),
+            Setting(
+                "SAD.DISTILL.FEATURE.WEIGHT",
+                1.0,
+                "the best of 0.1 to 9 for a teacher lite0 on photographs; see docs/own_data.md",
+            ),
             Setting("SAD.DISTILL.FEATURE.DECAY_TO", 0.0, decayed),
+            Setting("SAD.DISTILL.ROI_CLASS.WEIGHT", 0.36, "the best of 0.12 to 30 on digit scenes"),
             Setting("SAD.DISTILL.ROI_CLASS.DECAY_TO", 0.0),
             Setting("SAD.DISTILL.ROI_BOX.DECAY_TO", 0.0),
         ]
