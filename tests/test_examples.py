@@ -76,6 +76,7 @@ def test_the_runner_finds_what_the_predictor_does(toy, tmp_path, bare, order):
             )
 
 
+@pytest.mark.slow
 def test_sixteen_bits_are_not_white(toy, tmp_path, bare):
     path = write_onnx(*tame_teacher(toy), tmp_path / "x.onnx", threshold=0.3)
     grey = np.asarray(Image.open(toy.path("labeled/000001.png")).convert("L"))

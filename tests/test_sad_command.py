@@ -109,6 +109,7 @@ def test_answered_without_torch(arguments, code, said):
     assert all(part in (done.stderr if code else done.stdout) for part in said)
 
 
+@pytest.mark.slow
 def test_a_command_by_its_name(tmp_path):
     done = run("-m", "sad_command", "digits", "--root", str(tmp_path / "digits"), "--labeled", "0")
     assert done.returncode == 2

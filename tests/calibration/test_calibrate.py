@@ -46,6 +46,7 @@ def test_everything_is_written(done, teacher_files):
     assert report["held_out"]["boxes"] == 10 and report["unlabeled"]["looked_at"] == 6
 
 
+@pytest.mark.slow
 def test_threshold_and_boxes_are_those_of_labelling(done, teacher_files, tmp_path):
     """By the command that labels: the same threshold, and --class-thresholds takes the file."""
     report, folder = done
@@ -66,6 +67,7 @@ def test_threshold_and_boxes_are_those_of_labelling(done, teacher_files, tmp_pat
     assert by_class["annotations"] == labels["annotations"]
 
 
+@pytest.mark.slow
 def test_boxes_that_labelling_does_not_see_do_not_count(done, teacher_files, tmp_path):
     """The yaml's own threshold leaves fewer boxes than the labelled images have."""
     least = done[0]["thresholds"]["labelling"]
@@ -95,6 +97,7 @@ def test_a_second_time_is_the_same(done, teacher_files, tmp_path):
     assert report["advice"]["targets"] in ("stop", "soft targets", "pseudo-labels", "both")
 
 
+@pytest.mark.slow
 def test_broken_images_and_a_class_without_labels(teacher_files, tmp_path):
     json_file, image_root = teacher_files["val"]
     shutil.copytree(image_root, tmp_path / "val")

@@ -27,6 +27,7 @@ def run(*arguments) -> None:
     inspect.run(parser.parse_args([str(argument) for argument in arguments]))
 
 
+@pytest.mark.slow
 def test_labels_of_two_sets_and_unlabeled_images(faulty, tmp_path, capsys):
     run(
         *("--labeled", faulty / "train.json", "--images", faulty / "train"),
@@ -43,6 +44,7 @@ def test_labels_of_two_sets_and_unlabeled_images(faulty, tmp_path, capsys):
     assert (tmp_path / "output" / "inspection.html").exists()
 
 
+@pytest.mark.slow
 def test_a_config_decides_on_size_and_anchors(faulty, tmp_path):
     run(
         *("--labeled", faulty / "train.json", "--images", faulty / "train"),

@@ -50,6 +50,7 @@ def test_a_threshold_is_taken_and_one_below_the_detectors_is_said(
     assert lows[0] >= 0.9 > lows[1]
 
 
+@pytest.mark.slow
 def test_an_exported_file_has_the_threshold_of_its_card(toy, tmp_path, monkeypatch, capsys):
     path = write_weights(*tame_teacher(toy), tmp_path / "student.safetensors", threshold=0.86)
     run_script(monkeypatch, SCRIPT, "--weights", path, toy.path("labeled"),

@@ -96,6 +96,7 @@ def test_other_weights_are_not_evaluated_in_a_runs_folder(
     assert (output / "config.yaml").read_text() == (finished / "config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_run_resumed_with_more_iterations(finished, toy, tmp_path, monkeypatch):
     output = tmp_path / "run"
     shutil.copytree(finished, output)
@@ -108,6 +109,7 @@ def test_run_resumed_with_more_iterations(finished, toy, tmp_path, monkeypatch):
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_saved_config_describes_the_run(finished, toy, tmp_path, monkeypatch):
     shutil.copy(finished / "config.yaml", tmp_path)
     run_train_net(
@@ -233,6 +235,7 @@ def test_evaluation_set_of_other_classes(refused, toy, tmp_path):
     assert "toy_unlabeled" in sentence and "classes" in sentence
 
 
+@pytest.mark.slow
 def test_evaluation_needs_boxes_and_classes_alone(toy, tmp_path, monkeypatch):
     """AP of a json whose ids begin anew in each image, without areas and crowd flags."""
 
@@ -257,6 +260,7 @@ def test_evaluation_needs_boxes_and_classes_alone(toy, tmp_path, monkeypatch):
     assert evaluations[0] == evaluations[1] != ""
 
 
+@pytest.mark.slow
 def test_json_without_info_is_enough(toy, tmp_path, monkeypatch):
     opts = evaluation_set(toy, tmp_path, lambda content: content.pop("info", None))
     train_net(monkeypatch, toy, "SAD.yaml", tmp_path / "run", *opts)

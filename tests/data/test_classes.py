@@ -96,6 +96,7 @@ def test_weights_without_names_are_warned_of_once(toy, tmp_path, monkeypatch):
     assert log.count("do not name their classes") == 1
 
 
+@pytest.mark.slow
 def test_students_are_numbered_as_their_teacher(toy, tmp_path, monkeypatch, anew):
     """Labels and pseudo-labels exported anew: the same training, bit for bit, and names with it."""
     weights = []

@@ -119,6 +119,7 @@ def test_step_does_not_depend_on_its_split(trained, norm, mix):
             assert split["logged"][name] == pytest.approx(losses, rel=1e-5), name
 
 
+@pytest.mark.slow
 def test_as_many_forwards_begin_alike(trained):
     """Micro-batches stand in for ranks from the first iteration on."""
     opts = (*NORMS["FrozenBN"], *GLOBAL, "SAD.LOADER.MIX", "union")
@@ -127,12 +128,14 @@ def test_as_many_forwards_begin_alike(trained):
     assert difference(whole, trained(1, 4, *opts, mean=400.0)) == 0
 
 
+@pytest.mark.slow
 def test_in_float32(trained):
     opts = (*NORMS["FrozenBN"], *GLOBAL, "SAD.LOADER.MIX", "union")
     whole, split = (trained(*n, *opts, dtype=torch.float32) for n in ((1, 1), (2, 2)))
     assert 0 < difference(whole, split) < 1e-4
 
 
+@pytest.mark.slow
 def test_local_normalizers_depend_on_the_split(trained):
     """Detectron2's own count the foreground of each forward, and their average moves with each."""
     whole = trained(1, 1, *NORMS["FrozenBN"])
@@ -155,6 +158,7 @@ def test_rank_without_hard_targets(trained):
         assert difference(whole, split) < 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anchors", ["all", "better"])
 def test_all_terms_count_each_image_alike(trained, anchors):
     """Also where micro-batches have unequal numbers of images with soft targets."""

@@ -145,6 +145,7 @@ def test_resumed_from_every_checkpoint(toy, tmp_path, curve):
         shutil.rmtree(output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("iteration", [5, 6, 13])
 def test_sigterm_at_a_plateau(toy, tmp_path, curve, iteration):
     curve(CONSTANT)
@@ -248,6 +249,7 @@ def test_it_goes_on_with_the_same_patience_alone(toy, tmp_path, curve):
             train(toy, output, "student.yaml", *opts, resume=True)
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_early_can_be_made_longer(toy, tmp_path, curve):
     """It goes on at the end of its schedule, where the learning rate has not dropped yet."""
     curve([5.0] * 7 + [6.0, 7.0, 8.0])

@@ -98,6 +98,7 @@ def test_killed_before_the_first_checkpoint(toy, tmp_path, log, resume):
     assert len(list(output.glob("metrics.json*"))) == 3
 
 
+@pytest.mark.slow
 def test_trouble_in_an_evaluation_costs_no_iterations(toy, unbroken, tmp_path, monkeypatch):
     """An image that breaks after the start is named; once it is mended, the run goes on from the
     checkpoint before.
@@ -135,6 +136,7 @@ def test_an_error_ends_the_command_although_readers_outlive_sigterm(toy, tmp_pat
     assert done.returncode == 2 and "at iteration" in done.stderr
 
 
+@pytest.mark.slow
 def test_terms_with_layers_of_their_own_go_on(toy, tmp_path):
     terms = ("SAD.DISTILL.TERMS", ("class", "box", "feature"), "SAD.DISTILL.FEATURE.DECAY_TO", 0.5)
     unbroken, resumed = tmp_path / "unbroken", tmp_path / "resumed"
@@ -192,6 +194,7 @@ def test_killed_at_twenty_moments(toy, unbroken, tmp_path, workers):
 # --- SIGTERM and Ctrl-C -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_preempted(toy, unbroken, tmp_path, number):
     """A checkpoint between the periods, an exit code of its own, and the same end."""
@@ -284,6 +287,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+@pytest.mark.slow
 def test_full_disk(toy, unbroken, tmp_path, small_disk):
     output = small_disk / "run"
     cfg = toy.cfg("SAD.yaml", "OUTPUT_DIR", str(output), *PERIODS)

@@ -36,6 +36,7 @@ def test_the_same_images_after_each_evaluation(toy, tmp_path, number, ids, perio
         assert image.size == (720, 360) and image.mode == "RGB"
 
 
+@pytest.mark.slow
 def test_they_change_nothing_of_the_training(toy, tmp_path):
     found = []
     for number in (0, 1):

@@ -282,6 +282,7 @@ def test_without_resume_the_directory_is_not_looked_at(run, toy, tmp_path):
     assert recorder.iterations == list(range(10))
 
 
+@pytest.mark.slow
 def test_evaluation_in_between_changes_nothing(run, toy, tmp_path):
     output, _, _ = run
     opts = ("SOLVER.MAX_ITER", 20, "SOLVER.WARMUP_ITERS", 6, "TEST.EVAL_PERIOD", 7)
@@ -372,6 +373,7 @@ def train_and_compare(toy, folder, opts):
         samples.write_text(json.dumps(recorder.samples))
 
 
+@pytest.mark.slow
 def test_two_processes(toy, tmp_path):
     opts = ("SOLVER.MAX_ITER", 12, "SOLVER.IMS_PER_BATCH", 2, "SAD.LOADER.MIX", "union")
     run_ranks(train_and_compare, toy, tmp_path, opts)

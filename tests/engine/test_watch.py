@@ -129,6 +129,7 @@ def test_a_run_that_is_resumed_is_one_run_that_holds_its_metrics(toy, tmp_path, 
     check_holds_metrics(history, lines)
 
 
+@pytest.mark.slow
 def test_another_run_in_the_same_process_is_another_run(toy, tmp_path, offline):
     import mlflow
 

@@ -114,6 +114,7 @@ def bootstrap(files, names, pairs, **options):
     return paired_bootstrap(str(files / "truth.json"), detections, pairs, **options)
 
 
+@pytest.mark.slow
 def test_interval_is_that_of_sets_drawn_one_by_one(files):
     found = bootstrap(files, ("good", "bad"), [("good", "bad"), ("bad", "good")])
     content = json.loads((files / "truth.json").read_text())

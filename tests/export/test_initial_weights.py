@@ -63,6 +63,7 @@ def torchvision_features(net, pixels) -> dict[str, torch.Tensor]:
     return features
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "opts"),
     [

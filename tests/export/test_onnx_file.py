@@ -30,6 +30,7 @@ def pair(toy):
     return graph, to_onnx(graph, card), card
 
 
+@pytest.mark.slow
 def test_any_batch_and_size_gives_what_the_graph_does(pair):
     graph, file, _ = pair
     session = onnxruntime.InferenceSession(with_inner(file, graph.INNER).SerializeToString())

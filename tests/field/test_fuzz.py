@@ -401,7 +401,7 @@ def fuzz_images(number: int, folder: Folder, toy, watch) -> None:
 
 
 def test_some_broken_images(folder, toy, watch):
-    fuzz_images(100, folder, toy, watch)
+    fuzz_images(40, folder, toy, watch)
 
 
 @pytest.mark.slow
@@ -415,6 +415,7 @@ def test_many_broken_images(folder, toy, watch):
 TERM_SETS = ["()", "['feature']", "['box']", "['class','box','feature']"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -416,6 +416,7 @@ def test_global_normaliser_begins_as_the_local_ones_do(toy, batches, workers, mo
     assert local[0] != pytest.approx(local[-1], rel=0.1)
 
 
+@pytest.mark.slow
 def test_global_normaliser_begins_with_the_micro_batches(toy, batches):
     """Their local mean moves with each, so that only the beginning is the same."""
     batch = flagged(batches[0], "1111", "1111")

@@ -61,6 +61,7 @@ def content(folder) -> dict:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redo", [False, True])
 @pytest.mark.parametrize("edit", [False, True])
 def test_a_copied_folder_leaves_the_original_alone(redo, edit, planned, tmp_path, monkeypatch):
@@ -92,6 +93,7 @@ def test_a_folder_by_another_path_is_the_same(planned, tmp_path):
     assert prepare(Request(output=link, **wishes), Paths(link), "").method == "SAD"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_long", [False, True])
 def test_a_config_that_writes_elsewhere(is_long, planned, tmp_path):
     output, wishes = planned

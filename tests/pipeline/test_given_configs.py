@@ -73,6 +73,7 @@ def test_evaluations_that_a_yaml_asks_for_stay(toy, configs, tmp_path):
 KEY = "SAD.TEACHER.CACHE.DIR"
 
 
+@pytest.mark.slow
 def test_the_teachers_answers_are_kept_where_views_come_again(toy, configs, tmp_path):
     assert KEY not in experiment(toy, tmp_path / "out", configs).opts["SAD"]
     yaml = configs / "SAD.yaml"

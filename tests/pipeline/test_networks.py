@@ -94,6 +94,7 @@ def test_names_that_are_no_network(tmp_path):
             find_network(name)
 
 
+@pytest.mark.slow
 def test_weights_are_written_and_named(tmp_path):
     network = find_network("lite0")
     assert not network.starts_from

@@ -44,6 +44,15 @@ def test_a_folder_of_something_else(tmp_path):
     Paths(str(tmp_path)).take()
 
 
+def test_a_place_is_checked_without_a_trace(tmp_path):
+    Paths(str(tmp_path / "deep" / "new")).check()
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "deep"):
+        with pytest.raises(UserError, match="--output .* cannot be written to"):
+            Paths(str(folder)).check()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_other_files_are_in_nobody_s_way(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     Paths(str(tmp_path)).take()

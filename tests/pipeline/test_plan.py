@@ -98,6 +98,7 @@ def test_iterations_by_the_weights_that_the_teacher_starts_from(
     assert bool(found[0].MODEL.WEIGHTS) == can_be_had
 
 
+@pytest.mark.slow
 def test_configs_of_self_training(user, tmp_path):
     output = tmp_path / "out"
     plan = make_plan(request(user, output, rounds=2), Paths(str(output)))
@@ -117,6 +118,7 @@ def test_configs_of_self_training(user, tmp_path):
         make_plan(request(user, output), Paths(str(output)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("minutes", "iterations"), [(0.001, 1), (1, 24), (10, 240)])
 def test_iterations_of_some_minutes(minutes, iterations, user, tmp_path, monkeypatch):
     """At least one. Teacher and student take a second for each, and a quarter more."""
@@ -135,6 +137,7 @@ def test_the_same_wishes_find_everything_done(user, planned):
     assert plan.unlabeled_root == str(user / "more") and len(plan.notes) == 2
 
 
+@pytest.mark.slow
 def test_images_that_lie_elsewhere_now_are_named(copied):
     """The configs, which are the truth, say where they lay."""
     user, folder = copied
@@ -147,6 +150,7 @@ def test_images_that_lie_elsewhere_now_are_named(copied):
     make_plan(moved, Paths(str(folder)))
 
 
+@pytest.mark.slow
 def test_test_images_that_are_trained_on_are_noted(user, tmp_path):
     labels = str(user / "labels.json")
     plan = make_plan(request(user, tmp_path / "out", test=labels), Paths(str(tmp_path / "out")))
@@ -205,6 +209,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 def test_other_files_are_named_and_touched_ones_are_the_same(copied):
     user, output = copied
     for name, (change, named, again) in CHANGES.items():
@@ -237,6 +242,7 @@ def test_a_faster_rcnn_pair(user, tmp_path):
         make_plan(request(user, output), Paths(str(output)))
 
 
+@pytest.mark.slow
 def test_redo_keeps_the_old_configs_aside(copied):
     user, output = copied
     edited = output / "configs" / "student.yaml"
@@ -250,6 +256,7 @@ def test_redo_keeps_the_old_configs_aside(copied):
     make_plan(request(user, output, iterations=9), Paths(str(output)))  # nothing to say
 
 
+@pytest.mark.slow
 def test_the_same_wishes_leave_edited_configs(copied):
     user, output = copied
     edited = output / "configs" / "student.yaml"
@@ -259,6 +266,7 @@ def test_the_same_wishes_leave_edited_configs(copied):
         assert "# mine" in edited.read_text()
 
 
+@pytest.mark.slow
 def test_planning_that_was_killed_begins_anew(user, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr("sad.pipeline.plan.inspect_data", lambda *_, **__: 1 / 0)
@@ -304,6 +312,7 @@ def test_an_output_among_images_that_are_found(flag, place, beside, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_an_output_beside_labels_whose_images_lie_below(tmp_path):
     truth = make_images(tmp_path / "ds" / "images", 24, seed=1)
     wishes = {"teacher": "tiny", "student": "tiny", "iterations": 7}
@@ -328,6 +337,7 @@ def save_teacher(planned, path, names=CLASSES):
     torch.save({"model": build_detector(cfg).state_dict(), "class_names": names}, path)
 
 
+@pytest.mark.slow
 def test_a_student_follows_a_teacher_that_is_there(user, planned, tmp_path):
     weights, config = tmp_path / "best.pth", str(planned / "configs" / "teacher.yaml")
     save_teacher(planned, weights, CLASSES[::-1])
@@ -350,6 +360,7 @@ def test_a_student_follows_a_teacher_that_is_there(user, planned, tmp_path):
         make_plan(request(user, output, **wishes), Paths(str(output)))
 
 
+@pytest.mark.slow
 def test_a_network_whose_yaml_changed(user, tmp_path):
     yaml = tmp_path / "mine.yaml"
     yaml.write_text(f"_BASE_: {REPOSITORY}/configs/networks/small.yaml\n")

@@ -54,6 +54,7 @@ def test_a_size_that_is_given():
     assert max(settings["MODEL.ANCHOR_GENERATOR.SIZES"][-1]) > 480 / 640 * 100 / 1.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [64, 320, None])
 def test_images_grow_where_no_anchor_fits_unless_their_size_is_given(size):
     settings = base_settings(facts(box=3), CPU, [TINY], flips=(True, ""), size=size)
@@ -106,6 +107,7 @@ def as_settings_of(found: dict) -> list[Setting]:
     return [Setting(key, value) for key, value in found.items()]
 
 
+@pytest.mark.slow
 def test_long_boxes_get_other_aspect_ratios():
     boxes = facts().boxes.clone()
     boxes[:, 3] = boxes[:, 1] + 12.0  # 100 x 12

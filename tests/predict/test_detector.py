@@ -24,6 +24,7 @@ def test_what_is_told_of_a_checkpoint(toy):
     assert changed.nms_threshold == 0.3
 
 
+@pytest.mark.slow
 def test_class_names_are_those_of_the_weights_or_numbers(run, tmp_path):
     content = weights_file.read_weights(str(run / "model_final.pth"))
     shutil.copy(run / "config.yaml", tmp_path)

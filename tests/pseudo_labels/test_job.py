@@ -86,6 +86,7 @@ def test_bad_files_are_named_before_inference(scene, tmp_path):
         prepare(**scene)
 
 
+@pytest.mark.slow
 def test_classes_are_those_of_the_teacher_whatever_ids_the_labels_have(scene, tmp_path):
     """A json that was exported anew, with other ids: the names decide, as training has them."""
     before, _ = run_labelling(scene)

@@ -70,6 +70,7 @@ def test_the_files_are_those_of_a_training(toy, tmp_path, terms):
     assert len(expected) == 6 and contents(tmp_path / "kept") == expected
 
 
+@pytest.mark.slow
 def test_the_labels_are_the_same(toy, tmp_path):
     with_answers, _ = run_labelling(job(toy, tmp_path))
     without, _ = run_labelling(job(toy, tmp_path, output=str(tmp_path / "more.json"), keep_for=()))
@@ -79,6 +80,7 @@ def test_the_labels_are_the_same(toy, tmp_path):
         assert one["bbox"] == pytest.approx(other["bbox"], abs=0.02)
 
 
+@pytest.mark.slow
 def test_images_that_cannot_be_read_are_no_answers(toy, tmp_path):
     images = tmp_path / "images"
     shutil.copytree(toy.path("unlabeled"), images)

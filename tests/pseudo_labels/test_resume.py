@@ -151,6 +151,7 @@ def test_a_faster_rcnns_labelling_goes_on(scene, log):
     assert any(f"{len(left)} of {NUM_IMAGES} images are labelled" in message for message in log)
 
 
+@pytest.mark.slow
 def test_detections_of_another_job_are_not_taken(scene, log, tmp_path):
     content = json.loads(Path(scene["image_json"]).read_text())
     content["images"][0]["id"] = 7
@@ -175,6 +176,7 @@ def test_detections_of_another_job_are_not_taken(scene, log, tmp_path):
         assert shards(scene) == {}
 
 
+@pytest.mark.slow
 def test_another_threshold_or_reader_takes_the_same_detections(scene):
     left = interrupt(scene)
     other = {"threshold": 0.9, "opts": ["DATALOADER.NUM_WORKERS", "1"], "max_unreadable": 0.1}

@@ -77,6 +77,7 @@ def test_batch_size_does_not_change_the_boxes(scene):
     np.testing.assert_allclose(table(one)[:, 6], table(three)[:, 6], atol=2e-6)
 
 
+@pytest.mark.slow
 def test_a_folder_is_enough(scene, tmp_path):
     """Sizes come from the headers, rotated as EXIF says; other files are left alone."""
     folder = tmp_path / "images"
@@ -153,6 +154,7 @@ def test_unreadable_images_are_skipped_and_named(scene, tmp_path, workers, log):
     np.testing.assert_allclose(boxes(after), boxes(before), atol=0.011)
 
 
+@pytest.mark.slow
 def test_too_many_unreadable_images_stop_the_run(scene, tmp_path):
     for number in range(5):
         (tmp_path / "images" / f"{number}.png").write_bytes(b"no image")
@@ -224,6 +226,7 @@ def test_more_processes_write_the_same_file_as_one(scene, workers):
     assert Path(more).read_bytes() == one
 
 
+@pytest.mark.slow
 def test_the_order_of_the_json_does_not_matter(scene):
     run_labelling(scene, batch_size=2)
     one = Path(scene["output"]).read_bytes()

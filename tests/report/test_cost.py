@@ -9,6 +9,7 @@ from sad.report.cost import measure
 from sad.report.runs import read_runs
 
 
+@pytest.mark.slow
 def test_costs_are_those_of_the_model(runs):
     run = read_runs([("student", str(runs / "student"))])[0]
     model, cfg = load_detector(run.path("config.yaml"), run.path("model_final.pth"), "cpu")

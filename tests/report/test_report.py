@@ -60,6 +60,7 @@ def test_report_of_two_runs(runs, tmp_path, monkeypatch, capsys):
     ]
 
 
+@pytest.mark.slow
 def test_report_with_a_gain(runs, tmp_path, monkeypatch):
     """Of a model over itself there is none, whatever the test images."""
     arms = {"alone": "student", "SAD": "student", "teacher": "teacher"}

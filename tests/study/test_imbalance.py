@@ -20,6 +20,7 @@ def spec():
     return tables.read_tables(str(REPOSITORY / "configs" / "tables.yaml"))["imbalance"]
 
 
+@pytest.mark.slow
 def test_every_arm_gets_the_same_weights_on_the_same_set(spec, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     for benchmark, test in spec["benchmarks"].items():

@@ -50,6 +50,7 @@ def test_a_grid_that_ends_at_its_best_is_made_longer(top, best, tried):
     assert grid_search(lambda value: -abs(value - top), [0.333, 1.0, 3.0]) == (best, tried)
 
 
+@pytest.mark.slow
 def test_tar_takes_the_rate_of_the_plain_student_and_the_parts_best_weights(spec):
     wanted = {"feature": 9.0, "roi_class": 3.3, "roi_box": 1.0}
 

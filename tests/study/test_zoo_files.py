@@ -25,6 +25,7 @@ def run(toy, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_file_is_the_run_in_half_precision(run, tmp_path):
     config, output = str(run.with_suffix(".yaml")), str(tmp_path / "zoo" / "student")
     facts = write_model(Run("student", run), config, "toy_labeled", output, "CC0")

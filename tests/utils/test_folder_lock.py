@@ -4,9 +4,12 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from sad.utils.folder_lock import alone_in, is_taken
 
 
+@pytest.mark.slow
 def test_a_folder_is_worked_in_by_onealone_in(tmp_path):
     """Also by the process that was started with the lock, after its starter has gone."""
     log = []

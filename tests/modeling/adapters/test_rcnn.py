@@ -186,6 +186,7 @@ def test_the_predictor_finds_what_the_model_finds(toy, teacher):
     assert found.labels.tolist() == expected.pred_classes.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_resumed_run_is_the_unbroken_run(toy, tmp_path, precision):
     """Bit for bit: anchors and proposals are sampled by torch's generator."""

@@ -1,11 +1,13 @@
 """The benchmark of the loader, run on a few small images."""
 
+import pytest
 from detectron2.data import DatasetCatalog
 
 from sad.study.benchmarks import data
 from sad.study.benchmarks.timing import Options
 
 
+@pytest.mark.slow
 def test_a_loader_and_its_step(monkeypatch):
     sizes = [("configs/digits/SAD_ADL.yaml", (64, 64), 12, (0, 1), True)]
     monkeypatch.setitem(data.SIZES, "small", sizes)

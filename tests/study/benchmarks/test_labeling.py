@@ -1,9 +1,12 @@
 """The benchmark's section of labelling, run at toy size."""
 
+import pytest
+
 from sad.study.benchmarks import labeling
 from sad.study.benchmarks.timing import Options
 
 
+@pytest.mark.slow
 def test_labeling(monkeypatch):
     case = ("configs/digits/student.yaml", [], 6, [(128, 128)], (2,), 60)
     monkeypatch.setitem(labeling.SIZES, "small", [case])

@@ -103,6 +103,7 @@ def distill(
     request = Request(**arguments)
     request.check()
     paths = Paths(os.path.abspath(request.output))
+    paths.check()
     experiment = prepare(request, paths, command)  # what is wrong is found before anything is made
     paths.take()
     steps, record = experiment.steps(), Record(paths.folder)

@@ -36,18 +36,34 @@ class Paths:
     def weights(self, name: str) -> str:
         return self.of("runs", name, "model_final.pth")
 
-    def take(self) -> None:
-        """Make the folder, and keep it to this process.
+    def check(self) -> None:
+        """Before any image is looked at; nothing is written.
 
         Raises:
-            UserError: it cannot be written to, holds files of something else in the places of
-                ours, or another process has it.
+            UserError: the folder cannot be made, or holds files of something else in the places of
+                ours.
         """
         if not any(os.path.exists(self.of(name)) for name in MARKS):
             for name in filter(lambda name: os.path.exists(self.of(name)), PLACES):
                 raise UserError(
                     f"--output {self.folder} holds {name} of something else: name another folder"
                 )
+        above = self.folder
+        while not os.path.lexists(above):
+            above = os.path.dirname(above)
+        if not (os.path.isdir(above) and os.access(above, os.W_OK)):
+            raise UserError(
+                f"--output {self.folder} cannot be written to, because of {above}: name another "
+                "folder"
+            )
+
+    def take(self) -> None:
+        """Make the folder, and keep it to this process.
+
+        Raises:
+            UserError: it cannot be written to, or another process has it.
+        """
+        self.check()
         make_folder(self.folder, "--output")
         lock_folder(self.folder, "--output")
 

@@ -101,8 +101,8 @@ def make_plan(request: Request, paths: Paths) -> Plan:
     taught = find_taught(data, teacher.cfg) if teacher else set()
     split_off(data, request.seed, taught, fixed_camera=request.fixed_camera)
     sift_unlabeled(data, fixed_camera=request.fixed_camera)
-    choice = choose(request, data, networks, teacher)
     rounds = _rounds(request, data)
+    choice = choose(request, data, networks, teacher)
     iterations = _iterations(request, data, choice, rounds)
     paths.take()
     if before:
