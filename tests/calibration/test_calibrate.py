@@ -29,6 +29,7 @@ def done(teacher_files, tmp_path_factory):
     return calibrate(**teacher_files, output=str(folder), student_ap=10.0, num_images=4), folder
 
 
+@pytest.mark.slow
 def test_everything_is_written(done, teacher_files):
     report, folder = done
     assert {path.name for path in folder.iterdir()} == FILES
@@ -89,6 +90,7 @@ def test_boxes_that_labelling_does_not_see_do_not_count(done, teacher_files, tmp
         calibrate(**teacher_files, output=str(tmp_path / "none"), opts=[floor[0], 0.999])
 
 
+@pytest.mark.slow
 def test_a_second_time_is_the_same(done, teacher_files, tmp_path):
     report, folder = done
     calibrate(**teacher_files, output=str(tmp_path), student_ap=10.0, num_images=4)

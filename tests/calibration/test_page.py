@@ -48,6 +48,7 @@ def test_page_shows_numbers_and_advice(report):
     assert "SAD.TARGETS.UNLABELED" in page and "thresholds.json" not in page
 
 
+@pytest.mark.slow
 def test_page_says_what_is_to_do(report):
     report["thresholds"]["by_class"] = True
     assert "--class-thresholds thresholds.json" in render_page(report, [])

@@ -17,6 +17,7 @@ def contents(root):
     return {path.relative_to(root): path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path, monkeypatch, capsys):
     write_digit_scenes(tmp_path / "expected", **SMALL)
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))

@@ -18,6 +18,7 @@ def make_run(toy, folder, name):
     (folder / "config.yaml").write_text(f"_BASE_: {toy.path(name)}.yaml\n")
 
 
+@pytest.mark.slow
 def test_from_weights_and_a_yaml(toy, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     weights = toy.path("teacher.pth"), "--config-file", toy.path("teacher.yaml")
@@ -62,6 +63,7 @@ def test_an_exported_file_has_the_threshold_of_its_card(toy, tmp_path, monkeypat
     assert 0.86 <= min(x["score"] for x in content["annotations"]) < 0.9
 
 
+@pytest.mark.slow
 def test_a_model_of_the_zoo(toy, tmp_path, monkeypatch, capsys):
     run_script(monkeypatch, SCRIPT, "--model", "digits/SAD", toy.path("labeled/000003.png"),
                "--output", tmp_path / "out")  # fmt: skip

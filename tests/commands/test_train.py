@@ -69,6 +69,7 @@ def test_said_once_at_the_start(finished):
     assert log.count("Teacher: ") == 1
 
 
+@pytest.mark.slow
 def test_eval_only_on_the_students_yaml_and_on_sads(finished, toy, tmp_path, monkeypatch):
     found = []
     for name in ("student.yaml", "SAD.yaml"):
@@ -121,6 +122,7 @@ def test_saved_config_describes_the_run(finished, toy, tmp_path, monkeypatch):
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_check_teacher(toy, tmp_path, monkeypatch):
     train_net(monkeypatch, toy, "SAD.yaml", tmp_path / "run", "--check-teacher",
               "SOLVER.MAX_ITER", 10)  # fmt: skip
@@ -267,6 +269,7 @@ def test_json_without_info_is_enough(toy, tmp_path, monkeypatch):
     assert lines(tmp_path / "run")[-1]["bbox/AP"] >= 0
 
 
+@pytest.mark.slow
 def test_unreadable_images_end_in_one_sentence(toy, tmp_path, monkeypatch, capsys):
     """In the middle of the training, where Detectron2 would log the error with its traceback."""
     shutil.copytree(toy.root / "labeled", tmp_path / "images")

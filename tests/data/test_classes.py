@@ -65,6 +65,7 @@ def evaluate(monkeypatch, toy, output, *opts) -> str:
     return (output / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_evaluation_does_not_depend_on_category_ids(toy, tmp_path, monkeypatch, anew):
     logs = [
         evaluate(monkeypatch, toy, tmp_path / f"run{number}", *opts)

@@ -21,6 +21,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     others=st.dictionaries(TEXT.filter(lambda key: key not in RULES), VALUES),
     notes=VALUES,

@@ -69,6 +69,7 @@ def test_at_most_thirty_percent_of_a_digit_is_hidden():
     assert overlaps > 20  # occlusion does occur
 
 
+@pytest.mark.slow
 def test_every_class_occurs_about_equally_often():
     labels = [
         thing.label

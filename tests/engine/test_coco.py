@@ -194,6 +194,7 @@ def test_training_leaves_out_images_without_instances_as_detectron2_does(coco):
 # --- test-dev -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_submission_for_the_server(coco, monkeypatch, tmp_path):
     """No annotations, so no AP: the run ends in the json that the server takes."""
     yaml, output = CONFIGS / "RetinaNet_R50_half_800_scratch_GN.yaml", tmp_path / "GN"

@@ -168,6 +168,7 @@ def test_all_terms_count_each_image_alike(trained, anchors):
     assert difference(trained(1, 1, *opts), trained(2, 2, *opts)) < 1e-10
 
 
+@pytest.mark.slow
 def test_top_anchors_and_channels_count_each_image_alike(trained):
     opts = (*NORMS["FrozenBN"], *GLOBAL, *SPLIT, "SAD.LOADER.MIX", "union")
     opts += ("SAD.DISTILL.TERMS", "('class','feature')", "SAD.DISTILL.FEATURE.LOSS", "cwd")

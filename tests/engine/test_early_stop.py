@@ -239,6 +239,7 @@ def test_a_run_that_learns_no_more(toy, tmp_path, trained, monkeypatch):
     assert again.curve("bbox/AP") == run.curve("bbox/AP")
 
 
+@pytest.mark.slow
 def test_it_goes_on_with_the_same_patience_alone(toy, tmp_path, curve):
     curve(CONSTANT)
     output = tmp_path / "run"

@@ -301,6 +301,7 @@ def test_full_disk(toy, unbroken, tmp_path, small_disk):
     assert_same(result(output), unbroken[0])
 
 
+@pytest.mark.slow
 def test_read_only_disk(toy, small_disk, monkeypatch, capsys):
     """With the last good checkpoint on it."""
     output = small_disk / "run"
@@ -330,6 +331,7 @@ def test_full_disk_through_the_command(toy, small_disk):
 # --- what a run goes on with --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_that_is_longer_already(toy, tmp_path):
     train(toy.cfg("SAD.yaml", "OUTPUT_DIR", str(tmp_path), *PERIODS, "SOLVER.MAX_ITER", 8))
     with pytest.raises(UserError, match=f"MAX_ITER is 5, the run in {tmp_path} has .* 8 iter"):
@@ -346,6 +348,7 @@ def test_a_run_of_detectron2(toy, tmp_path):
         trainer.resume_or_load(resume=True)
 
 
+@pytest.mark.slow
 def test_old_checkpoints_are_removed(toy, tmp_path):
     cfg = toy.cfg("SAD.yaml", "OUTPUT_DIR", str(tmp_path), *PERIODS,
                   "SOLVER.MAX_ITER", 30, "SOLVER.CHECKPOINTS_TO_KEEP", 2)  # fmt: skip

@@ -103,6 +103,7 @@ def test_ranks_of_two_machines(job):
     assert sorted(met(lines)) == [[0, 2, 0, 1, 3]] * 2 + [[1, 2, 0, 1, 3]] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fate", "codes", "said"),
     [

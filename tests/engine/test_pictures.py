@@ -21,6 +21,7 @@ def shown(folder: Path) -> dict[str, list]:
     return {tag: events.Images(tag) for tag in events.Tags()["images"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "ids", "period", "steps"),
     [(0, [], 2, []), (2, [10, 60], 2, [1, 3]), (9, range(10, 70, 10), 0, [3])],

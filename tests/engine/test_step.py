@@ -19,6 +19,7 @@ from sad.utils.errors import UserError
 TEN = ("SOLVER.MAX_ITER", 10)
 
 
+@pytest.mark.slow
 def test_gradient_norm_of_the_whole_model_is_clipped(toy, tmp_path):
     one = ("SOLVER.MAX_ITER", 10, "SOLVER.LR_DROPS", (), "SOLVER.WARMUP_ITERS", 0)
     gradients = {}
@@ -139,6 +140,7 @@ def test_step_that_overflows_is_skipped(toy, tmp_path, name):
     assert not any(map(torch.equal, start, trained))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "named"),
     [("loss", "loss_cls is nan"), ("gradient", "the gradient's norm is inf")],

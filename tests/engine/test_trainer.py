@@ -58,6 +58,7 @@ def test_published_ways_of_distilling_train(toy, tmp_path, name):
 # --- what is logged -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_learning_rate_of_every_iteration(run):
     _, trainer, recorder = run
     assert recorder.iterations == list(range(20))
@@ -202,6 +203,7 @@ def test_a_resumed_run_clips_as_its_own_config_says(run, toy, tmp_path):
     assert norm == pytest.approx(0.001, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_resumed_run_without_a_seed_of_its_own(toy, tmp_path):
     """SEED -1, Detectron2's default, draws a seed; the resumed run goes on with that one."""
     opts = (*TEN, "SEED", -1, "SOLVER.CHECKPOINT_PERIOD", 5, "DATASETS.TEST", ())
@@ -218,6 +220,7 @@ def test_resumed_with_worker_processes(run, toy, tmp_path):
     assert recorder.samples == recorded.samples[10:]
 
 
+@pytest.mark.slow
 def test_broken_off_run_goes_on(run, toy, tmp_path):
     """Whatever ended it: the last checkpoint counts, and later iterations are done again."""
 

@@ -235,6 +235,7 @@ def test_a_server_that_dies_stops_nothing_and_is_left_alone(toy, server, log):
     assert any("mlflow lacks 4 iterations" in message for message in log)
 
 
+@pytest.mark.slow
 def test_no_server(toy, tmp_path, monkeypatch, log):
     wandb.teardown()  # what it has read of the environment
     address = f"http://127.0.0.1:{free_port()}"

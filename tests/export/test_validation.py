@@ -40,6 +40,7 @@ def test_an_oracle_is_perfect_above_what_it_makes_up(toy):
     assert worth.best.f1 == 1 and worth.best.threshold == pytest.approx(0.6)
 
 
+@pytest.mark.slow
 def test_a_file_and_its_model_are_worth_the_same_as_the_trainer_says(toy, tmp_path):
     model, cfg = tame_teacher(toy)
     toy.cfg("teacher.yaml")  # which registers the set

@@ -20,6 +20,7 @@ def written(toy, tmp_path_factory):
     return model, write_onnx(model, cfg, path, threshold=0.5)
 
 
+@pytest.mark.slow
 def test_a_file_finds_what_its_model_finds(written):
     model, path = written
     detector = open_onnx(path)

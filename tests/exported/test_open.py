@@ -9,6 +9,7 @@ from sad.exported.open import is_exported, open_exported, read_card
 from sad.utils.errors import UserError
 
 
+@pytest.mark.slow
 def test_every_format_is_opened_by_its_name(toy, tmp_path):
     model, cfg = tame_teacher(toy)
     images = batch((50, 70), (64, 64))

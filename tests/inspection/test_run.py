@@ -8,6 +8,7 @@ from sad.inspection.run import inspect_data
 from sad.utils.errors import UserError
 
 
+@pytest.mark.slow
 def test_page_and_json(faulty, tmp_path):
     sets, unlabeled = faulty
     output = tmp_path / "output"

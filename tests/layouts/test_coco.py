@@ -79,6 +79,7 @@ def test_numbers_beyond_all_measure(read):
     assert len(labels.annotations) == 1 and sum(map(len, labels.left_out.values())) == 1
 
 
+@pytest.mark.slow
 def test_boxes_are_taken_around_masks_of_each_kind(read):
     pixels = np.zeros((30, 40), np.uint8)
     pixels[5:25, 10:30] = 1

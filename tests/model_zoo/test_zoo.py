@@ -68,6 +68,7 @@ def test_a_model_is_that_of_its_yaml(name):
     assert sum(x.numel() for x in model.parameters()) == facts(name)["parameters"]
 
 
+@pytest.mark.slow
 def test_the_lines_of_the_folders_page_run(tmp_path):
     example_scene(tmp_path / "scene.png")
     page, names = (REPOSITORY / "model_zoo/digits/README.md").read_text(), {}

@@ -1,11 +1,14 @@
 """Anchors that are advised; tests/modeling/test_anchors.py tries whether they fit."""
 
+import pytest
+
 from anchor_problem import network, objects
 from sad.modeling import anchor_advice
 from sad.modeling.anchor_advice import changes, find_better
 from sad.modeling.anchor_fit import sample_boxes
 
 
+@pytest.mark.slow
 def test_the_best_is_found_where_nothing_is_enough(monkeypatch):
     cfg, model = network()
     monkeypatch.setattr(anchor_advice, "GROWTH", [1, 2])

@@ -58,6 +58,7 @@ def same(one, other):
     )
 
 
+@pytest.mark.slow
 def test_it_makes_no_difference_what_was_kept(toy, tmp_path):
     run = Run(toy, tmp_path / "kept")
     computed = [run.ask(batch) for batch in run.batches()]
@@ -73,6 +74,7 @@ def test_it_makes_no_difference_what_was_kept(toy, tmp_path):
     assert run.asked and all(map(same, computed, mixed))
 
 
+@pytest.mark.slow
 def test_an_image_is_answered_alike_in_any_batch(toy, tmp_path):
     """Also one by one, and with the images in another order."""
     run = Run(toy, tmp_path)
@@ -168,6 +170,7 @@ def test_a_broken_file_is_computed_again(toy, tmp_path, log):
     assert all(map(same, first, (run.ask(batch) for batch in run.batches(1)))) and not run.asked
 
 
+@pytest.mark.slow
 def test_an_image_or_a_teacher_that_has_changed_is_asked_anew(toy, tmp_path):
     copy = tmp_path / "toy"
     shutil.copytree(toy.root, copy)

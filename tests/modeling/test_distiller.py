@@ -405,6 +405,7 @@ def detection_losses(toy, batch, normalizers, micro_batches=1):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 8])
 def test_global_normaliser_begins_as_the_local_ones_do(toy, batches, workers, monkeypatch):
     """Where every worker has the same foreground, all iterations have the same losses."""

@@ -83,6 +83,7 @@ def test_same_losses_as_stock_detectron2(toy, tmp_path, name, opts):
         torch.testing.assert_close(value, weights[key], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_other_order_of_memory(toy, tmp_path):
     """MODEL.CHANNELS_LAST changes the rounding alone."""
     found = []

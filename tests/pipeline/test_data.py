@@ -70,6 +70,7 @@ def test_images_of_val_lie_beside_its_labels_first(tmp_path):
     assert names_of(data.sets["val"]) == set(names)
 
 
+@pytest.mark.slow
 def test_a_yaml_gives_the_set_that_is_asked_for_however_it_is_spelled(tmp_path, monkeypatch):
     for name, count in (("train", 12), ("held", 5)):
         write_yolo(tmp_path, make_images(tmp_path / "images" / name, count, seed=count))

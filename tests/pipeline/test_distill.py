@@ -78,6 +78,7 @@ def test_a_copied_folder_leaves_the_original_alone(redo, edit, planned, tmp_path
     assert content(output) | content(copy) == before
 
 
+@pytest.mark.slow
 def test_a_copied_folder_that_is_planned_anew(planned, tmp_path):
     output, wishes = planned
     copy, wishes = tmp_path / "copy", wishes | {"iterations": 8}

@@ -41,6 +41,7 @@ def test_the_configs_are_as_they_are_but_for_where_they_write_and_lead(toy, tmp_
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_report_is_on_the_last_of_several_test_sets(toy, configs, tmp_path):
     labels = f"JSON: {toy.root}/annotations/labeled.json, IMAGES: {toy.root}/labeled"
     sets = f"DATASETS: {{REGISTER: {{toy_held: {{{labels}}}}}, TEST: [toy_held, toy_labeled]}}\n"
@@ -145,6 +146,7 @@ def test_unlabelled_images_by_the_name_of_a_data_set(toy, tmp_path):
     assert [step.name for step in found.steps()] == ["teacher", "label", "SAD", "report"]
 
 
+@pytest.mark.slow
 def test_a_folder_is_known_by_the_names_in_it(toy, tmp_path):
     shutil.copytree(toy.root / "unlabeled", tmp_path / "more")
     before = experiment(toy, tmp_path / "out", unlabeled=str(tmp_path / "more")).images

@@ -33,6 +33,7 @@ def config(network, last_level):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*names(), "timm:resnet10t"])
 def test_every_network_can_be_built(name):
     network = find_network(name)

@@ -81,6 +81,7 @@ def test_anchors_lie_as_densely_as_the_boxes_allow(box, times):
     assert found["MODEL.ANCHOR_GENERATOR.SIZES"][0][0] == pytest.approx(8 * times)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("box", [6, 40, 100, 300])
 def test_a_faster_rcnn_has_one_size_of_anchors_on_each_map(box):
     settings = base_settings(facts(box=box), CPU, [TINY_RCNN, TINY_RCNN], flips=(True, ""))

@@ -9,6 +9,7 @@ from sad.utils.errors import UserError
 from users_data import CLASSES, make_images, names_of, user_with_both, write_coco
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "sizes"),
     [(30, {"train": 26, "val": 4, "test": 4}), (200, {"train": 140, "val": 30, "test": 30})],
@@ -113,6 +114,7 @@ def test_what_the_teacher_was_trained_on_stays(tmp_path):
         split_off(again, 0, stay=range(30))
 
 
+@pytest.mark.slow
 def test_the_last_box_of_a_class_stays_to_be_learned(tmp_path):
     truth = make_images(tmp_path / "images", 30, seed=1)
     rare = list(truth)[7]
@@ -126,6 +128,7 @@ def test_the_last_box_of_a_class_stays_to_be_learned(tmp_path):
         assert rare in names_of(data.sets["train"])
 
 
+@pytest.mark.slow
 def test_images_without_objects_are_shared_out_too(tmp_path):
     truth = make_images(tmp_path / "images", 60, seed=1)
     for name in list(truth)[:48]:

@@ -85,6 +85,7 @@ def test_images_of_one_shape_are_computed_at_once_and_no_others(run, toy):
     assert len(set(SIZES)) == 6
 
 
+@pytest.mark.slow
 def test_a_run_its_files_and_weights_with_a_yaml(run, toy, tmp_path):
     image = os.path.join(toy.path("labeled"), IMAGES[0])
     found = Predictor(str(run))(image)

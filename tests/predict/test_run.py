@@ -191,6 +191,7 @@ def test_a_video_and_one_that_breaks_off(predict, photos, tmp_path, log):
         assert_agrees(boxes_of(content, "whole.mkv", frame=number)[1], predict(frame))
 
 
+@pytest.mark.slow
 def test_two_detectors_side_by_side(predict, photos, toy, tmp_path):
     from sad import Predictor
 

@@ -78,6 +78,7 @@ def test_a_folder_with_a_run_is_for_resuming_and_evaluating(toy, tmp_path, file)
         check_evaluation(toy.cfg(*opts, toy.path("teacher.pth")), resume=False)
 
 
+@pytest.mark.slow
 def test_an_exported_file_is_evaluated_on_the_images_that_it_wants(toy, tmp_path):
     path = write_onnx(*tame_teacher(toy), tmp_path / "x.onnx")
     evaluate = ("teacher.yaml", "MODEL.WEIGHTS", path)

@@ -62,6 +62,7 @@ def test_bad_input_is_named_before_inference(scene, changes, sentence):
         prepare(**{**scene, **changes})
 
 
+@pytest.mark.slow
 def test_bad_files_are_named_before_inference(scene, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no images in .*empty"):

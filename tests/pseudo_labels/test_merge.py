@@ -13,6 +13,7 @@ from sad.pseudo_labels.runner import label_shards, plan_shards
 from sad.utils.errors import UserError
 
 
+@pytest.mark.slow
 def test_pseudo_labels_are_calibrated_and_reported(scene):
     coco, report = run_labelling(scene)
     assert coco["categories"] == CATEGORIES
@@ -93,6 +94,7 @@ def test_too_few_detections_and_the_cap_are_said(scene):
     assert report["warnings"] == []
 
 
+@pytest.mark.slow
 def test_a_teacher_that_finds_nothing(scene):
     with pytest.raises(UserError, match="finds nothing above its score floor 0.9999"):
         run_labelling(scene, opts=["MODEL.RETINANET.SCORE_THRESH_TEST", "0.9999"])

@@ -37,6 +37,7 @@ def batch_lists(padded, resized, batch_size):
     return [batch.tolist() for batch in form_batches(*shapes, batch_size)]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.sampled_from([32, 64, 96]), st.integers(1, 4)), max_size=40),
     st.integers(1, 6),

@@ -109,6 +109,7 @@ def test_no_other_views_are_the_detections_themselves(scene, teacher):
         assert torch.equal(one.scores, other.scores)
 
 
+@pytest.mark.slow
 def test_views_are_those_of_other_sizes_and_mirrored(scene, teacher):
     """Image by image and view by view, each resized by a config of its own."""
     model, cfg = teacher
@@ -149,6 +150,7 @@ def test_labels_of_views_do_not_depend_on_the_batch_size(scene):
     np.testing.assert_allclose(*table, atol=0.011)
 
 
+@pytest.mark.slow
 def test_an_unreadable_image_has_no_views(scene, teacher):
     mapper = ViewMapper(teacher[1], Views((2.0,), True))
     item = mapper({"file_name": f"{scene['image_root']}/absent.png", "height": 9, "width": 9})

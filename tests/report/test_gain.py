@@ -46,6 +46,7 @@ def aps(runs):
     return {run.name: run.accuracy["AP"] for run in runs}
 
 
+@pytest.mark.slow
 def test_a_gain_over_the_better_of_two_baselines(arms):
     runs = arms({"alone": 0, "longer": 1, "SAD": 6, "teacher": 6})
     ap = aps(runs)

@@ -140,6 +140,7 @@ def test_a_page_of_anybodys_names():
     assert "<script>" not in html and "a &amp; b &lt;script&gt;" in html
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["model_final.pth", "model_best.pth"])
 def test_what_to_use_runs(runs, toy, tmp_path, monkeypatch, weights):
     folder = shutil.copytree(runs / "student", tmp_path / "a student's run")

@@ -121,6 +121,7 @@ def test_hash_list_is_whole():
     assert all(len(digest) == 64 and int(digest, 16) for digest in hashes.values())
 
 
+@pytest.mark.slow
 def test_pip_installs_the_built_distribution(tmp_path):
     license_text = install_detectron2.LICENSE.read_bytes()
     wheel = build_wheel(UPSTREAM, license_text, tmp_path)

@@ -79,6 +79,7 @@ def trained(toy, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_count_of_terms(trained, tmp_path):
     """Terms are at most as many as anchors and classes; a silent teacher finds them all easy."""
     lab = Lab(tmp_path, tmp_path / "output", tmp_path / "results.json", "")
@@ -96,6 +97,7 @@ def test_count_of_terms(trained, tmp_path):
     assert silent["foreground"] == counted["foreground"]
 
 
+@pytest.mark.slow
 def test_what_is_known_is_written_without_training(trained, tmp_path):
     """One arm of two is known: it can be drawn, and a second time needs no teacher either."""
     args = argparse.Namespace(

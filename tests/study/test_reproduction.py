@@ -53,6 +53,7 @@ def test_rows_that_are_in_no_table_or_benchmark_are_refused(tmp_path, monkeypatc
             Reproduction(args, spec, root=REPOSITORY, command="").run("3")
 
 
+@pytest.mark.slow
 def test_each_papers_claims_are_corrected_among_themselves(tmp_path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     spec = read_tables("configs/tables.yaml")

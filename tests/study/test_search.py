@@ -80,6 +80,7 @@ def test_tar_takes_the_rate_of_the_plain_student_and_the_parts_best_weights(spec
     assert sorted(weights) == [(3.0, 1.1, 0.33), (9.0, 3.3, 1.0), (27.0, 9.9, 3.0)]
 
 
+@pytest.mark.slow
 def test_the_rate_of_the_yaml_goes_without_saying(spec):
     """So that its teacher is the one that the table has."""
     fewer = {**spec["TAR"], "arms": {"FasterRCNN/boxes": {"ROI_BOX": 1.0}}, "joint": []}
@@ -102,6 +103,7 @@ def test_every_arm_has_the_weights_of_its_terms(spec):
         assert {term.upper() for term in cfg.SAD.DISTILL.TERMS} == {*weights}, config
 
 
+@pytest.mark.slow
 def test_arms_without_a_plain_student_keep_their_rates(spec):
     found = search.search_arms(MadeUpLab(lambda e: -e.cfg.SAD.DISTILL.FEATURE.WEIGHT), "digits",
                                spec["TAR-dense"])  # fmt: skip
@@ -110,6 +112,7 @@ def test_arms_without_a_plain_student_keep_their_rates(spec):
     assert len(found) == 2 * (3 + search.MOST_WIDENINGS)
 
 
+@pytest.mark.slow
 def test_sad_takes_the_other_rate_at_the_best_weight(spec):
     def ap(experiment):
         cfg = experiment.cfg

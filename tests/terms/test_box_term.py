@@ -143,6 +143,7 @@ def test_empty_and_half_empty_batches(toy, batch, hard, soft, anchors):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalizers", ["local", "global"])
 def test_several_terms_at_once_are_the_sum_of_each(toy, batch, normalizers):
     """One gradient, in the fused class term too."""

@@ -37,6 +37,7 @@ def build(toy, teacher, *opts):
     return model
 
 
+@pytest.mark.slow
 def test_without_terms_it_is_stock_fcos_step_for_step(toy, teacher, batches):
     torch.manual_seed(0)
     stock = build_model(toy.cfg("student.yaml", "MODEL.META_ARCHITECTURE", "FCOS")).train()

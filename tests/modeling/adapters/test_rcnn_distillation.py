@@ -148,6 +148,7 @@ def test_checkpoint_and_evaluation_are_the_students(toy, batches, tmp_path):
 # --- each network is run once ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("share", "terms", "rpn", "head"),
     [

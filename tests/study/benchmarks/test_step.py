@@ -32,6 +32,7 @@ def test_step(monkeypatch):
     assert len(ratios) == 3 and all(0.1 < ratio < 10 for ratio in ratios)
 
 
+@pytest.mark.slow
 def test_step_of_two_stages(monkeypatch):
     config = "configs/digits/FasterRCNN/TAR.yaml"
     monkeypatch.setitem(step.SIZES, "small", [(config, 2, (64, 64))])
