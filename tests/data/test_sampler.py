@@ -190,7 +190,9 @@ def test_ranks_share_a_step(mix, ratio, batch_size, ranks, monkeypatch):
 
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize(("mix", "ratio"), EVERY_MIX)
-@pytest.mark.parametrize("ranks", [1, 2, 5, 8])
+@pytest.mark.parametrize(
+    "ranks", [1, 2, 5, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4, 6, 7, 8))]
+)
 def test_every_rank_sees_the_whole_mix(mix, ratio, ranks, grouped, monkeypatch):
     """Not only all of them together; and at no time one kind alone for long."""
     arguments = {"num_labeled": 12, "num_unlabeled": 24, "mix": mix, "ratio": ratio}

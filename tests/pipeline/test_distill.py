@@ -113,3 +113,10 @@ def test_a_line_for_each_step(tmp_path, capsys):
     say("one")
     say("two")
     assert capsys.readouterr().out == (tmp_path / "log.txt").read_text() == "one\ntwo\n"
+
+
+def test_the_output_is_looked_at_before_the_labels(tmp_path):
+    """They may take minutes to read."""
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="--output .* cannot be written to"):
+        distill(str(tmp_path / "absent.json"), output=str(tmp_path / "file" / "out"))
