@@ -257,6 +257,23 @@ def test_refused_options(opts, named, toy):
 
 
 @pytest.mark.parametrize(
+    ("name", "key", "own"),
+    [
+        ("rcnn_student.yaml", "MODEL.RETINANET.NUM_CLASSES", "MODEL.ROI_HEADS.NUM_CLASSES"),
+        ("TAR.yaml", "MODEL.RETINANET.SCORE_THRESH_TEST", "MODEL.ROI_HEADS.SCORE_THRESH_TEST"),
+        ("TAR.yaml", "MODEL.RETINANET.NUM_CONVS", ""),
+        ("student.yaml", "MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES"),
+        ("SAD.yaml", "MODEL.RPN.IN_FEATURES", "MODEL.RETINANET.IN_FEATURES"),
+    ],
+)
+def test_an_option_of_another_detector_is_refused(name, key, own, toy):
+    value = value_of(get_cfg(), key)
+    with pytest.raises(UserError, match=key) as error:
+        get_sad_cfg(toy.path(name), [key, value])
+    assert own in str(error.value)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "model = dict(num_classes=2)",

@@ -94,6 +94,11 @@ MISTAKES = {
     "TAR: a term of dense detectors": (
         TAR + "SAD.DISTILL.TERMS \"('feature','class')\"", "SAD.DISTILL.TERMS has class",
         "its terms are feature, roi_class, roi_box"),
+    "TAR: a key of RetinaNet": (
+        TAR + "MODEL.RETINANET.SCORE_THRESH_TEST 0.3", "MODEL.RETINANET.SCORE_THRESH_TEST has no",
+        "MODEL.ROI_HEADS.SCORE_THRESH_TEST"),
+    "Detectron2's pictures of a step": (
+        TRAIN + "VIS_PERIOD 20", "VIS_PERIOD is 20", "MODEL.META_ARCHITECTURE Distiller"),
     "TAR: its terms forgotten": (
         RCNN + "MODEL.META_ARCHITECTURE Distiller SAD.STUDENT.META_ARCHITECTURE GeneralizedRCNN",
         "SAD.DISTILL.TERMS has class", "does not emit"),

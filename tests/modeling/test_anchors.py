@@ -11,6 +11,7 @@ from anchor_problem import images_with, network, objects
 from sad.engine.trainer import SADTrainer
 from sad.modeling import anchor_advice, anchors
 from sad.modeling.anchors import check_anchors
+from sad.modeling.build import build_detector
 
 
 def test_no_boxes_no_line(log):
@@ -67,6 +68,13 @@ def test_what_is_advised_fits(name, caplog):
         "of all sizes": (True, False),
         "long ones": (False, True),
     }[name]
+
+
+@pytest.mark.parametrize(("name", "both"), [("SAD.yaml", True), ("TAR.yaml", False)])
+def test_only_dense_detectors_share_the_teacher_s_anchors(name, both, toy, caplog):
+    cfg = toy.cfg(name, "MODEL.DEVICE", "meta", checked=False)
+    check_anchors(cfg, build_detector(cfg).student, objects([(800, 100)] * 50))
+    assert ("train the teacher anew" in caplog.text) == both and "would have one" in caplog.text
 
 
 def test_where_nothing_is_enough_the_best_is_named(monkeypatch, caplog):

@@ -64,6 +64,13 @@ def test_a_teacher_s_levels_are_followed():
     assert found["MODEL.ROI_HEADS.IN_FEATURES"] == ["p3"]
 
 
+@pytest.mark.parametrize("names", [["res4"], ["p3", "res5"]])
+def test_a_teacher_without_an_fpn_is_refused(names):
+    cfg = {"MODEL.RPN.IN_FEATURES": names, "MODEL.ROI_HEADS.IN_FEATURES": names}
+    with pytest.raises(UserError, match=names[-1]):
+        FASTER_RCNN.levels_as(cfg)
+
+
 def test_kinds():
     assert kind_of("RetinaNet") is kind_of("FCOS") is find_detector("RetinaNet")
     assert kind_of("GeneralizedRCNN") is find_detector("FasterRCNN")

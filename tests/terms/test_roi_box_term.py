@@ -170,6 +170,18 @@ def test_teacher_that_is_the_student_teaches_nothing(gate, loss):
         )
 
 
+@pytest.mark.parametrize("gate", ["proposal", "student", "both", "always"])
+@pytest.mark.parametrize("loss", ["smooth_l1", "giou"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_broken_teacher_breaks_the_loss(gate, loss, value):
+    """The trainer stops at such a loss; a gate that is shut would hide it."""
+    rng, targets = make_problem()
+    ours, theirs = (deltas(rng, (9, 6), False, 0.3) for _ in range(2))
+    theirs.roi_deltas[1][0] = value
+    with EventStorage():
+        assert not make_term(GATE=gate, LOSS=loss)(ours, theirs, targets).isfinite()
+
+
 def test_batch_without_foreground_is_a_zero_of_the_graph():
     rng, targets = make_problem()
     for regions in targets.regions:

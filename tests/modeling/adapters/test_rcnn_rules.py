@@ -93,8 +93,12 @@ def test_what_goes_together(toy, one, other, said):
     build_detector(get_sad_cfg(yaml, (*one, *other)))
 
 
-def test_they_say_nothing_of_a_dense_detector(toy):
-    check_config(get_sad_cfg(toy.path("student.yaml"), ["MODEL.ROI_HEADS.NAME", "RROIHeads"]))
+def test_they_say_nothing_of_a_dense_detector(toy, tmp_path):
+    path = tmp_path / "inherits.yaml"
+    path.write_text(
+        f"_BASE_: {toy.path('student.yaml')}\nMODEL: {{ROI_HEADS: {{NAME: RROIHeads}}}}"
+    )
+    check_config(get_sad_cfg(str(path)))
 
 
 def test_rotated_boxes(toy):

@@ -9,7 +9,7 @@ from detectron2.utils import comm
 from ..utils.errors import UserError
 from ..utils.files import sha256
 from .defaults import distills, flat, stops_early
-from .detector_keys import TWO_STAGES, keys_of
+from .detector_keys import unread_sections
 from .load import get_sad_cfg
 
 logger = logging.getLogger(__name__)
@@ -69,12 +69,10 @@ OF_OTHER_MODELS = (
     *("MODEL.ROI_BOX_CASCADE_HEAD", "DATASETS.PROPOSAL_FILES", "DATASETS.PRECOMPUTED_PROPOSAL"),
     *("INPUT.MASK_FORMAT", "DATALOADER.SAMPLER_TRAIN", "DATALOADER.REPEAT_THRESHOLD", "GLOBAL."),
 )
-OF_TWO_STAGES = ("MODEL.RPN", "MODEL.PROPOSAL_GENERATOR", "MODEL.ROI_")
-OF_DENSE = ("MODEL.RETINANET", "MODEL.FCOS")
 
 
 def _settings(cfg) -> dict:
-    others = (*OF_OTHER_MODELS, *(OF_DENSE if keys_of(cfg) == TWO_STAGES else OF_TWO_STAGES))
+    others = (*OF_OTHER_MODELS, *unread_sections(cfg))
     return {k: value for k, value in settings(cfg).items() if not k.startswith(others)}
 
 

@@ -17,6 +17,7 @@ from yaml.constructor import ConstructorError
 from ..terms import TERMS
 from ..utils.errors import UserError, did_you_mean
 from .defaults import add_sad_config, defaults, detector_name, flat, stops_early
+from .detector_keys import DENSE, TWO_STAGES, keys_of, unread_sections
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ def get_sad_cfg(config_file: str = "", opts=()) -> CN:
         where = "the options after the config file"
         _check_pairs(opts)
         cfg.merge_from_list(opts)
+        _check_sections(cfg, opts[::2])
     except ConstructorError as error:
         raise UserError(f"{where}: {_tag_refused(error)}") from error
     except RecursionError as error:
@@ -117,6 +119,8 @@ def idle_keys(cfg) -> dict[str, str]:
         idle |= {f"SAD.LOADER.{key}": "DATASETS.UNLABELED ()" for key in ("MIX", "RATIO")}
     elif is_distiller and cfg.SAD.LOADER.MIX != "ratio":
         idle["SAD.LOADER.RATIO"] = f"SAD.LOADER.MIX {cfg.SAD.LOADER.MIX}"
+    if is_distiller:  # Detectron2's own pictures of a step; SAD.WATCH has others
+        idle["VIS_PERIOD"] = "MODEL.META_ARCHITECTURE Distiller"
     if is_distiller and cfg.SAD.STUDENT.META_ARCHITECTURE != "GeneralizedRCNN":
         student = f"SAD.STUDENT.META_ARCHITECTURE {cfg.SAD.STUDENT.META_ARCHITECTURE}"
         idle["SAD.DISTILL.PROPOSALS"] = student
@@ -150,6 +154,17 @@ def _check_pairs(opts: list) -> None:
         raise UserError(f"{flags[0]} stands among the KEY VALUE pairs, put it before them")
     if len(opts) % 2:
         raise UserError(f"{opts[-1]} has no value, they must be KEY VALUE pairs")
+
+
+def _check_sections(cfg, keys: list[str]) -> None:
+    """A yaml may inherit what other detectors read; who gives a pair expects it to be read."""
+    of_others = dict(
+        zip((TWO_STAGES if keys_of(cfg) == DENSE else DENSE), keys_of(cfg), strict=True)
+    )
+    for key in keys:
+        if key.startswith(unread_sections(cfg)):
+            instead = f", whose own is {of_others[key]}" if key in of_others else ""
+            raise UserError(f"{key} has no say in a {detector_name(cfg)}{instead}")
 
 
 EXAMPLES = {

@@ -44,16 +44,20 @@ def check_anchors(cfg, model, images: Sequence[dict]) -> float | None:
     anchors = torch.cat([Boxes(cell).area().sqrt() for cell in cells])
     least, most = seen.sides[~fits].quantile(torch.tensor([0.05, 0.95])).tolist()
     better, then = find_better(cfg, model, boxes, sizes)
-    scale = cfg.SAD.TEACHER.INPUT_SCALE
-    times = "" if scale == 1 else f" (the teacher's SIZES {scale:g} times these)"
+    too = ""
+    if adapter_of(model).shares_anchors:
+        scale = cfg.SAD.TEACHER.INPUT_SCALE
+        times = "" if scale == 1 else f" (the teacher's SIZES {scale:g} times these)"
+        too = (
+            f"; teacher and student need the same MODEL.ANCHOR_GENERATOR{times}, so set it in the "
+            "file that both are based on and train the teacher anew"
+        )
     logger.warning(
         f"{found}. Those without one are {least:.0f} to {most:.0f} pixels large there (square root "
         f"of the area, 5th to 95th percentile), the anchors {anchors.min():.0f} to "
         f"{anchors.max():.0f}. "
         + (
-            f"{then:.1%} would have one with {changes(cfg, better)}; teacher and student need the "
-            f"same MODEL.ANCHOR_GENERATOR{times}, so set it in the file that both are based on and "
-            "train the teacher anew"
+            f"{then:.1%} would have one with {changes(cfg, better)}{too}"
             if then > recall
             else "No anchors were found that fit better"
         )

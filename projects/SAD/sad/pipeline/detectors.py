@@ -1,5 +1,6 @@
 """The two kinds of detectors that settings are chosen for, and what differs between them."""
 
+import re
 from abc import ABC, abstractmethod
 
 from ..config.detector_keys import DENSE, TWO_STAGES, DetectorKeys
@@ -21,7 +22,6 @@ class Detector(ABC):
     keys: DetectorKeys
     level_keys: tuple[str, ...]  # what is done on which feature maps
     followed: tuple[str, ...]  # what else a student must have as its teacher has it
-    sections: tuple[str, ...]  # of MODEL, that the other kind does not read
     times_stride: list[float]  # of the smallest anchor of a map, in question
     per_octave: int  # anchor sizes on a map
 
@@ -59,8 +59,17 @@ class Detector(ABC):
         """
         Args:
             values: of a teacher that is there already, by their keys.
+        Raises:
+            UserError: it has no FPN.
         """
-        levels = [int(name.removeprefix("p")) for key in self.level_keys for name in values[key]]
+        names = [name for key in self.level_keys for name in values[key]]
+        if strange := [name for name in names if not re.fullmatch(r"p\d", name)]:
+            raise UserError(
+                f"--teacher works on {', '.join(dict.fromkeys(strange))}, and the students that "
+                "are chosen here on the maps of an FPN, p2 to p7: name a teacher with an FPN, or "
+                "write the configs yourself (--configs)"
+            )
+        levels = [int(name.removeprefix("p")) for name in names]
         why = "as the teacher"
         own = [Setting(key, values[key], why) for key in self.level_keys]
         return [*self.level_settings(min(levels), max(levels)), *own]
@@ -76,7 +85,6 @@ class Dense(Detector):
     keys = DENSE
     level_keys = (DENSE.anchor_levels,)
     followed = (DENSE.num_classes, "MODEL.RETINANET.IOU_THRESHOLDS")
-    sections = ("RETINANET", "FCOS")
     times_stride = [2, 2.8, 4]  # RetinaNet's own are 4, for boxes of 32 pixels and more
     per_octave = 3
 
@@ -112,7 +120,6 @@ class TwoStages(Detector):
     keys = TWO_STAGES
     level_keys = (TWO_STAGES.anchor_levels, "MODEL.ROI_HEADS.IN_FEATURES")
     followed = (TWO_STAGES.num_classes, "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE")
-    sections = ("RPN", "ROI_HEADS", "ROI_BOX_HEAD")
     times_stride = [4, 5.6, 8]  # Faster R-CNN's own are 8
     per_octave = 1
 

@@ -147,8 +147,8 @@ def check_kind(path: str, architecture: str, detector: Detector) -> None:
 def _trimmed(name: str, detector: Detector, content: dict) -> Network:
     """What a yaml says of a network, without what the data decides and the detector ignores."""
     keys = detector.keys.num_classes, detector.keys.score_threshold, *detector.level_keys
-    unread = [("MODEL", x) for d in DETECTORS.values() if d is not detector for x in d.sections]
-    for *sections, key in (*OF_DATA, *(key.split(".") for key in keys), *unread):
+    others = [x for d in DETECTORS.values() if d is not detector for x in d.keys.sections]
+    for *sections, key in (*OF_DATA, *(key.strip(".").split(".") for key in (*keys, *others))):
         node = content
         for section in sections:
             node = node.get(section, {})

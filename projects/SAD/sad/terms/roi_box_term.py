@@ -82,4 +82,6 @@ class ROIBoxTerm(Term):
         """(M,), from deltas (M, 4)."""
         boxes = [self.transform.apply_deltas(deltas, regions.boxes) for deltas in (theirs, ours)]
         found = [overlaps(x, regions.truth, regions.sizes) for x in (*boxes, regions.boxes)]
-        return BOX_GATES[self.options.GATE](*found)
+        # What a broken teacher says is to break the loss, not to shut the gate.
+        broken = ~theirs.isfinite().all(dim=1)
+        return broken | BOX_GATES[self.options.GATE](*found)

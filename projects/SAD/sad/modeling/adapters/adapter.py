@@ -24,6 +24,7 @@ class Adapter(ABC):
 
     # What the values of its keys must be, beside the rules for all detectors.
     RULES: dict[str, Rule] = {}
+    shares_anchors: bool  # whether teacher and student must have the same
     learns_by_overlap: bool  # whether an object is learned by the anchors that it overlaps with
     emits: frozenset[str]  # fields of Outputs that a term may need
     needs_hard_targets = False  # whether an image with soft targets must have hard ones, too

@@ -24,6 +24,7 @@ from .adapter import Adapter
 class DenseAdapter(Adapter):
     """The class and box scores of all anchors, in one forward for all losses."""
 
+    shares_anchors = True
     first_normalizer: int  # where the moving mean of foreground anchors begins
     emits = frozenset({"features", "logits", "deltas"})  # of the fields of Outputs
 

@@ -22,6 +22,7 @@ class FasterRCNNAdapter(Adapter):
 
     RULES = RULES
     learns_by_overlap = True
+    shares_anchors = False
     emits = frozenset({"features", "roi_logits", "roi_deltas"})
     needs_hard_targets = True  # they choose the regions that a teacher is asked about
 
