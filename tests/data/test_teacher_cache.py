@@ -67,6 +67,29 @@ def test_all_that_an_answer_depends_on_finds_the_folder(toy, tmp_path):
     assert len({own, *(of_toy(toy, root, *opts).folder for opts in others)}) == 1 + len(others)
 
 
+def test_where_there_is_no_gpu_the_default_device_is_the_cpu(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    folders = {of_toy(toy, tmp_path, "MODEL.DEVICE", x).folder for x in ("cpu", "cuda")}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    folders |= {of_toy(toy, tmp_path, "MODEL.DEVICE", "cpu").folder}
+    assert len(folders) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "counts"),
+    [
+        ("MODEL: {RETINANET: {SCORE_THRESH_TEST: 0.3}}", False),
+        ("MODEL: {PIXEL_STD: [60, 60, 60]}", True),
+        ("SOLVER: {BASE_LR: 0.3}", False),
+    ],
+)
+def test_of_the_teacher_s_yaml_what_its_logits_depend_on(toy, tmp_path, key, counts):
+    path = tmp_path / "other.yaml"
+    path.write_text(f"_BASE_: {toy.path('teacher.yaml')}\n{key}\n")
+    other = of_toy(toy, tmp_path, "SAD.TEACHER.CONFIG_FILE", str(path)).folder
+    assert (other != of_toy(toy, tmp_path).folder) == counts
+
+
 def test_nothing_is_kept_unless_asked_for_or_without_a_teacher(toy, tmp_path):
     assert TeacherCache.of(toy.cfg("SAD.yaml")) is None
     assert of_toy(toy, tmp_path, "SAD.DISTILL.TERMS", "()") is None
@@ -110,6 +133,20 @@ def test_a_folder_that_was_emptied_fills_again(cache, tmp_path):
     shutil.rmtree(tmp_path)
     cache.write(cache.path(IMAGE), answer())
     assert same(cache.read(cache.path(IMAGE)), answer())
+
+
+def test_a_folder_that_is_deleted_meanwhile_fills_again(cache, tmp_path, monkeypatch, log):
+    real, calls = shutil.disk_usage, []
+
+    def deleted_first(path):
+        if not calls:
+            shutil.rmtree(tmp_path)
+        calls.append(path)
+        return real(path)
+
+    monkeypatch.setattr(shutil, "disk_usage", deleted_first)
+    cache.write(cache.path(IMAGE), answer())
+    assert same(cache.read(cache.path(IMAGE)), answer()) and cache.writes and log == []
 
 
 def test_processes_that_write_at_once_leave_whole_files(cache, tmp_path):

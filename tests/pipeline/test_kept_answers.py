@@ -9,7 +9,7 @@ from sad.config.load import get_sad_cfg
 from sad.data.sampler import MixedBatchSampler
 from sad.modeling.build import build_detector
 from sad.modeling.teacher import teacher_outputs
-from sad.pipeline.kept_answers import VIEW_EPOCHS, KeptAnswers, num_scores
+from sad.pipeline.kept_answers import VIEW_EPOCHS, KeptAnswers, num_anchors
 
 
 @pytest.fixture
@@ -26,15 +26,40 @@ def config(toy, tmp_path):
 
 
 def test_of_a_few_views_each_is_asked_for_once(config):
-    path = config(INPUT="{RANDOM_FLIP: horizontal}")
+    path = config(INPUT="{MIN_SIZE_TRAIN: [64], RANDOM_FLIP: horizontal}")
     batch = get_sad_cfg(path).SOLVER.IMS_PER_BATCH
     answers = KeptAnswers.of(path, 20 * batch, 30 * batch, 0)
     assert answers.share_asked(400) == 0.25
     (folder,) = answers.settings(400, "here")
     assert (folder.key, folder.value) == ("SAD.TEACHER.CACHE.DIR", "here") and folder.why
     assert answers.settings(120, "here") == [] and answers.share_asked(120) == 1  # for too many
-    unmirrored = KeptAnswers.of(config(INPUT="{RANDOM_FLIP: none}"), 20 * batch, 30 * batch, 0)
+    unmirrored = KeptAnswers.of(
+        config(INPUT="{MIN_SIZE_TRAIN: [64], RANDOM_FLIP: none}"), 20 * batch, 30 * batch, 0
+    )
     assert unmirrored.share_asked(400) == 0.125 and unmirrored.size == answers.size
+
+
+@pytest.mark.parametrize(
+    ("given", "views"),
+    [
+        ("{MIN_SIZE_TRAIN: [48, 64, 48], MIN_SIZE_TRAIN_SAMPLING: choice}", 4),
+        ("{MIN_SIZE_TRAIN: [64], MIN_SIZE_TRAIN_SAMPLING: range, RANDOM_FLIP: none}", 1),
+        ("{MIN_SIZE_TRAIN: [48, 64], MIN_SIZE_TRAIN_SAMPLING: range}", 0),
+        ("{CROP: {ENABLED: true}}", 0),
+    ],
+)
+def test_each_size_is_a_view_of_its_own(config, given, views):
+    given = given.replace("{", "{RANDOM_FLIP: horizontal, ", 1) if "FLIP" not in given else given
+    assert KeptAnswers.of(config(INPUT=given), 10, 10, 0).views == views
+
+
+def test_boxes_take_room_too(config):
+    without, boxes = (
+        KeptAnswers.of(config("SAD.yaml", SAD=f"{{DISTILL: {{TERMS: {terms}}}}}"), 10, 10, 0).size
+        for terms in ("[class]", "[class, box]")
+    )
+    classes = get_sad_cfg(config()).MODEL.RETINANET.NUM_CLASSES
+    assert boxes / without == (classes + 4) / classes
 
 
 @pytest.mark.parametrize(
@@ -75,11 +100,11 @@ def test_they_are_not_kept(config, why):
 
 
 @pytest.mark.parametrize("architecture", ["RetinaNet", "FCOS"])
-def test_the_number_of_scores_is_that_of_the_logits(toy, architecture):
+def test_the_number_of_anchors_is_that_of_the_logits(toy, architecture):
     anchors = ("MODEL.ANCHOR_GENERATOR.SIZES", "[[8]]") if architecture == "FCOS" else ()
     ratios = ("MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS", "[[1.0]]") if architecture == "FCOS" else ()
     cfg = toy.cfg("student.yaml", "MODEL.META_ARCHITECTURE", architecture, *anchors, *ratios)
     model = build_detector(cfg)
     image = torch.zeros(3, 64, 64, dtype=torch.uint8)
     found = teacher_outputs(model.eval(), [image], "BGR", {"logits"})
-    assert num_scores(model, 64) == sum(level.numel() for level in found.logits)
+    assert num_anchors(model, 64) == sum(level.shape[1] for level in found.logits)

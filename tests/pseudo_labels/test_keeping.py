@@ -70,6 +70,14 @@ def test_the_files_are_those_of_a_training(toy, tmp_path, terms):
     assert len(expected) == 6 and contents(tmp_path / "kept") == expected
 
 
+def test_a_training_on_the_default_device_finds_them(toy, tmp_path, monkeypatch):
+    """The config says cuda, and a machine without a GPU trains on its CPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run_labelling(job(toy, tmp_path, "MODEL.DEVICE", "cuda"))
+    cfg = toy.cfg("SAD.yaml", "SAD.TEACHER.CACHE.DIR", str(tmp_path / "kept"))
+    assert Path(TeacherCache.of(cfg).folder).is_dir()
+
+
 @pytest.mark.slow
 def test_the_labels_are_the_same(toy, tmp_path):
     with_answers, _ = run_labelling(job(toy, tmp_path))
@@ -112,6 +120,21 @@ def test_what_is_kept_already_is_left(toy, tmp_path):
 def test_other_images_are_not_kept_and_the_log_says_why(toy, tmp_path, log, opts):
     planned = prepare(**job(toy, tmp_path, *opts))
     assert planned.keep_for == () and any(line.startswith("no answers are kept") for line in log)
+
+
+@pytest.mark.parametrize(
+    ("key", "kept"),
+    [
+        ("MODEL: {PIXEL_STD: [60, 60, 60]}", False),
+        ("MODEL: {RETINANET: {SCORE_THRESH_TEST: 0.3}}", True),
+    ],
+)
+def test_another_yaml_of_the_teacher_is_not_kept_for(toy, tmp_path, log, key, kept):
+    path = tmp_path / "teacher.yaml"
+    path.write_text(f"_BASE_: {toy.path('teacher.yaml')}\n{key}\n")
+    planned = prepare(**job(toy, tmp_path, config_file=str(path)))
+    assert bool(planned.keep_for) == kept
+    assert any("PIXEL_STD" in line for line in log) != kept
 
 
 def test_trainings_that_cannot_be_kept_for_are_refused(toy, tmp_path):

@@ -5,8 +5,8 @@ import os
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
+from ..config.defaults import device_of
 from ..config.detector_keys import keys_of, value_of
 from ..config.load import get_sad_cfg
 from ..data.classes import given_names
@@ -133,9 +133,8 @@ def _load(config_file: str, weights: str, opts, class_names) -> Teacher:
     key = keys_of(cfg).score_threshold
     own_floor = value_of(cfg, key)
     floor = min(own_floor, FLOOR)
-    device = cfg.MODEL.DEVICE if torch.cuda.is_available() else "cpu"
     opts = [*opts, key, floor]
-    model, cfg = load_detector(config_file, weights, device, opts, class_names)
+    model, cfg = load_detector(config_file, weights, device_of(cfg), opts, class_names)
     if not model.class_names:
         raise UserError(
             f"the teacher's weights {weights} do not name their classes: give --class-names, the "

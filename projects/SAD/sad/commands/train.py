@@ -9,14 +9,13 @@ import logging
 import os
 from datetime import timedelta
 
-import torch
 from detectron2.engine import default_setup
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from ..checkpoint.checkpointer import SADCheckpointer
-from ..config.defaults import distills, keeps_answers
+from ..config.defaults import device_of, distills, keeps_answers
 from ..config.load import config_path, get_sad_cfg
 from ..data.classes import check_same_classes, class_order
 from ..data.datasets import ClassOrder, known_order, register_from_config
@@ -63,8 +62,7 @@ def setup(args):
     args.config_file = config_path(args.config_file)  # which `default_setup` reads once more
     cfg = get_sad_cfg(args.config_file, args.opts)
     check_config(cfg)
-    if not torch.cuda.is_available():
-        cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.DEVICE = device_of(cfg)
     register_from_config(cfg)
     teaches = not args.eval_only and (distills(cfg) or args.check_teacher)
     if args.eval_only and runs_alone(cfg, args.resume):
@@ -79,8 +77,9 @@ def setup(args):
     else:
         check_training(cfg, args.resume, args.check_teacher)
     comm.synchronize()  # nobody writes before all have found nothing wrong
-    if keeps_answers(cfg) and not args.eval_only:
-        make_folder(cfg.SAD.TEACHER.CACHE.DIR, "SAD.TEACHER.CACHE.DIR")
+    answers = cfg.SAD.TEACHER.CACHE.DIR
+    if keeps_answers(cfg) and not args.eval_only and not os.path.isdir(answers):
+        make_folder(answers, "SAD.TEACHER.CACHE.DIR")
     make_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")
     if comm.is_main_process() and not args.eval_only:
         lock_folder(cfg.OUTPUT_DIR, "OUTPUT_DIR")

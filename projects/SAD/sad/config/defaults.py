@@ -2,6 +2,7 @@
 
 import functools
 
+import torch
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
 
@@ -183,6 +184,11 @@ def distills(cfg) -> bool:
 def keeps_answers(cfg) -> bool:
     """Whether what the teacher says of an image is kept for the next time."""
     return distills(cfg) and bool(cfg.SAD.TEACHER.CACHE.DIR)
+
+
+def device_of(cfg) -> str:
+    """MODEL.DEVICE, or the CPU where there is no GPU."""
+    return cfg.MODEL.DEVICE if torch.cuda.is_available() else "cpu"
 
 
 def stops_early(cfg) -> bool:

@@ -56,11 +56,18 @@ def describe_run(cfg) -> dict:
 def describe_teacher(cfg) -> dict:
     """All that tells one teacher from another, as `describe_run`."""
     teacher = cfg.SAD.TEACHER
+    of_network = network_settings(get_sad_cfg(teacher.CONFIG_FILE))
     described = {"the sha256 of SAD.TEACHER.WEIGHTS": sha256(teacher.WEIGHTS)}
-    for key, value in _settings(get_sad_cfg(teacher.CONFIG_FILE)).items():
-        if key.startswith(("MODEL.", "INPUT.FORMAT")) and key != "MODEL.WEIGHTS":
-            described[OF_TEACHER + key] = value
-    return described
+    return described | {OF_TEACHER + key: value for key, value in of_network.items()}
+
+
+def network_settings(cfg) -> dict:
+    """What a detector's outputs depend on besides its weights."""
+    return {
+        key: value
+        for key, value in _settings(cfg).items()
+        if key.startswith(("MODEL.", "INPUT.FORMAT")) and key != "MODEL.WEIGHTS"
+    }
 
 
 # Detectron2 has them for other models, and for its own data loader.
@@ -96,15 +103,18 @@ def may_change(key: str) -> bool:
     """Whether a run may go on with another value of a key of `describe_run`.
 
     It may where the weights do not depend on the value, or where the user is told to change it:
-    `MAY_CHANGE`, and every key that has TEST in its name. Of these TEST.PRECISE_BN counts the
+    `MAY_CHANGE`, and every key that `measures`. Of these TEST.PRECISE_BN counts the
     checkpoint's batch-norm statistics, and a teacher's RPN makes the regions that SAD.DISTILL.
     PROPOSALS may ask for.
     """
     if key.startswith(("TEST.PRECISE_BN", f"{OF_TEACHER}MODEL.RPN.")):
         return False
-    key = key.removeprefix(OF_TEACHER)
-    measures = "TEST" in re.split(r"[._]", key)
-    return measures or key.startswith(MAY_CHANGE)
+    return measures(key) or key.removeprefix(OF_TEACHER).startswith(MAY_CHANGE)
+
+
+def measures(key: str) -> bool:
+    """Whether a key of `describe_run` is of tests alone."""
+    return "TEST" in re.split(r"[._]", key)
 
 
 def _decaying(run: dict) -> list[str]:

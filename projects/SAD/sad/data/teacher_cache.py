@@ -12,8 +12,8 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor
 
-from ..config.defaults import keeps_answers
-from ..config.identity import describe_teacher
+from ..config.defaults import device_of, keeps_answers
+from ..config.identity import describe_teacher, measures
 from ..terms import needed
 from ..terms.kept import KeptOutputs
 from ..utils.files import atomic_write
@@ -85,11 +85,10 @@ class TeacherCache:
         if not self.writes:
             return
         try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            if shutil.disk_usage(self.root).free < self.leave_free:
-                raise OSError(errno.ENOSPC, "less than SAD.TEACHER.CACHE.LEAVE_FREE_GB is free")
-            with atomic_write(path, "wb", durable=False) as file:
-                file.write(kept.to_bytes())
+            try:
+                self._write(path, kept)
+            except FileNotFoundError:  # somebody has just deleted the folder
+                self._write(path, kept)
         except OSError as error:
             logger.warning(
                 f"SAD.TEACHER.CACHE.DIR {self.root} keeps no more answers of the teacher "
@@ -97,17 +96,24 @@ class TeacherCache:
             )
             self.writes = False
 
+    def _write(self, path: str, kept: KeptOutputs) -> None:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if shutil.disk_usage(self.root).free < self.leave_free:
+            raise OSError(errno.ENOSPC, "less than SAD.TEACHER.CACHE.LEAVE_FREE_GB is free")
+        with atomic_write(path, "wb", durable=False) as file:
+            file.write(kept.to_bytes())
+
 
 def describe_answers(cfg) -> dict:
     """All that a teacher's answer for an image depends on besides its pixels."""
     teacher = cfg.SAD.TEACHER
     return {
-        **describe_teacher(cfg),
+        **{key: value for key, value in describe_teacher(cfg).items() if not measures(key)},
         "format": FORMAT,
         "channels": cfg.INPUT.FORMAT,
         "precision": teacher.PRECISION,
         "floor": teacher.CACHE.FLOOR,
         "outputs": sorted(needed(cfg.SAD.DISTILL.TERMS)),
-        "device": torch.device(cfg.MODEL.DEVICE).type,
+        "device": torch.device(device_of(cfg)).type,
         "torch": torch.__version__,
     }

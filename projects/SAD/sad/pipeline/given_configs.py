@@ -60,7 +60,7 @@ def experiment_of_configs(request: Request, paths: Paths, command: str) -> Exper
     check_files(sets.TRAIN)
     labeled = sum(len(DatasetCatalog.get(name)) for name in sets.TRAIN)
     gpus, where = Machine.this(request.num_gpus).gpus, paths.run("teacher_answers")
-    answers = KeptAnswers.of(configs["student"], labeled, count, gpus)
+    answers = KeptAnswers.of(configs[method], labeled, count, gpus)
     share_asked = answers.share_asked(cfgs[method].SOLVER.MAX_ITER)
     keep_for = []
     if share_asked < 1 and _may_keep(cfgs[method], where):

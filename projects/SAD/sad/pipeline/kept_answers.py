@@ -3,17 +3,18 @@
 from operator import mul
 from typing import NamedTuple
 
-from ..config.defaults import detector_name
+from ..config.defaults import detector_name, distills
 from ..config.load import get_sad_cfg
 from ..modeling.adapters import adapter_of
 from ..modeling.build import build_detector
+from ..terms import needed
 from .detectors import RETINANET, kind_of
 from .yaml_text import Setting
 
 VIEW_EPOCHS = 4  # for which an image keeps its view, where augmentations draw any number of them
 MOST_ASKED = 0.75  # of the images shown, or too little is won
 MOST_BYTES = 20e9  # of the disk
-BYTES = 2  # of a class score
+BYTES = 2  # of a class score, and of each of a box's four numbers
 
 
 class KeptAnswers(NamedTuple):
@@ -30,17 +31,19 @@ class KeptAnswers(NamedTuple):
         """With a GPU none are kept: whether reading is faster there than asking is not measured.
 
         Args:
-            config: of the student alone.
+            config: of the distilled student, or of the student alone.
             labeled, unlabeled: images.
         """
         cfg = get_sad_cfg(config, ["MODEL.DEVICE", "meta", "MODEL.WEIGHTS", ""])
-        views = 0 if cfg.INPUT.CROP.ENABLED else 1 if cfg.INPUT.RANDOM_FLIP == "none" else 2
         size = 0
         if not gpus and kind_of(detector_name(cfg)) is RETINANET:
             model = build_detector(cfg)
-            student = getattr(model, "student", model)  # of a distiller without terms
-            size = BYTES * num_scores(student, cfg.INPUT.MAX_SIZE_TRAIN)
-        return cls(labeled, unlabeled, cfg.SOLVER.IMS_PER_BATCH, views, size)
+            student = getattr(model, "student", model)
+            values = adapter_of(student).num_classes(student)
+            if distills(cfg) and "deltas" in needed(cfg.SAD.DISTILL.TERMS):
+                values += 4
+            size = BYTES * values * num_anchors(student, cfg.INPUT.MAX_SIZE_TRAIN)
+        return cls(labeled, unlabeled, cfg.SOLVER.IMS_PER_BATCH, num_views(cfg.INPUT), size)
 
     def share_asked(self, iterations: int) -> float:
         """Of the images that training shows, the share for which the teacher is asked."""
@@ -78,12 +81,23 @@ class KeptAnswers(NamedTuple):
         return sum(min(count, max(size, count / VIEW_EPOCHS)) for count, size in streams)
 
 
-def num_scores(model, side: int) -> int:
-    """Class scores of a dense detector for a square image.
+def num_views(given) -> int:
+    """That augmentations make of an image; 0 where there is no end of them.
+
+    Args:
+        given: the section INPUT of a config.
+    """
+    sizes = len(set(given.MIN_SIZE_TRAIN))
+    if given.CROP.ENABLED or (sizes > 1 and given.MIN_SIZE_TRAIN_SAMPLING == "range"):
+        return 0
+    return sizes * (1 if given.RANDOM_FLIP == "none" else 2)
+
+
+def num_anchors(model, side: int) -> int:
+    """Of a dense detector for a square image.
 
     Args:
         side: in pixels.
     """
-    adapter = adapter_of(model)
-    cells = [h * w for h, w in adapter.level_sizes(model, (side, side))]
-    return adapter.num_classes(model) * sum(map(mul, cells, model.anchor_generator.num_anchors))
+    cells = [h * w for h, w in adapter_of(model).level_sizes(model, (side, side))]
+    return sum(map(mul, cells, model.anchor_generator.num_anchors))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..config.defaults import MAX_PIXELS
+from ..config.defaults import MAX_PIXELS, device_of
 from ..config.detector_keys import keys_of, value_of
 from ..config.load import get_sad_cfg
 from ..exported.open import is_exported, open_exported
@@ -64,8 +64,7 @@ def open_detector(weights: str, config_file: str = "", opts=()) -> Detector:
         return _open_exported(weights)
     if not config_file:
         config_file = _beside(weights)
-    wanted = get_sad_cfg(config_file, opts).MODEL.DEVICE
-    device = wanted if torch.cuda.is_available() else "cpu"
+    device = device_of(get_sad_cfg(config_file, opts))
     model, cfg = load_detector(config_file, weights, device, opts)
     number = adapter_of(model).num_classes(model)
     return Detector(

@@ -38,8 +38,8 @@ def check_cache(cfg) -> None:
         )
     elif "class" in cfg.SAD.DISTILL.TERMS and cfg.SAD.DISTILL.CLASS.LOSS == "l2":
         reason = (
-            "SAD.DISTILL.CLASS.LOSS is l2: it compares the logits of all scores alike, and small "
-            "ones are kept as one value"
+            "SAD.DISTILL.CLASS.LOSS is l2: it compares the logits of all scores alike, also of the "
+            "cells beyond an image that is smaller than its batch, which are not kept"
         )
     else:
         return

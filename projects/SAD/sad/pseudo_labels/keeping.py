@@ -4,7 +4,8 @@ import logging
 import os
 from collections.abc import Sequence
 
-from ..config.defaults import keeps_answers
+from ..config.defaults import device_of, keeps_answers
+from ..config.identity import measures, network_settings
 from ..config.load import get_sad_cfg
 from ..data.teacher_cache import TeacherCache
 from ..modeling.adapters import adapter_of
@@ -104,7 +105,15 @@ def _difference(cfg, teacher_cfg) -> str | None:
         ("INPUT.FORMAT", ours.FORMAT, theirs.FORMAT),
         ("SAD.TEACHER.PRECISION", cfg.SAD.TEACHER.PRECISION, teacher_cfg.SAD.TEACHER.PRECISION),
         ("SAD.TEACHER.INPUT_SCALE", cfg.SAD.TEACHER.INPUT_SCALE, 1.0),
+        ("MODEL.DEVICE", device_of(cfg), device_of(teacher_cfg)),
     ):
         if one != other:
             return f"its {key} is {one}, and that of the labelling {other}"
+    one, other = map(network_settings, (get_sad_cfg(cfg.SAD.TEACHER.CONFIG_FILE), teacher_cfg))
+    for key in one.keys() | other.keys():
+        if one.get(key) != other.get(key) and not measures(key):
+            return (
+                f"{key} of its SAD.TEACHER.CONFIG_FILE is {one.get(key)}, and that of the "
+                f"labelling {other.get(key)}"
+            )
     return None

@@ -13,12 +13,12 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from detectron2.data.transforms import ResizeShortestEdge
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from ..config.defaults import device_of
 from ..config.load import get_sad_cfg
 from ..data.loader_workers import worker_arguments
 from ..data.one_piece import OnePiece
@@ -44,8 +44,7 @@ def label_images(job: LabelingJob) -> None:
         UserError: the teacher cannot be loaded, too many images are unreadable, or nothing is left
             to write.
     """
-    wanted = get_sad_cfg(job.config_file, job.opts).MODEL.DEVICE
-    device = wanted if torch.cuda.is_available() else "cpu"
+    device = device_of(get_sad_cfg(job.config_file, job.opts))
     model, cfg = load_detector(job.config_file, job.weights, device, job.opts)
     shards = plan_shards(model, cfg, job)
     done = find_done(job, shards) if comm.is_main_process() else None

@@ -193,7 +193,7 @@ def _spread(
             if h > size[0] or w > size[1]:
                 raise ValueError(f"kept outputs of {h} x {w} cells in a batch of {size}")
             start, end = cuts[level : level + 2]
-            part = torch.from_numpy(values[start:end]).to(spread[level])
+            part = torch.tensor(values[start:end]).to(spread[level])
             of_image = spread[level][number].unflatten(0, (*size, per_cell))[:h, :w]
             if index is None:
                 of_image.copy_(part.unflatten(0, shapes[level]))
