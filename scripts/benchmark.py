@@ -5,6 +5,7 @@
     python scripts/benchmark.py --size coco           # COCO's sizes, for a GPU
     python scripts/benchmark.py --section losses      # one of the sections
     python scripts/benchmark.py --section export --run SAD=output/digits/SAD  # exported files
+    python scripts/benchmark.py --section parts --run SAD=output/digits/SAD   # of an iteration
 
 The tables and a json go to --output; docs/performance.md says what they mean.
 """
@@ -32,7 +33,7 @@ from sad.utils.files import atomic_write, make_folder, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = ("losses", "step", "data", "labeling", "evaluation", "models")
-OF_RUNS = ("export",)  # sections that need trained detectors
+OF_RUNS = ("export", "parts")  # sections that need trained detectors
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,7 +46,7 @@ def parse_args() -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME=DIR",
-        help="folder of a training, for --section export; give it once per run",
+        help="folder of a training, for --section export or parts; give it once per run",
     )
     parser.add_argument("--size", choices=("small", "coco"), default="small")
     parser.add_argument("--rounds", type=between(int, 3), default=20, help="timed runs of each arm")
@@ -65,8 +66,8 @@ def main() -> None:
     for pair in runs:
         if len(pair) != 2 or not all(pair):
             raise UserError(f"--run {pair[0]!r} is not of the form NAME=DIR")
-    if bool(args.run) != ("export" in args.section):
-        raise UserError("--section export and --run go together: give both")
+    if bool(args.run) != bool(set(OF_RUNS) & set(args.section)):
+        raise UserError(f"--section {' or '.join(OF_RUNS)} and --run go together: give both")
     runs = tuple((name, os.path.abspath(folder)) for name, folder in runs)
     if runs:
         import_module("sad.study.benchmarks.export").check(runs)

@@ -66,16 +66,22 @@ def open_files(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def soak_training(toy, output: Path, iterations: int, every: int) -> dict[str, float]:
+def soak_training(toy, output: Path, iterations: int, every: int, *opts) -> dict[str, float]:
     """SAD with teacher, mixed loader, checkpoints and one evaluation."""
     options = ("OUTPUT_DIR", str(output), "SOLVER.MAX_ITER", iterations)
     options += ("SOLVER.BASE_LR", 1e-4, "DATALOADER.NUM_WORKERS", 2)
     output.mkdir()
-    trainer = SADTrainer(toy.cfg("SAD.yaml", *options))
+    trainer = SADTrainer(toy.cfg("SAD.yaml", *options, *opts))
     trainer.resume_or_load(False)
     watch = Watch(trainer.model, every)
     trainer.train()
     return watch.rises()
+
+
+def soak_kept_answers(toy, output: Path, iterations: int, every: int) -> dict[str, float]:
+    """The same, with the teacher's answers on disk: nearly all of them are read."""
+    folder = ("SAD.TEACHER.CACHE.DIR", str(output / "answers"))
+    return soak_training(toy, output, iterations, every, *folder)
 
 
 def soak_labelling(toy, output: Path, iterations: int, every: int) -> dict[str, float]:
@@ -106,7 +112,11 @@ def soak(folder: Path, iterations: int, every: int) -> dict[str, dict[str, float
     (folder / "toy").mkdir()
     toy = toy_problem.build(folder / "toy")
     rises = {}
-    for what, run in (("training", soak_training), ("labelling", soak_labelling)):
+    for what, run in (
+        ("training", soak_training),
+        ("training with kept answers", soak_kept_answers),
+        ("labelling", soak_labelling),
+    ):
         print(f"{what}: iterations, {', '.join(Watch.COLUMNS)}", flush=True)
         rises[what] = run(toy, folder / what, iterations, every)
         print(f"rise over the last three quarters: {rises[what]}", flush=True)
