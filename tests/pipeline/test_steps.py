@@ -86,6 +86,18 @@ def test_a_call_that_was_stopped_is_gone_on_with(step, bakery):
     assert not (bakery.folder / "old").exists()
 
 
+def test_what_a_step_has_computed_besides_is_deleted_and_not_kept(bakery):
+    leaven = bakery.folder / "leaven"
+    for given in ("wheat", "rye"):
+        (bakery.folder / "flour.txt").write_text(given)
+        leaven.mkdir(exist_ok=True)
+        dough, *others = bakery.steps()
+        dough.besides.append(str(leaven))
+        bakery.call([dough, *others], redo=True)
+        assert leaven.exists() == (given == "wheat")
+    assert not [*(bakery.folder / "old").rglob("leaven")]
+
+
 @pytest.mark.parametrize(
     ("change", "what", "again"),
     [

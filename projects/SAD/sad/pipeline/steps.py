@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,7 +30,8 @@ class Step:
     work: Callable[[], None]
     folder: str = ""  # that holds all that it leaves
     after: Callable[[], str] = field(default=lambda: "")  # ", AP 41.5"
-    besides: list[str] = field(default_factory=list)  # folders by which it would be cheaper again
+    # Folders of what it has computed once, by which it would be cheaper the next time.
+    besides: list[str] = field(default_factory=list)
 
     def digests(self) -> dict[str, str]:
         return {what: _digest(value) for what, value in self.made_from.items()}
@@ -118,7 +120,9 @@ def stale_steps(steps: list[Step], record: Record) -> list[Step]:
 def set_aside(steps: list[Step], record: Record, paths: Paths) -> None:
     """Move the results of steps to old/1, old/2 and so on, and forget them."""
     for step in steps:
-        paths.keep([step.folder, *step.besides, *step.result])
+        paths.keep([step.folder, *step.result])
+        for folder in step.besides:
+            shutil.rmtree(folder, ignore_errors=True)
         record.forget(step)
 
 
