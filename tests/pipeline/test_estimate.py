@@ -47,6 +47,7 @@ def test_timed_steps(toy, tmp_path, monkeypatch):
     found = seconds_per_iteration(configs, {}, 1)
     assert set(found) == set(configs) and all(0 < x < 60 for x in found.values())
     del configs["teacher"]  # SAD.yaml names one that is there
-    assert set(seconds_per_iteration(configs, {}, 1)) == {"student", "SAD"}
+    keeps = {"SAD": ["SAD.TEACHER.CACHE.DIR", str(tmp_path / "answers")]}
+    assert set(seconds_per_iteration(configs, keeps, 1)) == {"student", "SAD"}
     assert not list(tmp_path.iterdir())
     assert not os.path.exists(get_sad_cfg(configs["student"]).OUTPUT_DIR)

@@ -22,7 +22,7 @@ def seconds_per_iteration(
     """{"teacher", "student", "SAD" or "TAR": seconds of one iteration here, at this moment}.
 
     The student's teacher is the one of ten iterations, and its unlabelled images are left out: what
-    an iteration costs depends on neither.
+    an iteration costs depends on neither. Its answers are not kept, as nobody else has this one.
 
     Args:
         configs: see `Experiment`; without a teacher where one is there already.
@@ -35,7 +35,7 @@ def seconds_per_iteration(
             output = os.path.join(folder, name)
             own = [*opts.get(name, ()), *ONLY_STEPS, "OUTPUT_DIR", output]
             if name in METHODS:
-                own += ["DATASETS.UNLABELED", "()"]
+                own += ["DATASETS.UNLABELED", "()", "SAD.TEACHER.CACHE.DIR", ""]
                 if "teacher" in found:
                     weights = os.path.join(folder, "teacher", "model_final.pth")
                     own += ["SAD.TEACHER.WEIGHTS", weights]
