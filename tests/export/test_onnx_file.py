@@ -12,6 +12,7 @@ from sad.export.graph import graph_of
 from sad.export.onnx_file import PLAIN, to_onnx, with_inner
 from sad.exported.card import KEY, Card
 from sad.exported.describe import describe
+from sad.exported.onnx_file import without_images
 from sad.exported.runs import OUTPUTS
 from sad.utils.errors import UserError
 
@@ -64,6 +65,7 @@ def test_the_file_is_one_of_plain_onnx(pair):
     assert [x.domain for x in file.opset_import] == [""]
     assert file.opset_import[0].version >= 17
     assert {node.domain for node in file.graph.node} == {""}
+    assert without_images(file) == []
     assert sum(node.op_type == "NonMaxSuppression" for node in file.graph.node) == 1
     assert [x.name for x in file.graph.output] == list(OUTPUTS)
     shapes = [

@@ -63,6 +63,21 @@ def test_safetensors(request_, tmp_path):
 
 
 @pytest.mark.slow
+def test_what_weights_say_of_themselves_goes_on(request_, toy, tmp_path):
+    (tmp_path / "one").mkdir()
+    weights, _ = run(request_, tmp_path / "one", format="safetensors", licence="MIT")
+    (tmp_path / "two").mkdir()
+    again = {"weights": weights, "opts": ["SEED", 7, "DATASETS.TRAIN", "('toy_labeled',)"]}
+    output, said = run(request_, tmp_path / "two", **again)
+    one, two = read_card(weights), read_card(output)
+    assert two.licence == "MIT" and (two.data, two.seed) == (one.data, one.seed)
+    assert f"AP {one.metrics['toy_labeled/AP']:.2f}" in said.splitlines()[-1]
+    with pytest.raises(UserError, match="MODEL.PIXEL_MEAN"):
+        other = ["MODEL.PIXEL_MEAN", [0.0, 0.0, 0.0]]
+        export(dataclasses.replace(request_, weights=weights, opts=other))
+
+
+@pytest.mark.slow
 def test_torch(request_, tmp_path, monkeypatch):
     output, said = run(request_, tmp_path, format="torch")
     assert "7 batches" in said and "torch.export" in said

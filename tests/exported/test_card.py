@@ -47,6 +47,12 @@ def test_forged_values_are_refused_by_name(key):
     assert FORGED.keys() == {x.name for x in dataclasses.fields(Card)}
 
 
+def test_a_size_of_more_pixels_than_any_image_has_is_refused():
+    content = {**json.loads(CARD.text()), "min_size": 50_000, "max_size": 100_000}
+    with pytest.raises(UserError, match="min_size 50000 and max_size 100000"):
+        Card.read(json.dumps(content))
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{}", "7", "[" * 100_000, '{"detector": "RetinaNet"}', "x" * 2_000_000],

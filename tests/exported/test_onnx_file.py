@@ -79,7 +79,7 @@ def _giant_in_steps(model):
     model.graph.initializer.append(side)
     model.graph.node.extend(
         [
-            helper.make_node("Mul", ["side", "side"], ["area"]),
+            helper.make_node("Pow", ["side", "side"], ["area"]),
             helper.make_node("ConstantOfShape", ["area"], ["big"]),
         ]
     )
@@ -125,8 +125,8 @@ FORGERIES = {
     _declared_domain: "'com.evil'",
     _giant_initializer: "does not hold so many numbers",
     _negative_initializer: "does not hold so many numbers",
-    _giant_made: "numbers or more",
-    _giant_in_steps: "numbers or more",
+    _giant_made: "ConstantOfShape computes",
+    _giant_in_steps: "Pow computes",
     _loop: "a graph within its node If",
     _function: "functions",
     _no_card: "has no card",

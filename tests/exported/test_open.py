@@ -5,7 +5,8 @@ import torch
 from safetensors.torch import save_file
 
 from exported_files import assert_same, batch, tame_teacher, write_onnx, write_weights
-from sad.exported.open import is_exported, open_exported, read_card
+from sad.config.load import get_sad_cfg
+from sad.exported.open import check_as_card, is_exported, open_exported, read_card
 from sad.utils.errors import UserError
 
 
@@ -37,3 +38,26 @@ def test_other_files_are_none(toy, tmp_path):
     assert is_exported("absent.onnx")  # a word on it is open_exported's to say
     with pytest.raises(UserError, match="absent.onnx does not exist"):
         open_exported("absent.onnx")
+
+
+def test_a_suffix_may_have_capitals(toy, tmp_path):
+    path = write_onnx(*tame_teacher(toy), tmp_path / "X.ONNX")
+    assert is_exported(path) and read_card(path).class_names == ["light", "dark"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("INPUT.FORMAT", "RGB"),
+        ("MODEL.PIXEL_MEAN", [0.0, 0.0, 0.0]),
+        ("MODEL.PIXEL_STD", [58.0, 57.0, 57.0]),
+    ],
+)
+def test_weights_with_a_card_go_into_a_network_of_the_same_pixels(toy, tmp_path, key, value):
+    path = write_weights(*tame_teacher(toy), tmp_path / "x.safetensors")
+    config = toy.path("teacher.yaml")
+    check_as_card(get_sad_cfg(config, ["INPUT.MIN_SIZE_TEST", 32]), path)
+    other = get_sad_cfg(config, [key, value])
+    check_as_card(other, toy.path("teacher.pth"))  # which says nothing of them
+    with pytest.raises(UserError, match=key):
+        check_as_card(other, path)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog
 
-from exported_files import tame_teacher, write_onnx
+from exported_files import tame_teacher, write_onnx, write_weights
 from sad.engine.trainer import SADTrainer
 from sad.preflight import run as preflight
 from sad.preflight.run import check_evaluation, check_training
@@ -90,6 +90,29 @@ def test_an_exported_file_is_evaluated_on_the_images_that_it_wants(toy, tmp_path
     ):
         with pytest.raises(UserError, match=rf"{key} is {value}, .*x\.onnx wants {wanted}"):
             check_evaluation(toy.cfg(*evaluate, key, value), resume=False)
+
+
+def test_an_exported_file_that_cannot_be_run_is_named_first(toy, tmp_path):
+    path = write_onnx(*tame_teacher(toy), tmp_path / "x.onnx", nms=False)
+    with pytest.raises(UserError, match="no non-maximum suppression"):
+        check_evaluation(toy.cfg("teacher.yaml", "MODEL.WEIGHTS", path), resume=False)
+
+
+def test_weights_with_a_card_are_evaluated_on_the_pixels_of_their_training(toy, tmp_path):
+    path = write_weights(*tame_teacher(toy), tmp_path / "x.safetensors")
+    check_evaluation(toy.cfg("teacher.yaml", "MODEL.WEIGHTS", path), resume=False)
+    opts = ("MODEL.WEIGHTS", path, "INPUT.FORMAT", "RGB")
+    with pytest.raises(UserError, match="INPUT.FORMAT is RGB"):
+        check_evaluation(toy.cfg("teacher.yaml", *opts), resume=False)
+    opts = ("SAD.TEACHER.WEIGHTS", path, "SAD.TEACHER.CLASS_NAMES", ["light", "dark"])
+    opts += ("OUTPUT_DIR", str(tmp_path / "run"))
+    check_training(toy.cfg("SAD.yaml", *opts), False, False)
+    other = tmp_path / "teacher.yaml"
+    other.write_text(f"_BASE_: {toy.path('teacher.yaml')}\nMODEL: {{PIXEL_STD: [9, 9, 9]}}\n")
+    with pytest.raises(UserError, match="MODEL.PIXEL_STD"):
+        check_training(
+            toy.cfg("SAD.yaml", *opts, "SAD.TEACHER.CONFIG_FILE", str(other)), False, False
+        )
 
 
 @pytest.mark.parametrize("resume", [True, False])

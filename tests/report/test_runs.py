@@ -83,6 +83,20 @@ def test_detections_of_other_weights_are_refused(runs, student, monkeypatch):
     assert json.loads(text)["sha256"] == sha256(str(runs / "student/model_final.pth"))
 
 
+def test_a_run_that_was_evaluated_alone_names_its_weights_from_where_it_was_started(
+    runs, student, monkeypatch
+):
+    for file in ("model_final.pth", "model_best.pth", "metrics.json"):
+        (student / file).unlink(missing_ok=True)
+    config = student / "config.yaml"
+    text = config.read_text()
+    assert "  WEIGHTS: ''" in text
+    config.write_text(text.replace("  WEIGHTS: ''", "  WEIGHTS: student/model_final.pth", 1))
+    monkeypatch.chdir(runs)
+    (run,) = read_runs([("alone", str(student))], test_set="toy_labeled")
+    assert run.path(run.weights) == str(runs / "student/model_final.pth")
+
+
 def test_curve_of_a_run_with_several_test_sets(student):
     config = student / "config.yaml"
     text = config.read_text()

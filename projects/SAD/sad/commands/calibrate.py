@@ -14,6 +14,7 @@ from detectron2.utils.logger import setup_logger
 
 from ..calibration.calibrate import calibrate
 from ..config.load import config_path, get_sad_cfg
+from ..exported.open import check_as_card
 from ..preflight.values import check_config
 from ..pseudo_labels.views import Views, add_view_arguments
 from ..utils.arguments import between
@@ -49,7 +50,9 @@ def add_arguments(parser) -> None:
 
 def run(args) -> None:
     setup_logger(name="sad", abbrev_name="sad")
-    check_config(get_sad_cfg(config_path(args.config_file), args.opts))
+    cfg = get_sad_cfg(config_path(args.config_file), args.opts)
+    check_config(cfg)
+    check_as_card(cfg, args.weights)
     report = calibrate(
         args.config_file,
         args.weights,

@@ -29,6 +29,7 @@ from detectron2.utils.logger import setup_logger
 from ..config.load import get_sad_cfg
 from ..data.datasets import nearest_set, register_from_config
 from ..engine import launch
+from ..exported.open import check_as_card
 from ..preflight.values import check_config
 from ..pseudo_labels.job import LabelingJob, prepare
 from ..pseudo_labels.runner import label_images
@@ -107,6 +108,7 @@ def json_and_images(name: str) -> tuple[str, str]:
 def make_job(args) -> LabelingJob:
     cfg = get_sad_cfg(args.config_file, args.opts)
     check_config(cfg)
+    check_as_card(cfg, args.weights)
     register_from_config(cfg)
     if args.keep_for:
         config, *opts = args.keep_for

@@ -11,7 +11,7 @@ import warnings
 import torch
 
 from ..exported.card import KEY, Card
-from ..exported.onnx_file import INPUT, need
+from ..exported.onnx_file import INPUT, make_session, need, without_images
 from ..exported.runs import OUTPUTS
 from ..utils.errors import UserError, reason
 from .detection_graph import DetectionGraph
@@ -53,6 +53,7 @@ def to_onnx(graph: DetectionGraph, card: Card, dtype: str = "uint8"):
         model = onnx.load_model_from_string(file.getvalue())
         del model.graph.output[:]
         model.graph.output.extend(_outputs(onnx, graph))
+        _compute_constants(onnx, model)
         model.producer_name = "sad"
         set_card(model, card)
         onnx.checker.check_model(model)
@@ -72,6 +73,27 @@ def _outputs(onnx, graph: DetectionGraph) -> list:
     return [
         onnx.helper.make_tensor_value_info(name, kind, ("N", *size)) for name, kind, size in values
     ]
+
+
+def _compute_constants(onnx, model) -> None:
+    """Put the values of nodes in which no image has a say in the nodes' place."""
+    nodes, graph = without_images(model), model.graph
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    del part.graph.node[:], part.graph.input[:], part.graph.output[:], part.graph.value_info[:]
+    part.graph.node.extend(nodes)
+    made = {name for node in nodes for name in node.output}
+    others = [node for node in graph.node if node.output[0] not in made]
+    wanted = sorted(made.intersection(name for node in others for name in node.input))
+    part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
+    values = make_session(part.SerializeToString(), "cpu", "the export").run(wanted, {})
+    del graph.node[:]
+    graph.node.extend(others)
+    read = {name for node in others for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    graph.initializer.extend(map(onnx.numpy_helper.from_array, values, wanted))
 
 
 def set_card(model, card: Card) -> None:

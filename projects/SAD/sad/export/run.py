@@ -18,6 +18,7 @@ from ..evaluation.loader import build_test_loader
 from ..exported.card import Card
 from ..exported.describe import describe
 from ..exported.onnx_file import make_session, need, open_onnx, run
+from ..exported.open import card_of_weights, check_as_card
 from ..exported.program_file import load_program
 from ..exported.runs import OUTPUTS, GraphDetector
 from ..exported.weights_file import open_weights
@@ -66,7 +67,12 @@ def export(request: Request, say: Callable[[str], None] = print) -> list[Exporte
     name = _register(request, cfg)
     images = _some_images(cfg, name)
     model.class_names = model.class_names or classes_of(name)
-    card = describe(model, cfg, licence=request.licence)
+    check_as_card(cfg, request.weights)
+    card, given = describe(model, cfg), card_of_weights(request.weights)
+    if given:
+        card = dataclasses.replace(card, data=given.data, seed=given.seed, licence=given.licence)
+    if request.licence:
+        card = dataclasses.replace(card, licence=request.licence)
     calibrated_on = calibration_images(cfg, request.calibration_images) if request.int8 else None
     graph = None if request.format == "safetensors" else graph_of(model, request.nms)
     make_folder(os.path.dirname(os.path.abspath(request.output)), "--output in")
@@ -85,6 +91,8 @@ def export(request: Request, say: Callable[[str], None] = print) -> list[Exporte
             rows.append(_write_int8(path, calibrated_on, card, cfg, name))
         times = _milliseconds(rows, images[0])
         say(_table(rows, times))
+        if given and f"{name}/AP" in given.metrics:
+            say(f"The card of {request.weights} says AP {given.metrics[f'{name}/AP']:.2f}")
         if request.int8:
             _check_int8(request, *rows[1:], times)
         os.replace(path, request.output)

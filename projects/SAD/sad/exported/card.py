@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..config.defaults import MAX_PIXELS
 from ..utils.errors import UserError, reason
 from ..utils.rules import Rule, check, one_of, text
 
@@ -106,6 +107,11 @@ class Card:
             )
         for name, rule in fields.items():
             _check(name, content[name], rule)
+        if content["min_size"] * content["max_size"] > MAX_PIXELS:
+            raise UserError(
+                f"the card's min_size {content['min_size']} and max_size {content['max_size']} ask "
+                f"for images of more than {MAX_PIXELS} pixels"
+            )
         if digest(content["config"]) != content["config_digest"]:
             raise UserError("the card's config is not the one that its config_digest is of")
         return cls(**content)

@@ -23,7 +23,7 @@ from ..data.loader import build_mixed_loader, check_before_reading
 from ..data.shared_read import once_per_machine
 from ..engine.schedule import derive_schedule
 from ..engine.watch import check_packages
-from ..exported.open import is_exported, read_card
+from ..exported.open import check_as_card, is_exported, open_exported
 from ..modeling.build import build_detector, load_weights
 from ..modeling.teacher import build_teacher
 from ..utils.errors import UserError
@@ -56,7 +56,8 @@ def check_training(cfg, resume: bool, check_teacher: bool) -> None:
         check_classes(cfg, _names(cfg))
         student = _without_memory(cfg)
         if distills(cfg) or check_teacher:
-            teacher, _ = build_teacher(_on_meta(cfg))
+            teacher, teacher_cfg = build_teacher(_on_meta(cfg))
+            check_as_card(teacher_cfg, cfg.SAD.TEACHER.WEIGHTS)
         if distills(cfg):
             student.attach_teacher(teacher)
         _check_weights(cfg, student, resume, strict=False)
@@ -86,6 +87,8 @@ def check_evaluation(cfg, resume: bool) -> None:
     _check_results_stay(cfg, resume)
     if runs_alone(cfg, resume):
         _check_exported(cfg)
+    elif not (resume and _has_checkpoint(cfg)):
+        check_as_card(cfg, cfg.MODEL.WEIGHTS)
     with _silent():
         if not runs_alone(cfg, resume):
             _check_weights(cfg, _without_memory(cfg), resume, strict=True)
@@ -117,8 +120,8 @@ def runs_alone(cfg, resume: bool) -> bool:
 
 
 def _check_exported(cfg) -> None:
-    """That the config reads images as the file wants them."""
-    card = read_card(cfg.MODEL.WEIGHTS)
+    """That the file can be run, and that the config reads images as it wants them."""
+    card = open_exported(cfg.MODEL.WEIGHTS).card
     wanted = {
         "FORMAT": card.channel_order,
         "MIN_SIZE_TEST": card.min_size,

@@ -44,7 +44,7 @@ class Run:
         self._check_file("config.yaml")
         self.cfg = get_sad_cfg(self.path("config.yaml"))
         if self.test_set and self.weights == WEIGHTS and not os.path.exists(self.path(WEIGHTS)):
-            self.weights = self.cfg.MODEL.WEIGHTS  # trained elsewhere, and evaluated here
+            self.weights = os.path.abspath(self.cfg.MODEL.WEIGHTS)  # evaluated here alone
         self._check_file(self.weights)
         if not self.test_set:
             self._check_file("metrics.json")
