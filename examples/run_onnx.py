@@ -14,6 +14,8 @@ from PIL import Image, ImageOps
 def load(path):
     """(session, card) of a file that `sad export` has written."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    if "num" not in [x.name for x in session.get_outputs()]:
+        sys.exit(f"{path} ends before the suppression (--nms none): export it with --nms graph")
     return session, json.loads(session.get_modelmeta().custom_metadata_map["card"])
 
 
@@ -25,10 +27,9 @@ def detect(session, card, path):
     image = image.convert("RGB")
     sides, wanted = np.array(image.size, float), card["min_size"]
     if wanted:  # 0 leaves images as they are
-        short = sides == sides.min()
-        sides = np.where(short, wanted, sides * (wanted / sides.min()))
+        sides = np.where(sides == sides.min(), wanted, sides * (wanted / sides.min()))
         sides *= min(1, card["max_size"] / sides.max())
-    size = (sides + 0.5).astype(int)
+    size = np.maximum(sides + 0.5, 1).astype(int)
     pixels = np.asarray(image.resize(size.tolist(), Image.Resampling.BILINEAR))
     if card["channel_order"] == "BGR":
         pixels = pixels[:, :, ::-1]
@@ -40,10 +41,16 @@ def detect(session, card, path):
 
 
 if __name__ == "__main__":
-    session, card = load(sys.argv[1])
+    (session, card), exit_code = load(sys.argv[1]), 0
     for path in sys.argv[2:]:
-        found = detect(session, card, path)
+        try:
+            found = detect(session, card, path)
+        except Exception as error:  # of a broken image Pillow raises any
+            print(f"{path}: {type(error).__name__}: {error}", file=sys.stderr)
+            exit_code = 1
+            continue
         print(f"{path}: {len(found[0])} objects")
         for box, score, label in zip(*found, strict=True):
             corners = " ".join(f"{x:.1f}" for x in box)
             print(f"  {card['class_names'][label]} {score:.2f} at {corners}")
+    sys.exit(exit_code)

@@ -21,7 +21,10 @@ CHECK = (
     "import runpy, sys\n"
     "sys.path.insert(0, sys.argv.pop(1))\n"
     "sys.argv.pop(0)\n"
-    "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    "try:\n"
+    "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    "except SystemExit as end:\n"
+    "    code = end.code\n"
     "assert not {'torch', 'detectron2', 'sad', 'onnx'} & set(sys.modules)\n"
     "for name in ('torch', 'detectron2', 'sad'):\n"
     "    try:\n"
@@ -29,6 +32,7 @@ CHECK = (
     "    except ImportError:\n"
     "        continue\n"
     "    raise AssertionError(name)\n"
+    "sys.exit(code)\n"
 )
 
 
@@ -44,9 +48,13 @@ def bare(tmp_path_factory) -> Path:
     return folder
 
 
-def run(bare, *arguments) -> list[str]:
+def started(bare, *arguments) -> subprocess.CompletedProcess:
     command = [sys.executable, "-I", "-S", "-c", CHECK, bare, RUNNER, *arguments]
-    done = subprocess.run([str(x) for x in command], capture_output=True, text=True, check=False)
+    return subprocess.run([str(x) for x in command], capture_output=True, text=True, check=False)
+
+
+def run(bare, *arguments) -> list[str]:
+    done = started(bare, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -86,5 +94,37 @@ def test_sixteen_bits_are_not_white(toy, tmp_path, bare):
     assert found[0] == found[1] != []
 
 
+def test_images_that_cannot_be_read_are_named_and_the_others_are_run(toy, tmp_path, bare):
+    options = ["INPUT.MIN_SIZE_TEST", 48, "INPUT.MAX_SIZE_TEST", 96]
+    path = write_onnx(*tame_teacher(toy, opts=options), tmp_path / "x.onnx", threshold=0.3)
+    photo, thin = toy.path("labeled/000001.png"), tmp_path / "thin.png"
+    Image.new("RGB", (4, 2560)).save(thin)
+    Image.open(photo).save(tmp_path / "whole.jpg")
+    broken = {
+        "text.jpg": b"no image",
+        "empty.png": b"",
+        "short.jpg": (tmp_path / "whole.jpg").read_bytes()[:-9],
+        "short.png": Path(photo).read_bytes()[:-40],
+    }
+    for name, content in broken.items():
+        (tmp_path / name).write_bytes(content)
+    bad = [str(tmp_path / name) for name in [*broken, "absent.png"]]
+    done = started(bare, path, *bad[:3], photo, *bad[3:], thin)
+    assert done.returncode == 1
+    named = done.stderr.splitlines()
+    assert len(named) == len(bad)
+    assert all(line.startswith(f"{one}: ") for line, one in zip(named, bad, strict=True))
+    wanted = run(bare, path, photo, thin)
+    assert done.stdout.splitlines() == wanted and len(wanted) > 3
+    assert any(line.startswith(f"{thin}: ") for line in wanted)
+
+
+def test_a_file_without_suppression_is_named(toy, tmp_path, bare):
+    path = write_onnx(*tame_teacher(toy), tmp_path / "plain.onnx", nms=False)
+    done = started(bare, path, toy.path("labeled/000001.png"))
+    assert done.returncode == 1 and not done.stdout
+    assert path in done.stderr and len(done.stderr.splitlines()) == 1
+
+
 def test_the_runner_is_short():
-    assert len(RUNNER.read_text().splitlines()) < 50
+    assert sum(bool(line.strip()) for line in RUNNER.read_text().splitlines()) < 50

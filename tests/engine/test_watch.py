@@ -1,5 +1,6 @@
 """What W&B and MLflow are told, by the real packages, and what becomes of their troubles."""
 
+import errno
 import io
 import json
 import os
@@ -142,11 +143,14 @@ def test_another_run_in_the_same_process_is_another_run(toy, tmp_path, offline):
 
 
 class Server(ThreadingTCPServer):
-    """As much of MLflow's tracking server as a run needs; `refuses` says which batches it fails."""
+    """As much of MLflow's tracking server as a run needs.
+
+    `answers` says with which status, given {name: step}.
+    """
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.batches, self.refuses, self.status = [], lambda _: False, None
+        self.batches, self.answers, self.status = [], lambda _: 200, None
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -157,11 +161,13 @@ class Handler(BaseHTTPRequestHandler):
                 "artifact_uri": "mlflow-artifacts:/0/a1", "lifecycle_stage": "active"}  # fmt: skip
         status, answer = 200, {"run": {"info": info, "data": {}}, "run_info": info}
         if self.path.endswith("log-batch") and content.get("metrics"):
-            steps = {metric["step"] for metric in content["metrics"]}
-            if self.server.refuses(steps):
-                status, answer = 400, {"error_code": "BAD_REQUEST", "message": "not now"}
+            steps = {metric["key"]: metric["step"] for metric in content["metrics"]}
+            status = self.server.answers(steps)
+            if status == 200:
+                self.server.batches.append(steps)
             else:
-                self.server.batches.append(sorted(steps))
+                code = {400: "BAD_REQUEST", 403: "PERMISSION_DENIED"}.get(status, "INTERNAL_ERROR")
+                answer = {"error_code": code, "message": "no"}
         if self.path.endswith("runs/update"):
             self.server.status = content["status"]
         self._answer(status, answer)
@@ -191,31 +197,119 @@ def server(monkeypatch):
     server.server_close()
 
 
-def watched(watcher, cfg, iterations, between=lambda iteration: None) -> None:
-    """What a training of so many iterations does, of which each is written."""
+AP = "bbox/AP-dark _red_"  # as MLflow has it
+
+
+def watched(
+    watcher, cfg, iterations, between=lambda iteration: None, names=("bbox/AP-dark (red)",)
+) -> None:
+    """What a training of so many iterations does, of which each is written.
+
+    The first of `names` has the iteration as its value, each other one 100 more than the last.
+    """
     watcher.start(cfg)
     with EventStorage() as storage:
         for iteration in range(iterations):
             storage.iter = iteration
-            storage.put_scalars(loss=0.5, **{"bbox/AP-dark (red)": float(iteration)})
+            storage.put_scalars(loss=0.5)
+            for n, name in enumerate(names):
+                storage.put_scalar(name, 100.0 * n + iteration, smoothing_hint=False)
             watcher.write()
             between(iteration)
         watcher.finished = True
         watcher.close()
 
 
-def test_what_a_server_does_not_take_is_sent_again(toy, server, monkeypatch, log):
+def of_mlflow(client) -> tuple[str, dict[str, list[float]]]:
+    """(status, {name: value of each iteration}) of the only run."""
+    (run,) = client.search_runs(["0"])
+    history = mlflow_history(client, run)
+    columns = {name: [history[step].get(name) for step in sorted(history)] for name in history[0]}
+    return run.info.status, columns
+
+
+def test_each_class_has_its_own_values_whatever_it_is_called(toy, offline, log):
+    import mlflow
+
+    classes = "cat|cat/kitten|cat_kitten|C+|C#|C|C_ 2|cat/kitten/x|..|\u00e4".split("|")
+    names = ["bbox/AP", *(f"bbox/AP-{name}" for name in classes), "AP-digits/bbox/AP-a/b"]
+    for order in (names, names[::-1]):
+        watched(MLflowWatcher(), toy.cfg("student.yaml"), 3, names=order)
+        status, found = of_mlflow(mlflow.MlflowClient())
+        assert status == "FINISHED" and not [x for x in log if "refuses" in x or "failed" in x]
+        renamed = {
+            "bbox/AP-cat/kitten": "bbox/AP-cat_kitten 2",
+            "bbox/AP-C#": "bbox/AP-C_",
+            "bbox/AP-C+": "bbox/AP-C_ 3",
+            "bbox/AP-cat/kitten/x": "bbox/AP-cat_kitten_x",
+            "AP-digits/bbox/AP-a/b": "AP-digits/bbox/AP-a_b",
+        }
+        wanted = {
+            renamed.get(name, name): [100.0 * n + step for step in range(3)]
+            for n, name in enumerate(order)
+        }
+        assert found == {"loss": [0.5] * 3, **wanted}
+        (run,) = mlflow.MlflowClient().search_runs(["0"])
+        mlflow.delete_run(run.info.run_id)
+
+
+@pytest.mark.parametrize("name", [100 * "\u732b", 251 * "a"], ids=["folder", "mlflow"])
+def test_a_name_too_long_for_the_folder_or_for_mlflow_costs_no_other(toy, offline, log, name):
+    import mlflow
+
+    names = ["bbox/AP", f"bbox/AP-{name}", "bbox/AP-z"]
+    watched(MLflowWatcher(), toy.cfg("student.yaml"), 3, names=names)
+    status, found = of_mlflow(mlflow.MlflowClient())
+    others = {"bbox/AP": [0.0, 1.0, 2.0], "bbox/AP-z": [200.0, 201.0, 202.0]}
+    assert (status, found) == ("FINISHED", {"loss": [0.5] * 3, **others})
+    assert [name in x for x in log if "mlflow refuses" in x] == [True]
+    assert not any("mlflow lacks" in x for x in log)
+
+
+@pytest.mark.parametrize("names", [[AP], [AP, "loss"]])
+def test_what_a_server_refuses_is_dropped_alone(toy, server, log, names):
+    server.answers = lambda steps: 400 if set(names) & set(steps) else 200
+    watched(MLflowWatcher(), toy.cfg("student.yaml"), 3)
+    taken = [] if "loss" in names else [{"loss": n} for n in range(3)]
+    assert server.batches == taken and server.status == "FINISHED"
+    assert sum("mlflow refuses" in message for message in log) == 1
+    assert not any("mlflow lacks" in message for message in log)
+
+
+@pytest.mark.parametrize("status", [403, 500, 503])
+def test_what_a_server_does_not_take_is_sent_again(toy, server, monkeypatch, log, status):
     monkeypatch.setattr(watch, "PAUSE", 0)
-    refused = []
+    asked = []
 
-    def refuses(steps):
-        refused.append(steps)
-        return 3 <= len(refused) <= 5
+    def answers(steps):
+        asked.append(steps)
+        return status if 3 <= len(asked) <= 5 else 200
 
-    server.refuses = refuses
+    server.answers = answers
     watched(MLflowWatcher(), toy.cfg("student.yaml"), 8)
-    assert server.batches == [[n] for n in range(8)] and server.status == "FINISHED"
-    assert sum("not now" in message for message in log) == 3
+    assert server.batches == [{"loss": n, AP: n} for n in range(8)]
+    assert server.status == "FINISHED"
+    assert sum("mlflow has failed" in message for message in log) == 3
+
+
+def test_what_a_full_disk_does_not_take_is_written_again(toy, offline, monkeypatch, log):
+    import mlflow
+    from mlflow.store.tracking import file_store
+
+    monkeypatch.setattr(watch, "PAUSE", 0)
+    append, asked = file_store.append_to, []
+
+    def full(path, line):
+        asked.append(path)
+        if 3 <= len(asked) <= 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(path, line)
+
+    monkeypatch.setattr(file_store, "append_to", full)
+    watched(MLflowWatcher(), toy.cfg("student.yaml"), 5)
+    status, found = of_mlflow(mlflow.MlflowClient())
+    assert (status, found) == ("FINISHED", {"loss": [0.5] * 5, AP: [0.0, 1.0, 2.0, 3.0, 4.0]})
+    assert sum("mlflow has failed" in message for message in log) == 3
 
 
 def test_a_server_that_dies_stops_nothing_and_is_left_alone(toy, server, log):
@@ -230,7 +324,7 @@ def test_a_server_that_dies_stops_nothing_and_is_left_alone(toy, server, log):
     log_one = monitor._log
     monitor._log = lambda *arguments: (asked.append(arguments), log_one(*arguments))
     watched(monitor, toy.cfg("student.yaml"), 6, dies)
-    assert server.batches == [[0], [1]]
+    assert server.batches == [{"loss": n, AP: n} for n in range(2)]
     assert [iteration for iteration, _ in asked] == [0, 1, 2, 2]  # once, and at the end
     assert any("mlflow lacks 4 iterations" in message for message in log)
 

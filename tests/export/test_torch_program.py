@@ -1,7 +1,10 @@
 """A program of torch.export against the graph that it was made of."""
 
+import io
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from sad.export.graph import graph_of
 from sad.export.torch_program import to_program
 from sad.exported.describe import describe
 from sad.exported.program_file import load_program, read_card
+from toy import REPOSITORY
 
 SIZES = [(1, 1, 1), (1, 64, 64), (2, 50, 70), (3, 33, 200), (1, 100, 30), (8, 1, 1)]
 ALONE = """
@@ -22,11 +26,35 @@ torch.save([boxes, scores, labels, num], sys.argv[3])
 """
 
 
-@pytest.mark.slow
-def test_any_batch_and_size_also_without_detectron2(toy, tmp_path):
+def contents(archive: bytes) -> list[bytes]:
+    """Of all files in a zip archive, and in those within it."""
+    found = []
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        for content in map(opened.read, opened.namelist()):
+            found += contents(content) if zipfile.is_zipfile(io.BytesIO(content)) else [content]
+    return found
+
+
+@pytest.fixture(scope="module")
+def exported(toy):
+    """(graph, card, content of the file)"""
     model, cfg = tame_teacher(toy, opts=["MODEL.RETINANET.SCORE_THRESH_TEST", 0.99])
     graph, card = graph_of(model), describe(model, cfg)
-    content = to_program(graph, card)
+    return graph, card, to_program(graph, card)
+
+
+@pytest.mark.slow
+def test_no_folder_of_whoever_exports_is_in_the_file(exported):
+    packages = Path(torch.__file__).parents[1]
+    folders = [*(str(x).encode() for x in (REPOSITORY, packages)), b"site-packages", b"sad/export/"]
+    files = contents(exported[-1])
+    assert len(files) > 9
+    assert [x for x in folders if any(x in content for content in files)] == []
+
+
+@pytest.mark.slow
+def test_any_batch_and_size_also_without_detectron2(exported, tmp_path):
+    graph, card, content = exported
     path = tmp_path / "teacher.pt2"
     path.write_bytes(content)
     assert read_card(str(path)) == card

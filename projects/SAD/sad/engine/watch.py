@@ -4,6 +4,7 @@ Both are told what metrics.json holds, by writers after Detectron2's pattern. Ne
 unless SAD.WATCH.TO names it, and no trouble with a service stops a training.
 """
 
+import errno
 import logging
 import os
 import re
@@ -12,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import count
 
 import yaml
 from detectron2.engine import hooks
@@ -27,6 +29,8 @@ INSTALL = "pip install -e '.[watch]' in the clone of this project"
 PAUSE = 300  # seconds until what a service did not take is sent again
 LAST_WORDS = 60  # seconds that a finished training waits for a service at most
 LOGIN = 30  # seconds that a training waits at the keyboard for somebody to log in
+# Errors of a disk that one file's name is to blame for: it takes others.
+OF_A_NAME = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL)
 
 
 class Watcher(EventWriter, ABC):
@@ -141,23 +145,73 @@ class MLflowWatcher(Watcher):
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         import mlflow
 
+        self.refused = set()  # names
         if self.run_id:
             mlflow.start_run(self.run_id)
             return self.run_id, mlflow.get_tracking_uri()
         run = mlflow.start_run(run_name=run_name(cfg))
-        mlflow.log_params({key: str(value) for key, value in flat(cfg)})
+        mlflow.log_params(_allowed({key: str(value) for key, value in flat(cfg)}))
         return run.info.run_id, mlflow.get_tracking_uri()
 
     def _log(self, iteration, scalars):
+        values = _allowed(scalars)
+        if not self._refusal(iteration, values):
+            return
+        errors = {name: self._refusal(iteration, {name: value}) for name, value in values.items()}
+        new = [name for name, error in errors.items() if error and name not in self.refused]
+        if new:
+            self.refused.update(new)
+            logger.warning(
+                f"mlflow refuses {len(new)} of {len(values)} values of iteration {iteration}, "
+                f"{new[0]} the first of them ({reason(errors[new[0]])}): the run lacks what bears "
+                "such a name there, and metrics.json has it"
+            )
+
+    def _refusal(self, iteration: int, values: dict[str, float]) -> Exception | None:
+        """Log values, or tell why MLflow never takes them; raises where it may do so later."""
         import mlflow
 
-        allowed = {re.sub(r"[^\w\-. :/]", "_", name): value for name, value in scalars.items()}
-        mlflow.log_metrics(allowed, step=iteration, run_id=self.run_id)
+        try:
+            mlflow.log_metrics(values, step=iteration, run_id=self.run_id)
+        except Exception as error:
+            if _is_away(error):
+                raise
+            return error
 
     def _end(self):
         import mlflow
 
         mlflow.end_run("FINISHED" if self.finished else "FAILED")
+
+
+def _allowed(values: dict) -> dict:
+    """The values by names that MLflow takes, no two of which are alike.
+
+    In a folder / parts a name into files: classes "cat" and "cat/kitten" would be one and the same
+    file and folder.
+    """
+
+    def cleaned(name):
+        metric, of, label = name.partition("/AP-")
+        return re.sub(r"[^\w\-. :/]", "_", metric + of + label.replace("/", "_"))
+
+    found = {}
+    for name in sorted(values, key=lambda x: (cleaned(x) != x, x)):  # a name that is allowed stays
+        new = cleaned(name)
+        if new in found:
+            new = next(x for n in count(2) if (x := f"{new} {n}") not in found)
+        found[new] = values[name]
+    return found
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether MLflow takes nothing now, whatever it is sent: no connection, no leave, no room."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException) and error.get_http_status_code() not in (400, 500):
+        return True
+    causes = (error, error.__cause__, error.__context__)  # those of `requests` are OSErrors, too
+    return any(isinstance(x, OSError) and x.errno not in OF_A_NAME for x in causes)
 
 
 WATCHERS = {watcher.name: watcher for watcher in (WandbWatcher, MLflowWatcher)}

@@ -43,8 +43,17 @@ def to_program(graph: DetectionGraph, card: Card, dtype: str = "uint8") -> bytes
                 (example.to(graph.model.device),),
                 dynamic_shapes=({0: any_size, 2: any_size, 3: any_size},),
             )
+            _forget_places(program)
             file = io.BytesIO()
             torch.export.save(program, file, extra_files={CARD: card.text()})
     except Exception as error:  # torch raises anything of what it cannot trace
         raise UserError(f"torch.export cannot export this model: {reason(error)}") from error
     return file.getvalue()
+
+
+def _forget_places(program: torch.export.ExportedProgram) -> None:
+    """Leave out of which file and line each node is: they name the folders of whoever exports."""
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)
