@@ -42,9 +42,10 @@ def test_a_threshold_is_taken_and_one_below_the_detectors_is_said(
     make_run(toy, tmp_path / "run", "rcnn_teacher")
     lows = []
     for threshold in ("0.9", "0"):
+        out = tmp_path / f"from_{threshold}"
         run_script(monkeypatch, SCRIPT, "--weights", tmp_path / "run", "--threshold", threshold,
-                   toy.path("labeled/000001.png"), "--output", tmp_path / "out")  # fmt: skip
-        content = json.loads((tmp_path / "out" / "predictions.json").read_text())
+                   toy.path("labeled/000001.png"), "--output", out)  # fmt: skip
+        content = json.loads((out / "predictions.json").read_text())
         lows.append(min(x["score"] for x in content["annotations"]))
         said = "reports nothing below 0.001" in capsys.readouterr().out
         assert said == (threshold == "0")
@@ -105,3 +106,39 @@ def test_a_model_of_the_zoo_has_something_to_look_at(tmp_path, monkeypatch, caps
     content = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert len(content["images"]) == 1 and len(content["annotations"]) > 1
     assert (tmp_path / "out" / "predicted_pictures" / "predicted_scene.png").exists()
+
+
+def test_earlier_results_are_kept_and_not_taken_for_images(toy, tmp_path, monkeypatch, capsys):
+    photos = shutil.copytree(toy.path("labeled"), tmp_path / "photos")
+    make_run(toy, tmp_path / "run", "teacher")
+    arguments = "--weights", tmp_path / "run", photos
+    run_script(monkeypatch, SCRIPT, *arguments, "--output", photos / "out")
+    kept = (photos / "out" / "predictions.json").read_bytes()
+    with pytest.raises(SystemExit) as end:
+        run_script(monkeypatch, SCRIPT, *arguments, "--output", photos / "out", "--yolo")
+    assert end.value.code == 2 and "predictions.json" in capsys.readouterr().err
+    assert (photos / "out" / "predictions.json").read_bytes() == kept
+    assert not (photos / "out" / "predicted_yolo").exists()
+    run_script(monkeypatch, SCRIPT, *arguments, "--output", tmp_path / "out")
+    assert (tmp_path / "out" / "predictions.json").read_bytes() == kept
+
+
+def test_somebodys_own_predictions_are_kept(toy, tmp_path, monkeypatch):
+    (tmp_path / "predictions.json").write_text("[]")
+    for detector in (("--model", "digits/SAD"), ("--weights", tmp_path, toy.path("labeled"))):
+        with pytest.raises(SystemExit) as end:
+            run_script(monkeypatch, SCRIPT, *detector, "--output", tmp_path)
+        assert end.value.code == 2
+    assert [(x.name, x.read_text()) for x in tmp_path.iterdir()] == [("predictions.json", "[]")]
+
+
+def test_more_pixels_are_allowed_by_a_flag(toy, tmp_path, monkeypatch, capsys):
+    make_run(toy, tmp_path / "run", "teacher")
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text() + "DATALOADER: {MAX_IMAGE_PIXELS: 99}\n")
+    arguments = "--weights", tmp_path / "run", toy.path("labeled"), "--output", tmp_path / "out"
+    with pytest.raises(SystemExit) as end:
+        run_script(monkeypatch, SCRIPT, *arguments)
+    assert end.value.code == 2 and not (tmp_path / "out").exists()
+    run_script(monkeypatch, SCRIPT, *arguments, "--max-pixels", 99999)
+    assert "images: 6" in capsys.readouterr().out

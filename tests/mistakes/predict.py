@@ -36,7 +36,12 @@ MISTAKES = {
         "name another folder"),
     "predictions written to what is predicted on": (
         "predict --output {wrong}/shown " + TEACHER + "{wrong}/shown/predicted_pictures",
-        "shown/predicted_pictures is where results are written", "another --output"),
+        "shown holds predicted_pictures already", "another folder"),
+    "predictions beside earlier ones": (
+        "predict --output {wrong}/shown " + TEACHER + PHOTO,
+        "--output", "shown holds predicted_pictures already", "another folder", "delete"),
+    "a model's own scene beside earlier predictions": (
+        "predict --output {wrong}/shown --model digits/SAD", "shown holds predicted_pictures"),
     "weights of a detector that do not exist": (
         "predict --output {out} --weights {toy}/absent.pth " + PHOTO, "absent.pth do not exist"),
     "weights without a yaml": (
@@ -70,6 +75,9 @@ MISTAKES = {
         "none of 3 images and videos could be read"),
     "a threshold in percent": (PREDICT + "--threshold 50 " + PHOTO, "--threshold", "from 0 to 1"),
     "batches of nothing": (PREDICT + "--batch 0 " + PHOTO, "--batch", "at least 1"),
+    "images of no pixels": (PREDICT + "--max-pixels 0 " + PHOTO, "--max-pixels", "at least 1"),
+    "an image of more pixels than are allowed": (
+        PREDICT + "--max-pixels 99 " + PHOTO, "none of 1 images and videos could be read"),
     "tiles of a few pixels": (PREDICT + "--tile 8 " + PHOTO, "--tile", "at least 32"),
 }
 # fmt: on

@@ -15,8 +15,8 @@ def touch(root, *names):
         (root / name).touch()
 
 
-def listed(root, *given, written="out/predicted_pictures"):
-    inputs = Inputs([str(root / name) for name in given], str(root / written))
+def listed(root, *given):
+    inputs = Inputs([str(root / name) for name in given])
     sources = list(inputs)
     assert inputs.count() == len(sources)
     assert all(source.path == os.path.join(inputs.root, source.name) for source in sources)
@@ -26,14 +26,19 @@ def listed(root, *given, written="out/predicted_pictures"):
 def test_files_folders_and_patterns(tmp_path, log):
     touch(tmp_path, "a/1.jpg", "a/deep/1.jpg", "b/1.jpg", "b/clip.MP4", "b/notes.txt", "c.heic")
     assert listed(tmp_path, "a") == ("a", ["1.jpg", "deep/1.jpg"])
-    assert "b: 2 images" in str(Inputs([str(tmp_path / "b")], "x").count() and log[-1])
+    listed(tmp_path, "a", "b")
+    assert log[-2:] == [
+        f"{tmp_path}/a: 2 images (2 .jpg)",
+        f"{tmp_path}/b: 1 images (1 .jpg) and 1 videos (1 .mp4); "
+        "skipped: 1 files of other endings (notes.txt)",
+    ]
     # Files first, each with the folders that tell it from others of its name.
     assert listed(tmp_path, "a", "b", "c.heic") == (
         ".", ["c.heic", "a/1.jpg", "a/deep/1.jpg", "b/1.jpg", "b/clip.MP4"])  # fmt: skip
     assert listed(tmp_path, "*/1.jpg") == (".", ["a/1.jpg", "b/1.jpg"])
     assert listed(tmp_path, "**/1.jpg") == (".", ["a/1.jpg", "a/deep/1.jpg", "b/1.jpg"])
     assert listed(tmp_path, "b/clip.MP4") == ("b", ["clip.MP4"])
-    videos = [x.name for x in Inputs([str(tmp_path / "b")], "x") if x.is_video]
+    videos = [x.name for x in Inputs([str(tmp_path / "b")]) if x.is_video]
     assert videos == ["clip.MP4"]
 
 
@@ -47,29 +52,35 @@ def test_what_several_names_lead_to_comes_once(tmp_path, monkeypatch):
     expected = (".", ["b.jpg", "a/1.jpg", "a/deep/2.jpg"])
     assert listed(tmp_path, "a/deep", "a", "a/1.jpg", "b.jpg", "a/../b.jpg", "*.jpg") == expected
     monkeypatch.chdir(tmp_path)
-    assert [x.name for x in Inputs(["a", str(tmp_path / "a")], "x")] == ["1.jpg", "deep/2.jpg"]
+    assert [x.name for x in Inputs(["a", str(tmp_path / "a")])] == ["1.jpg", "deep/2.jpg"]
 
 
-def test_what_is_written_is_not_read(tmp_path):
+def test_earlier_results_are_skipped_and_said_to_be(tmp_path, log):
     touch(
         tmp_path,
         "1.jpg",
         "out/predicted_pictures/1.jpg",
         "out/predicted_pictures/a/2.jpg",
         "out/3.jpg",
+        "out/predicted_yolo/1.txt",
+        "old/predicted_pictures/clip.mp4",
     )
-    assert listed(tmp_path, ".") == (".", ["1.jpg", "out/3.jpg"])
-    assert listed(tmp_path, "1.jpg", "out") == (".", ["1.jpg", "out/3.jpg"])
-    (tmp_path / "link").symlink_to(tmp_path / "out" / "predicted_pictures")
-    for name in (
-        "out/predicted_pictures",
-        "out/predicted_pictures/a",
-        "out/predicted_pictures/a/2.jpg",
-        "link",
-        "link/a",
-    ):
-        with pytest.raises(UserError, match="is where results are written"):
-            listed(tmp_path, "1.jpg", name)
+    taken = (".", ["1.jpg", "out/3.jpg"])
+    assert listed(tmp_path, ".") == taken and "skipped: 4 results of an earlier" in log[-1]
+    assert listed(tmp_path, "1.jpg", "out", "old") == taken
+    assert "old: no images and videos; skipped: 1 results of an earlier" in log[-2]
+    assert listed(tmp_path, "**/*.jpg") == taken and "skipped: 2 results of an earlier" in log[-1]
+    with pytest.raises(UserError, match="no images and videos in .*old.* 1 results of an earlier"):
+        listed(tmp_path, "old")
+    with pytest.raises(UserError, match="no file fits the pattern"):
+        listed(tmp_path, "old/**/*.mp4")
+
+
+def test_earlier_results_are_taken_where_they_are_named(tmp_path):
+    touch(tmp_path, "out/predicted_pictures/1.jpg", "out/predicted_pictures/a/2.jpg")
+    for names in (["out/predicted_pictures"], ["out/predicted_pictures/**/*.jpg"],
+                  ["out/predicted_pictures/1.jpg", "out/predicted_pictures/a/2.jpg"]):  # fmt: skip
+        assert listed(tmp_path, *names) == ("out/predicted_pictures", ["1.jpg", "a/2.jpg"])
 
 
 @pytest.mark.parametrize("linked", [False, True])
@@ -81,7 +92,7 @@ def test_what_is_written_while_they_are_listed_is_not_read(tmp_path, linked):
         (tmp_path / "sub" / "link").symlink_to(tmp_path / "out")
     output = tmp_path / ("sub/link" if linked else "out") / "predicted_pictures"
     names = []
-    for source in Inputs([str(tmp_path)], str(output)):
+    for source in Inputs([str(tmp_path)]):
         names.append(source.name)
         touch(output, source.name)
     assert sorted(names) == ["1.jpg", "2.jpg", "sub/3.jpg"]
@@ -129,7 +140,7 @@ def memory() -> int:
 @pytest.mark.slow
 def test_a_folder_of_a_million_names_is_listed_in_little_memory(tmp_path, monkeypatch):
     """All names together are more than 60 MiB."""
-    inputs = Inputs([str(tmp_path)], str(tmp_path / "out"))
+    inputs = Inputs([str(tmp_path)])
     monkeypatch.setattr(os, "scandir", lambda _: Folder())
     before = memory()
     assert inputs.count() == 1_000_000

@@ -37,6 +37,35 @@ def test_nothing_is_there_before_the_first_image(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("failing", ["0.json", "1.json", None])
+def test_of_a_call_that_fails_nothing_stays(tmp_path, failing):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("of the user")
+    of_call = results(tmp_path, 2, yolo=True)
+    source = Source("/p/a/1.png", "a/1.png")
+    of_call.save(source, of_call.add(source, IMAGE, [FOUND, FOUND]))
+    assert len(files(tmp_path / "out")) == 3
+    if failing:
+        (tmp_path / "out" / failing).mkdir()  # in whose place no file can be written
+        with pytest.raises(OSError):
+            of_call.finish("/p")
+        (tmp_path / "out" / failing).rmdir()
+    of_call.close()
+    assert [x.name for x in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("name", ["predicted_pictures", "predicted_yolo"])
+def test_two_calls_at_once_do_not_share_a_folder(tmp_path, name):
+    """The other one has come between `check_free` and the first result."""
+    (tmp_path / "out" / name).mkdir(parents=True)
+    (tmp_path / "out" / name / "theirs").touch()
+    of_call = results(tmp_path, yolo=True)
+    with pytest.raises(FileExistsError):
+        of_call.add(Source("/p/1.png", "1.png"), IMAGE, [FOUND])
+    of_call.close()
+    assert files(tmp_path / "out") == [f"{name}/theirs"]
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_json_for_each_detector(tmp_path, number):
     of_call = results(tmp_path, number, yolo=True)
@@ -64,7 +93,8 @@ def test_a_picture_has_its_images_name_and_format(tmp_path, name, expected, kind
     of_call = results(tmp_path)
     source = Source(f"/p/{name}", name)
     of_call.save(source, of_call.add(source, IMAGE, [FOUND]))
+    of_call.finish("/p")
     of_call.close()
-    assert files(tmp_path / "out") == [f"predicted_pictures/{expected}"]
+    assert files(tmp_path / "out") == ["0.json", f"predicted_pictures/{expected}"]
     with Image.open(tmp_path / "out" / "predicted_pictures" / expected) as picture:
         assert picture.format == kind and picture.size == (640, 480)

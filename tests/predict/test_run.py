@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sad import Predictor
 from sad.predict.inputs import Inputs
+from sad.predict.output import PICTURES
 from sad.predict.results import Shown
 from sad.predict.run import Prediction
 from sad.utils.errors import UserError
@@ -25,11 +28,12 @@ def photos(toy, tmp_path):
 
 
 def predicted(predictor, tmp_path, *inputs, threshold=0.0, **options):
-    """(what was done, the json) of a call; the output is `out`."""
-    done = Prediction(
-        [Shown("toy", NAME, predictor, threshold)], str(tmp_path / "out"), **options
-    ).run(Inputs([str(x) for x in inputs], str(tmp_path / "out" / "predicted_pictures")))
-    return done, json.loads((tmp_path / "out" / NAME).read_text())
+    """(what was done, the json) of a call; the output is `out`, without earlier results."""
+    out = tmp_path / "out"
+    shutil.rmtree(out / PICTURES, ignore_errors=True)
+    shown = [Shown("toy", NAME, predictor, threshold)]
+    done = Prediction(shown, str(out), **options).run(Inputs([str(x) for x in inputs]))
+    return done, json.loads((out / NAME).read_text())
 
 
 def boxes_of(content, name, **more):
@@ -193,12 +197,9 @@ def test_a_video_and_one_that_breaks_off(predict, photos, tmp_path, log):
 
 @pytest.mark.slow
 def test_two_detectors_side_by_side(predict, photos, toy, tmp_path):
-    from sad import Predictor
-
     teacher = Predictor(toy.path("teacher.pth"), toy.path("teacher.yaml"))
     shown = [Shown("T", "teacher.json", teacher, 0.5), Shown("S", "student.json", predict, 0.01)]
-    inputs = Inputs([str(photos)], str(tmp_path / "out" / "predicted_pictures"))
-    done = Prediction(shown, str(tmp_path / "out")).run(inputs)
+    done = Prediction(shown, str(tmp_path / "out")).run(Inputs([str(photos)]))
     contents = [json.loads((tmp_path / "out" / one.file).read_text()) for one in shown]
     assert done.boxes == sum(len(content["annotations"]) for content in contents)
     for content, one in zip(contents, shown, strict=True):
@@ -224,3 +225,49 @@ def test_an_output_that_cannot_be_written(predict, photos, tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(UserError, match="out cannot be written to .*--output"):
         predicted(predict, tmp_path, photos)
+
+
+def make_video(path, frames=3):
+    writer = cv2.VideoWriter(
+        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"mp4v"), 10, (64, 48)
+    )
+    for number in range(frames):
+        writer.write(np.full((48, 64, 3), 9 * number, np.uint8))
+    writer.release()
+
+
+def test_images_and_videos_of_too_many_pixels(run, tmp_path, log):
+    """Without --max-pixels those of the training's config are allowed."""
+    strict = Predictor(run, opts=["DATALOADER.MAX_IMAGE_PIXELS", 1000])
+    (tmp_path / "some").mkdir()
+    Image.new("RGB", (50, 40)).save(tmp_path / "some" / "a.png")
+    make_video(tmp_path / "some" / "clip.avi")  # of 64 x 48
+    with pytest.raises(UserError, match="none of 2"):
+        predicted(strict, tmp_path, tmp_path / "some")
+    for limit, expected in ((2000, (1, 0)), (3071, (1, 0)), (3072, (1, 1))):
+        done, _ = predicted(strict, tmp_path, tmp_path / "some", max_pixels=limit)
+        assert (done.images, done.videos) == expected
+    skipped = [line for line in log if line.startswith("skipping")]
+    assert len(skipped) == 4 and all("--max-pixels" in line for line in skipped)
+    assert not any("DATALOADER" in line for line in skipped)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_call_that_is_interrupted_leaves_nothing(predict, photos, tmp_path, number):
+    make_video(tmp_path / "clip.mp4", frames=9)
+
+    class Interrupted:
+        detector, class_names = predict.detector, predict.class_names
+
+        def __call__(self, views):
+            if (pictures := tmp_path / "out" / PICTURES).exists():
+                seen.extend(x.name for x in pictures.glob(".video.*/*"))
+            if seen:
+                os.kill(os.getpid(), number)
+            return predict(views)
+
+    seen, before = [], [signal.getsignal(x) for x in (signal.SIGTERM, signal.SIGHUP)]
+    with pytest.raises(KeyboardInterrupt):
+        predicted(Interrupted(), tmp_path, photos, tmp_path / "clip.mp4", batch=2, yolo=True)
+    assert seen == ["video.mp4"] and not list((tmp_path / "out").iterdir())
+    assert before == [signal.getsignal(x) for x in (signal.SIGTERM, signal.SIGHUP)]

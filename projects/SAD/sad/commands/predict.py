@@ -7,18 +7,21 @@
 --weights takes the folder of a training, a file of weights (with --config-file where no config.yaml
 lies beside it), or an exported file. Inputs are images, folders, patterns such as 'photos/*.jpg',
 and videos; where none is given, a model of the digit scenes looks at a scene made for it. The
-output folder then holds pictures with boxes and predictions.json, a COCO json with scores.
+output folder, which must hold no earlier results, then has pictures with boxes and
+predictions.json, a COCO json with scores.
 """
 
 import os
 
 from detectron2.utils.logger import setup_logger
 
+from ..config.defaults import MAX_PIXELS
 from ..digit_scenes.example import example_scene
 from ..model_zoo.zoo import get_checkpoint
 from ..predict.inputs import Inputs
+from ..predict.output import OF_STUDENT, OF_TEACHER, PICTURES, PREDICTIONS, YOLO, check_free
 from ..predict.predictor import Predictor
-from ..predict.results import PICTURES, YOLO, Shown
+from ..predict.results import Shown
 from ..predict.run import Done, Prediction
 from ..utils.arguments import between
 from ..utils.errors import UserError
@@ -58,6 +61,12 @@ def add_arguments(parser) -> None:
         metavar="SIZE",
         help="look at larger images in tiles of so many pixels, too",
     )
+    parser.add_argument(
+        "--max-pixels",
+        type=between(int, 1),
+        metavar="N",
+        help=f"skip images of more pixels; else those of the training's config ({MAX_PIXELS})",
+    )
     parser.add_argument("--yolo", action="store_true", help="write YOLO's txts, too")
 
 
@@ -69,9 +78,17 @@ def run(args) -> None:
         raise UserError("--yolo is of one detector: give --weights instead of --compare")
     if not args.output:
         raise UserError("--output is empty: name a folder")
-    inputs = Inputs(args.inputs or [_example(args)], os.path.join(args.output, PICTURES))
+    check_free(args.output)
+    inputs = Inputs(args.inputs or [_example(args)])
     shown = list(_detectors(args))
-    prediction = Prediction(shown, args.output, batch=args.batch, tile=args.tile, yolo=args.yolo)
+    prediction = Prediction(
+        shown,
+        args.output,
+        batch=args.batch,
+        tile=args.tile,
+        max_pixels=args.max_pixels,
+        yolo=args.yolo,
+    )
     print(_said(prediction.run(inputs)))
     written = [PICTURES, *(one.file for one in shown), *([YOLO] if args.yolo else [])]
     print(f"wrote {', '.join(written)} in {args.output}")
@@ -93,13 +110,13 @@ def _detectors(args):
     if args.compare:
         names = [os.path.basename(os.path.normpath(weights)) for weights in args.compare]
         given = args.compare if names[0] == names[1] else names
-        files = "predictions_teacher.json", "predictions_student.json"
+        files = OF_TEACHER, OF_STUDENT
         for name, file, weights in zip(given, files, args.compare, strict=True):
             yield _shown(name, file, Predictor(weights), args.threshold)
     else:
         weights = get_checkpoint(args.model) if args.model else args.weights
         predictor = Predictor(weights, args.config_file or "")
-        yield _shown(args.model or weights, "predictions.json", predictor, args.threshold)
+        yield _shown(args.model or weights, PREDICTIONS, predictor, args.threshold)
 
 
 def _shown(name: str, file: str, predictor: Predictor, threshold: float | None) -> Shown:

@@ -72,26 +72,19 @@ def find_images(root: str) -> list[str]:
     return sorted(taken)
 
 
-def walk(
-    root: str, suffixes: tuple[str, ...] = SUFFIXES, written: str | None = None
-) -> Iterator[tuple[str, str]]:
+def walk(root: str, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[tuple[str, str]]:
     """All that is below a folder, by name where a folder has at most BLOCK entries; of a larger one
     no list is kept, so that its blocks come as the file system has them.
 
     Args:
         suffixes: of the files to take, in small letters.
-        written: a folder that is not looked into; it may come into being during the walk.
     Yields:
         a path that starts at `root`, and why it is skipped; nothing if it is not.
     """
     folders, links, seen = [""], [], set()  # links last, so that images go by their own path
-    own = written and os.path.realpath(written)
     while folders or links:
         folder = (folders or links).pop()
         where = os.path.join(root, folder)
-        if own and os.path.realpath(where) == own:
-            yield folder, "folders that this command writes to"
-            continue
         try:
             status = os.stat(where)
             place = status.st_dev, status.st_ino

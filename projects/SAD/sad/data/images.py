@@ -18,7 +18,6 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from ..config.defaults import MAX_PIXELS
 from ..utils.errors import reason
 
-TOO_LARGE = "its {} pixels are more than DATALOADER.MAX_IMAGE_PIXELS {}"
 FEW = 5  # unreadable images that a set may have, however small it is
 LEAST_DECODED = 0.95  # of the pixels of a JPEG that was cut short
 JPEG_END, JPEG_FILLING = b"\xff\xd9", 128  # libjpeg makes what is missing before it grey
@@ -27,6 +26,21 @@ BITS_PER_SAMPLE = 258  # TIFF's tag
 
 class ImageError(ValueError):
     """An image that cannot be read; the message is the reason, in one line."""
+
+
+class TooLarge(ImageError):
+    """An image of more pixels than are allowed; made of both, the message names the config's key.
+
+    TooLarge("640 x 480", 300_000)
+    """
+
+    def __str__(self) -> str:
+        return self.said("DATALOADER.MAX_IMAGE_PIXELS")
+
+    def said(self, limit: str) -> str:
+        """The message, by another name of the limit."""
+        pixels, max_pixels = self.args
+        return f"its {pixels} pixels are more than {limit} {max_pixels}"
 
 
 def read_image(path: str, image_format: str, max_pixels: float = MAX_PIXELS) -> np.ndarray:
@@ -154,7 +168,7 @@ def _check(image: Image.Image, max_pixels: float) -> int:
     """How many bits of each value are beyond the 8 that are kept."""
     width, height = image.size
     if width * height > max_pixels:
-        raise ImageError(TOO_LARGE.format(f"{width} x {height}", max_pixels))
+        raise TooLarge(f"{width} x {height}", max_pixels)
     if image.mode.startswith("I;16"):
         # TIFF's 12 bits are of this mode, too.
         bits = image.tag_v2.get(BITS_PER_SAMPLE, (16,))[0] if image.format == "TIFF" else 16
@@ -200,7 +214,7 @@ def _decoding(max_pixels: float):
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         pixels = re.search(r"\d+", str(error))[0]
-        raise ImageError(TOO_LARGE.format(pixels, max_pixels)) from error
+        raise TooLarge(pixels, max_pixels) from error
     except UnidentifiedImageError as error:  # whose text is the path once more
         raise ImageError("it is empty, or of no format that Pillow knows") from error
     except Exception as error:

@@ -3,6 +3,7 @@
 import glob
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,12 @@ from pathlib import Path
 from ..data.coco_items import UNPRINTABLE
 from ..data.image_files import SUFFIXES, Listing, walk
 from ..utils.errors import UserError
+from .output import is_result
 
 logger = logging.getLogger(__name__)
 
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+EARLIER = "results of an earlier prediction"
 
 
 @dataclass(frozen=True)
@@ -36,30 +39,26 @@ class Source:
 class Inputs:
     """Iterating lists them, each time anew: of a folder no list of names is kept.
 
-    A file that several names lead to comes once. Links to folders are followed.
+    A file that several names lead to comes once. Links to folders are followed. Folders of earlier
+    results are looked into only where their names are given.
 
     Attributes:
         root: the folder that all of them are below.
     """
 
-    def __init__(self, given: list[str], written: str):
+    def __init__(self, given: list[str]):
         """
         Args:
             given: files, folders, and patterns such as photos/*.jpg, of which ** is any folders.
-            written: the folder that results go to, in which nothing is looked for.
         Raises:
-            UserError: a name leads to nothing, or to what is written here.
+            UserError: a name leads to nothing, or cannot be written to a json.
         """
         paths = {os.path.abspath(path) for name in given for path in _expanded(name)}
         folders = {path for path in paths if os.path.isdir(path)}
         tops = {path for path in paths if not _is_below(path, folders)}
         self.folders, self.files = sorted(tops & folders), sorted(tops - folders)
         self.root = os.path.commonpath([*self.folders, *map(os.path.dirname, self.files)])
-        self.written = written
-        results = os.path.realpath(written)
         for path in (*self.folders, *self.files):
-            if os.path.realpath(path) == results or _is_below(os.path.realpath(path), {results}):
-                raise UserError(f"{path} is where results are written: name another --output")
             if UNPRINTABLE.search(path):
                 raise UserError(f"{path!r} is a name that no json takes: rename it")
 
@@ -77,26 +76,39 @@ class Inputs:
         Raises:
             UserError: none.
         """
-        total, last = len(self.files), ""
+        total, lines = len(self.files), []
         for folder in self.folders:
             listing = Listing(folder)
             for path, skipped in self._walk(folder):
                 listing.add(path, skipped)
-            if len(listing):
-                logger.info(str(listing))
+            lines.append(f"{folder}: {_counted(listing.endings)}{listing.said()}")
             total, last = total + len(listing), listing.said()
         if not total:
             endings = ", ".join((*SUFFIXES, *VIDEOS))
             raise UserError(
                 f"there are no images and videos in {self.folders[0]} ({endings}){last}"
             )
+        for line in lines:
+            logger.info(line)
         return total
 
     def _source(self, path: str) -> Source:
         return Source(path, path.removeprefix(os.path.join(self.root, "")))
 
     def _walk(self, folder: str) -> Iterator[tuple[str, str]]:
-        return walk(folder, (*SUFFIXES, *VIDEOS), self.written)
+        for path, skipped in walk(folder, (*SUFFIXES, *VIDEOS)):
+            yield path, EARLIER if is_result(path) else skipped
+
+
+def _counted(endings: Counter) -> str:
+    """Such as 3 images (2 .jpg, 1 .png) and 1 videos (1 .mp4)."""
+    kinds = []
+    for kind, suffixes in (("images", SUFFIXES), ("videos", VIDEOS)):
+        of_kind = [(count, x) for x, count in endings.most_common() if x in suffixes]
+        if of_kind:
+            of_each = ", ".join(f"{count} {ending}" for count, ending in of_kind)
+            kinds.append(f"{sum(count for count, _ in of_kind)} {kind} ({of_each})")
+    return " and ".join(kinds) or "no images and videos"
 
 
 def _expanded(name: str) -> list[str]:
@@ -106,6 +118,9 @@ def _expanded(name: str) -> list[str]:
     if not glob.has_magic(name):
         raise UserError(f"{name} does not exist: name images, videos, folders or a pattern of them")
     found = glob.glob(name, recursive=True)
+    if not is_result(name) and (earlier := list(filter(is_result, found))):
+        logger.info(f"{name}: skipped: {len(earlier)} {EARLIER} ({min(earlier)})")
+        found = [path for path in found if not is_result(path)]
     if not found:
         raise UserError(f"no file fits the pattern {name}")
     return found

@@ -1,6 +1,8 @@
 """The output folder: pictures with boxes, jsons and txts."""
 
 import os
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +13,11 @@ from ..utils.files import atomic_write
 from .detections import Detections
 from .drawing import colors_of, draw, draw_side_by_side
 from .inputs import Source
+from .output import PICTURES, YOLO
 from .predictions_file import PredictionsFile
 from .predictor import Predictor
 from .yolo_files import write_names, write_txt
 
-# Folders of the output, by names that nobody gives to files of his own.
-PICTURES, YOLO = "predicted_pictures", "predicted_yolo"
 QUALITY = {"jpeg": 95, "webp": 95}
 
 
@@ -39,6 +40,8 @@ class Shown:
 class Results:
     """What one call writes. The folder is made with the first of it.
 
+    What is written goes again unless `finish` comes to its end: a later call finds the folder free.
+
     Attributes:
         boxes: how many there are, of all detectors, once it is finished.
     """
@@ -49,10 +52,13 @@ class Results:
         self.yolo = yolo
         self.colors = colors_of(*(one.predictor.class_names for one in shown))
         self.files = []
+        self.made = []  # folders and files that are this call's
+        self.finished = False
         self.boxes = 0
 
     def picture_path(self, name: str) -> str:
         """Where the picture of an image or a video of this name goes; its folder is there."""
+        self._begin()
         path = os.path.join(self.output, PICTURES, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return path
@@ -68,11 +74,7 @@ class Results:
         Returns:
             the image with the boxes.
         """
-        if not self.files:
-            os.makedirs(self.output, exist_ok=True)
-            self.files = [
-                PredictionsFile(self.output, one.predictor.class_names) for one in self.shown
-            ]
+        self._begin()
         size = image.shape[1::-1]
         more = {} if frame is None else {"frame": frame}
         for file, of_one in zip(self.files, found, strict=True):
@@ -102,11 +104,31 @@ class Results:
         """
         for one, file in zip(self.shown, self.files, strict=True):
             info = {"image_root": image_root, "score_threshold": one.threshold}
-            file.write(os.path.join(self.output, one.file), info)
+            path = os.path.join(self.output, one.file)
+            file.write(path, info)
+            self.made.append(path)
             self.boxes += file.num_boxes
         if self.yolo:
             write_names(os.path.join(self.output, YOLO), self.shown[0].predictor.class_names)
+        self.finished = True
 
     def close(self) -> None:
         for file in self.files:
             file.close()
+        for path in [] if self.finished else self.made:
+            if os.path.isdir(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    os.unlink(path)
+
+    def _begin(self) -> None:
+        if self.made:
+            return
+        os.makedirs(self.output, exist_ok=True)
+        for name in (PICTURES, YOLO) if self.yolo else (PICTURES,):
+            path = os.path.join(self.output, name)
+            os.mkdir(path)  # fails where another call has made it meanwhile
+            self.made.append(path)
+        for one in self.shown:
+            self.files.append(PredictionsFile(self.output, one.predictor.class_names))

@@ -1,6 +1,7 @@
 """From inputs to results: read, find, write."""
 
 import logging
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from multiprocessing.pool import ThreadPool
 import numpy as np
 from tqdm import tqdm
 
-from ..data.images import ImageError, check_resizable, read_picture
+from ..data.images import ImageError, TooLarge, check_resizable, read_picture
 from ..utils.errors import UserError
 from .detections import Detections
 from .inputs import Inputs, Source
@@ -45,6 +46,7 @@ class Prediction:
         *,
         batch: int = 8,
         tile: int | None = None,
+        max_pixels: int | None = None,
         yolo: bool = False,
     ):
         """
@@ -53,23 +55,29 @@ class Prediction:
             output: the folder to write to; made when there is something to write.
             batch: images, or tiles of one, that are looked at at once.
             tile: side of the tiles that larger images are looked at in, see `sad.predict.tiles`.
+            max_pixels: of an image or a frame, more are skipped; by default as the detectors' own.
             yolo: whether to write YOLO's txts, too; of the first detector.
         """
         self.shown = shown
         self.batch = batch
         self.tile = tile
-        self.max_pixels = min(one.predictor.detector.max_pixels for one in shown)
+        self.max_pixels = max_pixels or min(one.predictor.detector.max_pixels for one in shown)
         self.results = Results(shown, output, yolo)
         self.done = Done()
 
     def run(self, inputs: Inputs) -> Done:
-        """
+        """SIGTERM and the end of the terminal are taken as Ctrl-C: what is half done goes.
+
         Raises:
             UserError: there is nothing that can be read, or the output cannot be written.
         """
         total = inputs.count()
         try:
             with ExitStack() as stack:
+                for number in (signal.SIGTERM, signal.SIGHUP):
+                    if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does
+                        before = signal.signal(number, signal.default_int_handler)
+                        stack.callback(signal.signal, number, before)
                 pool = stack.enter_context(ThreadPool(READERS))
                 progress = stack.enter_context(
                     tqdm(desc="predicting", total=total, unit="file", mininterval=1)
@@ -112,7 +120,7 @@ class Prediction:
             video = Video(source.path, self.max_pixels)
             self._frames(source, video)
         except ImageError as error:
-            self._skip(source, str(error))
+            self._skip(source, _reason(error))
             return
         self.done.videos += 1
         self.done.frames += video.num_read
@@ -150,7 +158,7 @@ class Prediction:
             pixels, truncated = read_picture(source.path, "RGB", self.max_pixels)
             self._check_shape(pixels)
         except ImageError as error:
-            return str(error)
+            return _reason(error)
         if truncated:
             logger.warning(f"{source.path} lacks its last bytes")
         return pixels
@@ -177,6 +185,10 @@ class Prediction:
                 found = one.predictor(views)
             of_each.append([x[x.scores >= one.threshold] for x in found])
         return [list(found) for found in zip(*of_each, strict=True)]
+
+
+def _reason(error: ImageError) -> str:
+    return error.said("--max-pixels") if isinstance(error, TooLarge) else str(error)
 
 
 def _chunks(inputs: Inputs, size: int) -> Iterator[list[Source]]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..data.images import TOO_LARGE, ImageError
+from ..data.images import ImageError, TooLarge
 from ..utils.errors import UserError
 
 USUAL_RATE = 25.0  # frames per second, where a file does not say
@@ -74,7 +74,7 @@ class Video:
             )
         )
         if width * height > max_pixels:
-            raise ImageError(TOO_LARGE.format(f"{width:.0f} x {height:.0f}", max_pixels))
+            raise TooLarge(f"{width:.0f} x {height:.0f}", max_pixels)
         self.said = int(said) if 0 < said < 1e9 else 0
         self.rate = rate if math.isfinite(rate) and 0 < rate <= 1000 else USUAL_RATE
         self.num_read = 0
