@@ -15,6 +15,7 @@ from ..exported.onnx_file import INPUT, make_session, need, without_images
 from ..exported.runs import OUTPUTS
 from ..utils.errors import UserError, reason
 from .detection_graph import DetectionGraph
+from .same_padding import fixed_padding
 
 OPSET = 17
 PLAIN = ("boxes", "scores")  # of a file that ends before the suppression
@@ -37,7 +38,7 @@ def to_onnx(graph: DetectionGraph, card: Card, dtype: str = "uint8"):
     example = torch.zeros(2, 3, 3 * graph.stride + 1, 4 * graph.stride + 3, dtype=DTYPES[dtype])
     file = io.BytesIO()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), fixed_padding():
             warnings.simplefilter("ignore")  # of what a trace cannot see; the proof can
             torch.onnx.export(
                 graph,

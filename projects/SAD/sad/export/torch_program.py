@@ -23,6 +23,7 @@ from ..exported.program_file import CARD
 from ..utils.errors import UserError, reason
 from .detection_graph import DetectionGraph
 from .onnx_file import DTYPES
+from .same_padding import fixed_padding
 
 
 def to_program(graph: DetectionGraph, card: Card, dtype: str = "uint8") -> bytes:
@@ -36,7 +37,7 @@ def to_program(graph: DetectionGraph, card: Card, dtype: str = "uint8") -> bytes
     example = torch.zeros(2, 3, side + 1, side + graph.stride + 3, dtype=DTYPES[dtype])
     any_size = torch.export.Dim.DYNAMIC
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), fixed_padding():
             warnings.simplefilter("ignore")
             program = torch.export.export(
                 graph,

@@ -2,9 +2,9 @@
 
 Everything happens in one process, without workers, so that the parts add up. "Reading images" is
 the mapper: decoding, resizing, and finding the teacher's answers where they are kept. "Losses" are
-all of them, the distillation's too. "All else" is the logging and what Python does in between. The
-evaluation is that of the test sets, spread over TEST.EVAL_PERIOD iterations, or over all of the
-training where it is 0.
+all of them, the distillation's too. "All else" is the logging and what Python does in between. An
+evaluation, of DATASETS.VAL or else TEST, is spread over TEST.EVAL_PERIOD iterations, or over all of
+the training where that is 0.
 """
 
 import os
@@ -70,6 +70,7 @@ def of_run(folder: str, iterations: int) -> dict[str, dict]:
         own = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", weights, "OUTPUT_DIR", output]
         own += ["DATALOADER.NUM_WORKERS", 0, "SOLVER.BASE_LR", 1e-6]
         cfg = get_sad_cfg(config, own)
+        cfg.DATASETS.TEST = cfg.DATASETS.VAL or cfg.DATASETS.TEST
         register_from_config(cfg)
         trainer = SADTrainer(cfg)
         trainer.checkpointer.load(weights)
