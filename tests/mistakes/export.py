@@ -54,6 +54,6 @@ MISTAKES = {
         EVAL + "{wrong}/broken.pt2", "broken.pt2 is no program of torch.export"),
     "training that starts from an ONNX file": (
         "train_net --config-file {toy}/teacher.yaml OUTPUT_DIR {out} MODEL.WEIGHTS "
-        "{wrong}/broken.onnx", "broken.onnx cannot be read"),
+        "{wrong}/broken.onnx", "broken.onnx is an exported file"),
 }
 # fmt: on

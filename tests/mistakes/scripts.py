@@ -67,7 +67,7 @@ MISTAKES = {
     "page of something else": ("write_config_page README.md", "unrecognized arguments"),
     "benchmark of a section that is none": ("benchmark --section loss", "--section", "'losses'"),
     "benchmark of exported files of no run": (
-        "benchmark --section export", "--section export and --run go together"),
+        "benchmark --section export", "and --run go together"),
     "benchmark of a run without a name": (
         "benchmark --section export --run {toy}", "is not of the form NAME=DIR"),
     "benchmark of a run that is none": (

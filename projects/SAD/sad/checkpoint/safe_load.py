@@ -53,7 +53,7 @@ def read_weights(path: str) -> dict:
         raise UnreadableError(f"weights {path} do not exist")
     if path.lower().endswith((".onnx", ".pt2")):
         raise UserError(
-            f"{path} is an exported program, which sad predict and --eval-only take: here weights "
+            f"{path} is an exported file, which sad predict and --eval-only take: here weights "
             "are wanted (.pth, .pkl or .safetensors)"
         )
     check_download(path)
