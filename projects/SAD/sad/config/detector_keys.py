@@ -36,9 +36,9 @@ def keys_of(cfg) -> DetectorKeys:
     return TWO_STAGES if detector_name(cfg) == "GeneralizedRCNN" else DENSE
 
 
-def unread_sections(cfg) -> tuple[str, ...]:
-    """Of a config: those of the other kind of detector."""
-    return (DENSE if keys_of(cfg) == TWO_STAGES else TWO_STAGES).sections
+def others_of(cfg) -> DetectorKeys:
+    """Those of the other kind of detector, which this one does not read."""
+    return DENSE if keys_of(cfg) == TWO_STAGES else TWO_STAGES
 
 
 def value_of(cfg, key: str):

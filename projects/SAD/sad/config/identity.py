@@ -9,7 +9,7 @@ from detectron2.utils import comm
 from ..utils.errors import UserError
 from ..utils.files import sha256
 from .defaults import distills, flat, stops_early
-from .detector_keys import unread_sections
+from .detector_keys import others_of
 from .load import get_sad_cfg
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ OF_OTHER_MODELS = (
 
 
 def _settings(cfg) -> dict:
-    others = (*OF_OTHER_MODELS, *unread_sections(cfg))
+    others = (*OF_OTHER_MODELS, *others_of(cfg).sections)
     return {k: value for k, value in settings(cfg).items() if not k.startswith(others)}
 
 

@@ -17,7 +17,7 @@ from yaml.constructor import ConstructorError
 from ..terms import TERMS
 from ..utils.errors import UserError, did_you_mean
 from .defaults import add_sad_config, defaults, detector_name, flat, stops_early
-from .detector_keys import DENSE, TWO_STAGES, keys_of, unread_sections
+from .detector_keys import keys_of, others_of
 
 logger = logging.getLogger(__name__)
 
@@ -158,12 +158,11 @@ def _check_pairs(opts: list) -> None:
 
 def _check_sections(cfg, keys: list[str]) -> None:
     """A yaml may inherit what other detectors read; who gives a pair expects it to be read."""
-    of_others = dict(
-        zip((TWO_STAGES if keys_of(cfg) == DENSE else DENSE), keys_of(cfg), strict=True)
-    )
+    others = others_of(cfg)
+    own = dict(zip(others, keys_of(cfg), strict=True))
     for key in keys:
-        if key.startswith(unread_sections(cfg)):
-            instead = f", whose own is {of_others[key]}" if key in of_others else ""
+        if key.startswith(others.sections):
+            instead = f", whose own is {own[key]}" if key in own else ""
             raise UserError(f"{key} has no say in a {detector_name(cfg)}{instead}")
 
 
