@@ -1,6 +1,7 @@
 """torch.export's programs: their card is read without torch, they run where the user says so."""
 
 import io
+import json
 import zipfile
 
 import pytest
@@ -8,7 +9,14 @@ import torch
 
 from exported_files import CARD, batch
 from sad.exported.program_file import CARD as CARD_FILE
-from sad.exported.program_file import TRUST, load_program, open_program, read_card
+from sad.exported.program_file import (
+    CPU,
+    TRUST,
+    cpu_features,
+    load_program,
+    open_program,
+    read_card,
+)
 from sad.utils.errors import UserError
 
 
@@ -78,3 +86,15 @@ def test_broken_and_forged_ones_are_refused(tmp_path, monkeypatch):
         with pytest.raises(UserError, match=r"\.pt2"):
             open_program(str(name))
     assert io.BytesIO(open(bomb, "rb").read()).getbuffer().nbytes < 100_000
+
+
+def test_machine_code_for_another_cpu_is_not_run(tmp_path, monkeypatch):
+    """It would end the process. Code that runs is in tests/export/test_torch_program.py."""
+    monkeypatch.setenv(TRUST, "1")
+    monkeypatch.setattr(
+        torch._inductor, "aoti_load_package", lambda *_: pytest.fail("it was loaded")
+    )
+    needed = json.dumps([*cpu_features(), "avx4096"])
+    path = _zip(tmp_path / "code.pt2", **{CARD_FILE: CARD.text(), CPU: needed})
+    with pytest.raises(UserError, match="for CPUs with avx4096, which this one has not"):
+        open_program(path)

@@ -5,7 +5,12 @@ from dataclasses import dataclass, field
 
 from ..utils.errors import UserError
 
-SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
+SUFFIXES = {
+    "onnx": ".onnx",
+    "torch": ".pt2",
+    "aotinductor": ".pt2",
+    "safetensors": ".safetensors",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,12 +33,14 @@ from .int8 import quantize
 from .onnx_file import PLAIN, set_card, to_onnx, with_inner
 from .proof import check_batches, prove
 from .request import Request, check
-from .torch_program import to_program
+from .torch_program import to_package, to_program
 from .validation import Worth, evaluate
 from .weights_file import differences, to_weights
 
 SAME_AP = 0.1  # in percent
 ROUNDS = 20  # of which the times are the medians
+KINDS = {"onnx": "ONNX float32", "torch": "torch.export", "aotinductor": "AOTInductor"}
+TO_TORCH = {"torch": to_program, "aotinductor": to_package}
 GAIN = 0.05  # of time, that int8 must bring: less is what medians differ by, too
 
 
@@ -142,8 +144,7 @@ def _write_graph(request, graph, card, path, images, cfg, name, say) -> Exported
     detector, detect, inner = _opened(request, graph, card, path)
     proof = prove(graph.model, detect, inner, check_batches(images, graph.stride))
     say(f"Proof: {proof}")
-    kind = {"onnx": "ONNX float32", "torch": "torch.export"}[request.format]
-    return _evaluated(kind, detector, card, path, cfg, name)
+    return _evaluated(KINDS[request.format], detector, card, path, cfg, name)
 
 
 def _evaluated(kind: str, detector, card: Card, path: str, cfg, name: str) -> Exported:
@@ -160,8 +161,8 @@ def _evaluated(kind: str, detector, card: Card, path: str, cfg, name: str) -> Ex
 def _opened(request, graph: DetectionGraph, card: Card, path: str) -> tuple:
     """Write a file, and read it: as a detector, as one for the proof (None where it has no
     suppression), and as the function of images that has the values of the graph's INNER."""
-    if request.format == "torch":
-        content = to_program(graph, card, request.dtype)
+    if request.format in TO_TORCH:
+        content = TO_TORCH[request.format](graph, card, request.dtype)
         _write(path, content)
         program = load_program(content, "cpu", request.output)
         detector = GraphDetector(card, lambda images: program(images)[: len(OUTPUTS)])

@@ -1,9 +1,11 @@
-"""A detector as a program of torch.export (.pt2), which torch and torchvision run alone.
+"""A detector as a program of torch.export or as machine code (.pt2), which torch and torchvision
+run alone.
 
 To load it without this project:
 
     import torch, torchvision
     program = torch.export.load("student.pt2").module(check_guards=False)
+    program = torch._inductor.aoti_load_package("student.pt2")  # --format aotinductor
     boxes, scores, labels, num, *_ = program(images)  # (N, 3, H, W), uint8 or float as exported
 
 The other outputs are what the detections are chosen of, see the graphs of `sad.export`.
@@ -14,12 +16,14 @@ that (the proof has such images), so the guards are left out.
 """
 
 import io
+import json
 import warnings
 
 import torch
 
 from ..exported.card import Card
-from ..exported.program_file import CARD
+from ..exported.program_file import CARD, CPU, cpu_features
+from ..utils.compat import compiled_package
 from ..utils.errors import UserError, reason
 from .detection_graph import DetectionGraph
 from .onnx_file import DTYPES
@@ -33,6 +37,30 @@ def to_program(graph: DetectionGraph, card: Card, dtype: str = "uint8") -> bytes
     Raises:
         UserError: torch cannot export the model.
     """
+    program, file = _program(graph, dtype), io.BytesIO()
+    torch.export.save(program, file, extra_files={CARD: card.text()})
+    return file.getvalue()
+
+
+def to_package(graph: DetectionGraph, card: Card, dtype: str = "uint8") -> bytes:
+    """What AOTInductor compiles of the program, for CPUs that can do what this one can.
+
+    Args:
+        dtype: of the images, a name in DTYPES.
+    Raises:
+        UserError: torch cannot export the model or compile it.
+    """
+    extra_files = {CARD: card.text(), CPU: json.dumps(cpu_features())}
+    program = _program(graph, dtype)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            return compiled_package(program, extra_files)
+    except Exception as error:  # of the compiler, or of what torch writes for it
+        raise UserError(f"AOTInductor cannot compile this model: {reason(error)}") from error
+
+
+def _program(graph: DetectionGraph, dtype: str) -> torch.export.ExportedProgram:
     side = 4 * max(graph.strides)  # no map has a single row
     example = torch.zeros(2, 3, side + 1, side + graph.stride + 3, dtype=DTYPES[dtype])
     any_size = torch.export.Dim.DYNAMIC
@@ -44,12 +72,10 @@ def to_program(graph: DetectionGraph, card: Card, dtype: str = "uint8") -> bytes
                 (example.to(graph.model.device),),
                 dynamic_shapes=({0: any_size, 2: any_size, 3: any_size},),
             )
-            _forget_places(program)
-            file = io.BytesIO()
-            torch.export.save(program, file, extra_files={CARD: card.text()})
     except Exception as error:  # torch raises anything of what it cannot trace
         raise UserError(f"torch.export cannot export this model: {reason(error)}") from error
-    return file.getvalue()
+    _forget_places(program)
+    return program
 
 
 def _forget_places(program: torch.export.ExportedProgram) -> None:

@@ -3,9 +3,11 @@
 What classes of this project override of theirs is tested beside it.
 """
 
+import io
 import os
 import sysconfig
 from importlib.util import find_spec
+from pathlib import Path
 from shutil import which
 from types import SimpleNamespace
 
@@ -77,3 +79,31 @@ def can_compile_for(device: torch.device) -> bool:
         and any(map(which, compilers))
         and os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h"))
     )
+
+
+def compiled_package(program: torch.export.ExportedProgram, extra_files: dict[str, str]) -> bytes:
+    """A program as AOTInductor's machine code, which `torch._inductor.aoti_load_package` reads.
+
+    It is torch's `aoti_compile_and_package`, which takes no files besides, without the sources, and
+    without the names of the folders of whoever compiles.
+    """
+    from torch._inductor.utils import fresh_cache
+    from torch.export.pt2_archive._package import package_pt2
+
+    options = {"aot_inductor.package": True, "aot_inductor.enable_line_tables": False}
+    content, module = io.BytesIO(), program.module(check_guards=False)
+    with fresh_cache():
+        files = torch._inductor.aot_compile(module, *program.example_inputs, options=options)
+        files = [Path(file) for file in files if not file.endswith(".cpp")]
+        for file in files:
+            _blot(file, Path(torch.__file__).parent, file.parent.parent)
+        package_pt2(content, aoti_files=[str(x) for x in files], extra_files=extra_files)
+    return content.getvalue()
+
+
+def _blot(file: Path, *folders: Path) -> None:
+    """Compilers write the names of sources into what they make, for messages of errors."""
+    content = file.read_bytes()
+    for name in map(bytes, folders):
+        content = content.replace(name, b"/" * len(name))
+    file.write_bytes(content)

@@ -23,7 +23,12 @@ from .timing import Options, Table, compare
 BATCHES = (1, 8)
 FILES = ("config.yaml", "model_final.pth")  # of a run
 EAGER = "PyTorch eager"
-FORMS = {"torch.export": "torch", "ONNX float32": "onnx", "ONNX int8": "onnx"}
+FORMS = {
+    "torch.export": "torch",
+    "AOTInductor": "aotinductor",
+    "ONNX float32": "onnx",
+    "ONNX int8": "onnx",
+}
 
 
 def check(runs) -> None:
