@@ -58,7 +58,7 @@ def test_an_exported_file_has_the_threshold_of_its_card(toy, tmp_path, monkeypat
     run_script(monkeypatch, SCRIPT, "--weights", path, toy.path("labeled"),
                "--output", tmp_path / "out")  # fmt: skip
     first = capsys.readouterr().out.splitlines()[0]
-    assert "0.86" in first and "its card" in first
+    assert "0.86" in first and "best F1" in first
     content = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert content["info"]["score_threshold"] == 0.86
     assert 0.86 <= min(x["score"] for x in content["annotations"]) < 0.9

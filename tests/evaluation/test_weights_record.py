@@ -14,27 +14,29 @@ from sad.utils.errors import UserError
 
 @pytest.fixture
 def run(tmp_path):
-    """(folder of the run, its weights, that of the detections)."""
+    """(the run's weights, the folder of its detections)."""
     folder = tmp_path / "inference" / "minival"
     folder.mkdir(parents=True)
     weights = tmp_path / "model_final.pth"
     weights.write_bytes(b"one")
     assert detections_folder(str(tmp_path), "minival") == str(folder)
-    return str(tmp_path), weights, folder
+    return weights, folder
 
 
 def test_the_same_file_and_its_copies_pass(run, tmp_path):
-    output, weights, folder = run
-    record_weights(output, ["minival"], str(weights))
+    weights, folder = run
+    record_weights(str(folder), str(weights))
     check_weights(str(folder), str(weights))
     copy = tmp_path / "copy.pth"
     copy.write_bytes(b"one")
-    check_weights(str(folder), str(copy))
+    assert check_weights(str(folder), str(copy)) is None
+    record_weights(str(folder), str(weights), threshold=0.41)
+    assert check_weights(str(folder), str(copy)) == 0.41
 
 
 def test_others_are_named(run):
-    output, weights, folder = run
-    record_weights(output, ["minival"], str(weights))
+    weights, folder = run
+    record_weights(str(folder), str(weights))
     weights.write_bytes(b"another")
     with pytest.raises(UserError, match=f"in {folder} are of {weights}, not of {weights}"):
         check_weights(str(folder), str(weights))
@@ -42,8 +44,8 @@ def test_others_are_named(run):
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"file": "x"}'])
 def test_without_a_record_nobody_knows(run, text):
-    output, weights, folder = run
-    record_weights(output, ["minival"], str(weights))
+    weights, folder = run
+    record_weights(str(folder), str(weights))
     forget_weights(str(folder))
     forget_weights(str(folder))
     if text is not None:

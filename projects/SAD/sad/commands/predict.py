@@ -29,7 +29,7 @@ from ..utils.files import make_folder
 
 THRESHOLD = 0.5
 SCENE = "predicted_scene.png"  # a name that nobody gives to a file of his own
-WHY = "no card names a better one"
+WHY = "no card or evaluation names a better one"
 
 
 def add_arguments(parser) -> None:
@@ -126,7 +126,7 @@ def _shown(name: str, file: str, predictor: Predictor, threshold: float | None) 
         if threshold < least:
             why += f", but the detector itself reports nothing below {least:g}"
     elif predictor.threshold is not None:
-        threshold, why = predictor.threshold, "the best F1 on validation images, says its card"
+        threshold, why = predictor.threshold, "the best F1 on validation images"
     else:
         threshold, why = THRESHOLD, WHY
     print(f"{name}: boxes with a score from {threshold:g} ({why})")

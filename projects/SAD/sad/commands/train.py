@@ -21,7 +21,7 @@ from ..data.classes import check_same_classes, class_order
 from ..data.datasets import ClassOrder, known_order, register_from_config
 from ..engine import launch
 from ..engine.trainer import SADTrainer
-from ..evaluation.weights_record import record_weights
+from ..evaluation.finished import record_evaluation
 from ..exported.open import open_exported, read_card
 from ..modeling.teacher import build_teacher
 from ..preflight.run import check_evaluation, check_training, runs_alone
@@ -108,7 +108,7 @@ def evaluate(cfg, resume):
         )
     results = SADTrainer.test(cfg, model)
     if comm.is_main_process():
-        record_weights(cfg.OUTPUT_DIR, cfg.DATASETS.TEST, weights)
+        record_evaluation(cfg.OUTPUT_DIR, cfg.DATASETS.TEST, weights)
         verify_results(cfg, results)
     return results
 

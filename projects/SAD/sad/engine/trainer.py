@@ -18,8 +18,9 @@ from ..data.datasets import ClassOrder
 from ..data.loader import build_mixed_loader
 from ..data.shared_read import once_per_machine
 from ..evaluation.coco_evaluator import BoxEvaluator
+from ..evaluation.finished import record_evaluation
 from ..evaluation.loader import build_test_loader
-from ..evaluation.weights_record import detections_folder, record_weights
+from ..evaluation.weights_record import detections_folder
 from ..modeling.adapters import ADAPTERS
 from ..modeling.anchors import check_anchors
 from ..modeling.build import to_channels_last
@@ -230,7 +231,7 @@ class SADTrainer(DefaultTrainer, Shortenable):
         done = self._evaluated == (self.max_iter, self.cfg.DATASETS.TEST)
         if comm.is_main_process() and done and not self._failed:
             final = os.path.join(self.cfg.OUTPUT_DIR, "model_final.pth")
-            record_weights(self.cfg.OUTPUT_DIR, self.cfg.DATASETS.TEST, final)
+            record_evaluation(self.cfg.OUTPUT_DIR, self.cfg.DATASETS.TEST, final)
 
     @classmethod
     def build_test_loader(cls, cfg, dataset_name):

@@ -6,7 +6,6 @@ first, and who knows the file of the weights writes it anew.
 
 import json
 import os
-from collections.abc import Sequence
 
 from ..utils.errors import UserError, reason
 from ..utils.files import sha256, write_json
@@ -24,17 +23,21 @@ def forget_weights(folder: str) -> None:
         os.unlink(path)
 
 
-def record_weights(output_dir: str, sets: Sequence[str], weights: str) -> None:
-    """Note that the detections on these test sets are of a file."""
-    for name in sets:
-        folder = detections_folder(output_dir, name)
-        os.makedirs(folder, exist_ok=True)
-        path = os.path.join(folder, RECORD)
-        write_json(path, {"file": weights, "sha256": sha256(weights)}, indent=1)
+def record_weights(folder: str, weights: str, threshold: float | None = None) -> None:
+    """Note that the detections in a folder are of a file.
 
-
-def check_weights(folder: str, weights: str) -> None:
+    Args:
+        threshold: the score from which on they are best taken for objects, where that is known.
     """
+    os.makedirs(folder, exist_ok=True)
+    record = {"file": weights, "sha256": sha256(weights), "threshold": threshold}
+    write_json(os.path.join(folder, RECORD), record, indent=1)
+
+
+def check_weights(folder: str, weights: str) -> float | None:
+    """
+    Returns:
+        the threshold, see `record_weights`.
     Raises:
         UserError: the detections in a folder are of another file, or nothing says of which.
     """
@@ -43,7 +46,7 @@ def check_weights(folder: str, weights: str) -> None:
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
-        of, digest = found["file"], found["sha256"]
+        of, digest, threshold = found["file"], found["sha256"], found["threshold"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{path}, which says what weights the detections beside it are of, cannot be read "
@@ -51,3 +54,4 @@ def check_weights(folder: str, weights: str) -> None:
         ) from error
     if digest != sha256(weights):
         raise UserError(f"the detections in {folder} are of {of}, not of {weights}: {again}")
+    return threshold if isinstance(threshold, float) else None

@@ -3,17 +3,15 @@
 import contextlib
 import io
 import logging
-import os
 import tempfile
 from typing import NamedTuple
 
-from detectron2.data import MetadataCatalog
 from detectron2.evaluation import inference_on_dataset
 
-from ..evaluation.bootstrap import read_results
-from ..evaluation.coco_evaluator import BoxEvaluator, read_truth
+from ..evaluation.coco_evaluator import BoxEvaluator
+from ..evaluation.finished import best_point_in
 from ..evaluation.loader import build_test_loader
-from ..evaluation.operating_point import OperatingPoint, best_f1
+from ..evaluation.operating_point import OperatingPoint
 from ..utils.errors import UserError
 
 METRICS = ("AP", "AP50", "AP75")
@@ -43,13 +41,9 @@ def evaluate(detector, cfg, name: str) -> Worth:
             found = inference_on_dataset(detector, build_test_loader(cfg, name), evaluator)
         if not found:
             raise UserError(f"data set {name} has no annotations, name one that has by --dataset")
-        json_file = MetadataCatalog.get(name).get("json_file")
-        json_file = json_file or os.path.join(folder, f"{name}_coco_format.json")
-        truth = read_truth(json_file)
-        results = read_results(os.path.join(folder, "coco_instances_results.json"), truth)
         numbers = {key: found["bbox"][key] for key in METRICS}
         metrics = {key: value if value == value else 0.0 for key, value in numbers.items()}
-        return Worth(metrics, best_f1(truth, results) if results else None)
+        return Worth(metrics, best_point_in(folder, name))
 
 
 def quiet() -> None:

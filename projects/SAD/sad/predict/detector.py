@@ -9,6 +9,7 @@ import torch
 from ..config.defaults import MAX_PIXELS, device_of
 from ..config.detector_keys import keys_of, value_of
 from ..config.load import get_sad_cfg
+from ..evaluation.finished import recorded_threshold
 from ..exported.open import is_exported, open_exported
 from ..modeling.adapters import adapter_of
 from ..modeling.build import load_detector
@@ -28,7 +29,8 @@ class Detector:
         max_pixels: see DATALOADER.MAX_IMAGE_PIXELS.
         score_threshold: it reports no box of a lower score.
         nms_threshold: of two boxes of a class that overlap by more, it reports the better one.
-        threshold: the score of the best F1 on validation images; None where no card tells.
+        threshold: the score of the best F1 on validation images; None where neither a card nor the
+            training's folder tells.
     """
 
     model: Callable[[list[dict]], list[dict]]
@@ -76,7 +78,7 @@ def open_detector(weights: str, config_file: str = "", opts=()) -> Detector:
         max_pixels=cfg.DATALOADER.MAX_IMAGE_PIXELS,
         score_threshold=value_of(cfg, keys_of(cfg).score_threshold),
         nms_threshold=value_of(cfg, keys_of(cfg).nms_threshold),
-        threshold=None,
+        threshold=recorded_threshold(weights, [*cfg.DATASETS.VAL, *cfg.DATASETS.TEST]),
     )
 
 
