@@ -29,7 +29,7 @@ def test_step(monkeypatch):
     assert 0 < own["teacher, class branch"] < floor and own["SAD"] > 0
     assert rows["digits/SAD_ADL: SAD"]["peak memory (MB)"] > 1
     ratios = [row["ratio"] for name, row in rows.items() if " / " in name]
-    assert len(ratios) == 3 and all(0.1 < ratio < 10 for ratio in ratios)
+    assert len(ratios) == 5 and all(0.1 < ratio < 10 for ratio in ratios)
 
 
 @pytest.mark.slow

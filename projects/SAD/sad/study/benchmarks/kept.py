@@ -15,6 +15,8 @@ from .timing import Options, ratio
 
 STEPS = 6  # from the first batch to the last, so that readers begin and end with them
 READERS = (0, 2)
+READ = "SAD, answers read"
+COMPILED = ("SAD.DISTILL.CLASS.COMPILE", "always")
 
 
 class Samples(Dataset):
@@ -95,11 +97,15 @@ def kept_rows(
         }
         for readers in READERS:
             arms[f"student, {readers} readers"] = arm(readers, *student)
-            arms[f"SAD, answers read, {readers} readers"] = arm(readers, cache=cache)
-        arms["SAD, answers read, 0 readers"]()  # which are kept from here on
+            arms[f"{READ}, {readers} readers"] = arm(readers, cache=cache)
+            arms[f"{READ}, losses compiled, {readers} readers"] = arm(
+                readers, *COMPILED, cache=cache
+            )
+        arms[f"{READ}, 0 readers"]()  # which are kept from here on
         times = take_turns(arms, options.rounds, options.device)
     pairs = {"SAD, answers computed and kept": "SAD, answers not kept"}
-    pairs |= {f"SAD, answers read, {n} readers": f"student, {n} readers" for n in READERS}
+    for kind in (READ, f"{READ}, losses compiled"):
+        pairs |= {f"{kind}, {n} readers": f"student, {n} readers" for n in READERS}
     rows = {}
     for name, base in pairs.items():
         value, interval = ratio(times[name], times[base])

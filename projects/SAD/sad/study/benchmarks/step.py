@@ -6,7 +6,7 @@ many regions as the student samples. "The simple way" computes the whole teacher
 written, in torch's own order of memory. Every arm trains on one batch that lies in memory, in the
 same precision.
 
-The last three rows of a dense detector, at small size alone, are ratios of two arms. Where the
+The last five rows of a dense detector, at small size alone, are ratios of two arms. Where the
 teacher's answers are kept they are computed and written, or read, for each batch. "Readers" are
 DATALOADER.NUM_WORKERS, which read the answers and send the batch to the process that trains.
 """
