@@ -16,7 +16,7 @@ from .teacher import padded_alone, teacher_outputs
 # An image's kept answer may not depend on the batch that it happens to be in, to the last bit. So
 # the teacher is asked for images of one padded shape, always as many at a time: about so many
 # pixels, since single small images take longer.
-PIXELS = 1 << 16
+PIXELS = 1 << 17
 
 
 def asked_together(padded_shape: tuple[int, int]) -> int:
