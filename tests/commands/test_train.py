@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from processes import free_port, locked
+from sad.evaluation.finished import best_point_in
 from toy import REPOSITORY, TRAIN_NET, run_train_net
 
 LABEL_UNLABELED = REPOSITORY / "scripts" / "label_unlabeled.py"
@@ -42,6 +43,14 @@ def finished(toy, tmp_path_factory):
         train_net(monkeypatch, toy, "SAD.yaml", output,
                   "SOLVER.MAX_ITER", 12, "SOLVER.CHECKPOINT_PERIOD", 6)  # fmt: skip
     return output
+
+
+def test_whose_the_detections_are_and_from_which_score_is_noted(finished):
+    folder = finished / "inference" / "toy_labeled"
+    noted = json.loads((folder / "weights.json").read_text())
+    assert noted["file"] == str(finished / "model_final.pth")
+    best = best_point_in(str(folder), "toy_labeled")
+    assert noted["threshold"] == best.threshold
 
 
 def test_run_directory(finished):

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from sad.export import request
 from sad.export.request import SUFFIXES, Request, check
 from sad.utils.errors import UserError
 
@@ -17,12 +18,19 @@ def good(tmp_path):
     )
 
 
-def test_what_goes_together_passes(good):
+def test_what_goes_together_passes(good, monkeypatch):
+    monkeypatch.setattr(request, "has_cpp_compiler", lambda: True)
     check(good)
     check(dataclasses.replace(good, int8=True, calibration_images="images", dtype="float32"))
     check(dataclasses.replace(good, nms=False))
     for kind, suffix in SUFFIXES.items():
         check(dataclasses.replace(good, format=kind, output=f"x{suffix}"))
+
+
+def test_a_compiler_that_is_not_there_is_told_at_once(good, monkeypatch):
+    monkeypatch.setattr(request, "has_cpp_compiler", lambda: False)
+    with pytest.raises(UserError, match="needs a C"):
+        check(dataclasses.replace(good, format="aotinductor", output="x.pt2"))
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,9 @@ def test_what_weights_say_of_themselves_goes_on(request_, toy, tmp_path):
 
 
 @pytest.mark.slow
-def test_torch(request_, tmp_path, monkeypatch):
-    output, said = run(request_, tmp_path, format="torch")
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_torch(request_, tmp_path, monkeypatch, dtype):
+    output, said = run(request_, tmp_path, format="torch", dtype=dtype)
     assert "7 batches" in said and "torch.export" in said
     monkeypatch.setenv("SAD_TRUST_PT2", "1")
     assert open_exported(output).class_names == ["light", "dark"]

@@ -10,7 +10,7 @@ import torch
 from exported_files import CARD, batch
 from sad.exported.program_file import CARD as CARD_FILE
 from sad.exported.program_file import (
-    CPU,
+    CODE,
     TRUST,
     cpu_features,
     load_program,
@@ -88,13 +88,52 @@ def test_broken_and_forged_ones_are_refused(tmp_path, monkeypatch):
     assert io.BytesIO(open(bomb, "rb").read()).getbuffer().nbytes < 100_000
 
 
-def test_machine_code_for_another_cpu_is_not_run(tmp_path, monkeypatch):
+def test_images_are_made_what_the_program_takes(path):
+    run = load_program(open(path, "rb").read(), "cpu", path)  # which takes float32
+    images = torch.randint(256, (2, 3, 8, 6), dtype=torch.uint8)
+    wanted = run(images.float())
+    for same in (
+        images,
+        images.long(),
+        images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2),
+    ):
+        for found, one in zip(run(same), wanted, strict=True):
+            assert torch.equal(found, one)
+    for strange in (images[0], images[:, :1], torch.cat([images, images], dim=1)):
+        with pytest.raises(UserError, match=r"in place of \(N, 3, H, W\)"):
+            run(strange)
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ({"cpu": [*cpu_features(), "avx4096"], "images": "uint8"}, "with avx4096, which this one"),
+        ({"cpu": "avx", "images": "uint8"}, "which this one has not"),
+        ({"cpu": cpu_features(), "images": "int3"}, "is no program"),
+        ({"cpu": None, "images": "uint8"}, "is no program"),
+        ([], "is no program"),
+    ],
+)
+def test_machine_code_for_another_cpu_is_not_run(tmp_path, monkeypatch, said, what):
     """It would end the process. Code that runs is in tests/export/test_torch_program.py."""
     monkeypatch.setenv(TRUST, "1")
     monkeypatch.setattr(
         torch._inductor, "aoti_load_package", lambda *_: pytest.fail("it was loaded")
     )
-    needed = json.dumps([*cpu_features(), "avx4096"])
-    path = _zip(tmp_path / "code.pt2", **{CARD_FILE: CARD.text(), CPU: needed})
-    with pytest.raises(UserError, match="for CPUs with avx4096, which this one has not"):
+    path = _zip(tmp_path / "code.pt2", **{CARD_FILE: CARD.text(), CODE: json.dumps(said)})
+    with pytest.raises(UserError, match=what):
         open_program(path)
+
+
+def test_what_only_some_makers_have_is_not_asked_for():
+    assert "avx2" in cpu_features() and not {"sse4a", "sha"} & {*cpu_features()}
+
+
+def test_a_damaged_archive_is_named(path, tmp_path):
+    content = bytearray(open(_zip(tmp_path / "x.pt2", **{CARD_FILE: CARD.text()}), "rb").read())
+    start = content.index(CARD_FILE.encode()) + len(CARD_FILE)
+    content[start : start + 40] = bytes(40)
+    damaged = tmp_path / "damaged.pt2"
+    damaged.write_bytes(content)
+    with pytest.raises(UserError, match="damaged.pt2 is no program"):
+        read_card(str(damaged))

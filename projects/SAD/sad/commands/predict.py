@@ -126,7 +126,7 @@ def _shown(name: str, file: str, predictor: Predictor, threshold: float | None) 
         if threshold < least:
             why += f", but the detector itself reports nothing below {least:g}"
     elif predictor.threshold is not None:
-        threshold, why = predictor.threshold, "the best F1 on validation images"
+        threshold, why = predictor.threshold, "the best F1 when it was evaluated"
     else:
         threshold, why = THRESHOLD, WHY
     print(f"{name}: boxes with a score from {threshold:g} ({why})")

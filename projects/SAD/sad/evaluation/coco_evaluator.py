@@ -148,6 +148,7 @@ class BoxEvaluator(DatasetEvaluator):
             return {}
         os.makedirs(self.output_dir, exist_ok=True)
         forget_weights(self.output_dir)
+        results_file = os.path.join(self.output_dir, "coco_instances_results.json")
         torch.save(predictions, os.path.join(self.output_dir, "instances_predictions.pth"))
         results = [box for prediction in predictions for box in prediction["instances"]]
         # Without it, as in a set that is registered in Python, classes are ids.
@@ -156,11 +157,12 @@ class BoxEvaluator(DatasetEvaluator):
             for box in results:
                 box["category_id"] = id_of_class[box["category_id"]]
         judged = "annotations" in self.truth.dataset
-        file_name = "coco_instances_results.json" if judged else self.submission
-        path = os.path.join(self.output_dir, file_name)
+        path = results_file if judged else os.path.join(self.output_dir, self.submission)
         with atomic_write(path) as file:
             file.write(json.dumps(results))  # faster than json.dump
         if not judged:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(results_file)  # of an earlier evaluation, of others
             logger.info(f"No annotations, so no AP here. To submit it to COCO's server, zip {path}")
             return {}
         found = evaluate_boxes(self.truth, results, img_ids) if results else None

@@ -1,7 +1,9 @@
 """What is kept of a finished evaluation: whose it is, and which of its detections to believe."""
 
+import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 from detectron2.data import MetadataCatalog
 
@@ -11,6 +13,8 @@ from .coco_evaluator import read_truth
 from .operating_point import OperatingPoint, best_f1
 from .weights_record import check_weights, detections_folder, record_weights
 
+logger = logging.getLogger(__name__)
+
 DETECTIONS = "coco_instances_results.json"
 
 
@@ -19,7 +23,11 @@ def record_evaluation(output_dir: str, sets: Sequence[str], weights: str) -> Non
     for name in sets:
         folder = detections_folder(output_dir, name)
         there = os.path.exists(os.path.join(folder, DETECTIONS))  # else it has no annotations
-        best = best_point_in(folder, name) if there else None
+        try:
+            best = best_point_in(folder, name) if there else None
+        except UserError as error:  # the weights are trained, and their AP is known
+            logger.warning(f"no best threshold is noted: {error}")
+            best = None
         record_weights(folder, weights, best and best.threshold)
 
 
@@ -29,13 +37,13 @@ def recorded_threshold(weights: str, sets: Sequence[str]) -> float | None:
         weights: a file in the folder of a training or an evaluation.
         sets: that the folder may have detections on.
     Returns:
-        the best threshold on the first set that these weights are known to be evaluated on.
+        the best threshold on the first set where it is known of these weights.
     """
     for name in sets:
-        try:
-            return check_weights(detections_folder(os.path.dirname(weights), name), weights)
-        except UserError:
-            continue
+        with suppress(UserError):
+            threshold = check_weights(detections_folder(os.path.dirname(weights), name), weights)
+            if threshold is not None:
+                return threshold
     return None
 
 

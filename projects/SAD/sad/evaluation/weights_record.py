@@ -46,12 +46,12 @@ def check_weights(folder: str, weights: str) -> float | None:
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
-        of, digest, threshold = found["file"], found["sha256"], found["threshold"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        of, digest, threshold = found["file"], found["sha256"], found.get("threshold")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             f"{path}, which says what weights the detections beside it are of, cannot be read "
             f"({reason(error)}): {again}"
         ) from error
     if digest != sha256(weights):
         raise UserError(f"the detections in {folder} are of {of}, not of {weights}: {again}")
-    return threshold if isinstance(threshold, float) else None
+    return threshold if isinstance(threshold, float) and 0 <= threshold <= 1 else None

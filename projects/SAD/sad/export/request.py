@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass, field
 
+from ..exported.program_file import describe_code
+from ..utils.compat import has_cpp_compiler
 from ..utils.errors import UserError
 
 SUFFIXES = {
@@ -35,7 +37,8 @@ class Request:
 def check(request: Request) -> None:
     """
     Raises:
-        UserError: options do not go together, or the output cannot be written under this name.
+        UserError: options do not go together, the output cannot be written under this name, or a
+            compiler is missing.
     """
     suffix = SUFFIXES[request.format]
     if not request.output.endswith(suffix):
@@ -53,5 +56,12 @@ def check(request: Request) -> None:
         raise UserError("--int8 has no say beside --nms none")
     if request.format == "safetensors" and request.dtype != "uint8":
         raise UserError("--input has no say beside --format safetensors")
+    if request.format == "aotinductor":
+        describe_code(request.dtype)  # a torch that is too old
+        if not has_cpp_compiler():
+            raise UserError(
+                "--format aotinductor needs a C++ compiler (on Debian: apt install g++): install "
+                "one, or export with --format torch"
+            )
     if request.calibration_images and not request.int8:
         raise UserError("--calibration-images has no say without --int8")

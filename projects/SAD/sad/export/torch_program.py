@@ -6,7 +6,9 @@ To load it without this project:
     import torch, torchvision
     program = torch.export.load("student.pt2").module(check_guards=False)
     program = torch._inductor.aoti_load_package("student.pt2")  # --format aotinductor
-    boxes, scores, labels, num, *_ = program(images)  # (N, 3, H, W), uint8 or float as exported
+    boxes, scores, labels, num, *_ = program(images)
+
+with contiguous images (N, 3, H, W), uint8 or float32 as exported: machine code does not look.
 
 The other outputs are what the detections are chosen of, see the graphs of `sad.export`.
 
@@ -16,13 +18,12 @@ that (the proof has such images), so the guards are left out.
 """
 
 import io
-import json
 import warnings
 
 import torch
 
 from ..exported.card import Card
-from ..exported.program_file import CARD, CPU, cpu_features
+from ..exported.program_file import CARD, CODE, describe_code
 from ..utils.compat import compiled_package
 from ..utils.errors import UserError, reason
 from .detection_graph import DetectionGraph
@@ -50,7 +51,7 @@ def to_package(graph: DetectionGraph, card: Card, dtype: str = "uint8") -> bytes
     Raises:
         UserError: torch cannot export the model or compile it.
     """
-    extra_files = {CARD: card.text(), CPU: json.dumps(cpu_features())}
+    extra_files = {CARD: card.text(), CODE: describe_code(dtype)}
     program = _program(graph, dtype)
     try:
         with warnings.catch_warnings(), torch.no_grad():

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..utils.errors import UserError, reason
 from .card import KEY, Card
-from .runs import OUTPUTS, GraphDetector
+from .runs import OUTPUTS, GraphDetector, as_input
 
 INSTALL = "install it by: pip install -e '.[export]' in the clone of this project"
 INPUT = "images"
@@ -33,6 +33,8 @@ def open_onnx(path: str, device: str = "cpu") -> GraphDetector:
     def answer(images: Tensor) -> tuple[Tensor, ...]:
         try:
             return run(session, images)
+        except UserError:
+            raise
         except Exception as error:  # its own errors have no common class
             raise UserError(f"{path} cannot be run by onnxruntime ({reason(error)})") from error
 
@@ -46,9 +48,7 @@ def run(session, images: Tensor, names: list[str] | None = None) -> tuple[Tensor
         images: (N, 3, H, W).
     """
     dtype = {"tensor(uint8)": torch.uint8}.get(session.get_inputs()[0].type, torch.float32)
-    if dtype == torch.uint8 != images.dtype:
-        images = images.round().clamp(0, 255)
-    found = session.run(names, {INPUT: images.to("cpu", dtype).contiguous().numpy()})
+    found = session.run(names, {INPUT: as_input(images, dtype).numpy()})
     return tuple(map(torch.from_numpy, found))
 
 

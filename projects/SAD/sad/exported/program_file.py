@@ -17,10 +17,12 @@ from torch import Tensor
 
 from ..utils.errors import UserError, reason
 from .card import MOST_TEXT, Card
-from .runs import GraphDetector
+from .runs import GraphDetector, as_input
 
 TRUST = "SAD_TRUST_PT2"
-CARD, CPU = "card.json", "cpu.json"  # among the extra files; the second where it is machine code
+CARD, CODE = "card.json", "code.json"  # extra files; the second where it is machine code
+# What compilers do not use unless they are asked to. It differs between makers of CPUs.
+UNUSED = ("aes", "clflush", "clflushopt", "clwb", "sha", "sse4a")
 
 
 def read_card(path: str) -> Card:
@@ -31,7 +33,7 @@ def read_card(path: str) -> Card:
     try:
         with zipfile.ZipFile(path) as archive:
             text = _extra_file(archive, CARD)
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
+    except Exception as error:  # zipfile has many of what may be wrong
         raise UserError(f"{path} is no program of torch.export ({reason(error)})") from error
     if text is None:
         raise UserError(f"{path} has no card: it is no file of this project's export")
@@ -49,11 +51,21 @@ def _extra_file(archive: zipfile.ZipFile, name: str) -> str | None:
     return archive.read(found[0]).decode("utf-8")
 
 
+def describe_code(dtype: str) -> str:
+    """What goes with machine code, which itself does not look: what the CPU must be able to do, and
+    the kind of numbers of the images.
+
+    Raises:
+        UserError: torch is too old to say what a CPU can do.
+    """
+    return json.dumps({"cpu": cpu_features(), "images": dtype})
+
+
 def cpu_features() -> list[str]:
     """What this CPU can do, in torch's words: ["avx", "avx2", ...].
 
     Raises:
-        UserError: torch is too old to say.
+        UserError: see `describe_code`.
     """
     if not hasattr(torch.cpu, "get_capabilities"):
         raise UserError(
@@ -61,7 +73,8 @@ def cpu_features() -> list[str]:
             "know: install a newer torch, or export with --format torch"
         )
     found = torch.cpu.get_capabilities()
-    return [found["architecture"], *sorted(name for name, there in found.items() if there is True)]
+    can = {name for name, there in found.items() if there is True}
+    return [found["architecture"], *sorted(can.difference(UNUSED))]
 
 
 def open_program(path: str, device: str = "cpu") -> GraphDetector:
@@ -92,12 +105,11 @@ def load_program(content: bytes, device: str, path: str) -> Callable[[Tensor], t
 
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            compiled_for = _extra_file(archive, CPU)
-        if compiled_for is not None:
-            device = "cpu"
-            module = _load_code(content, json.loads(compiled_for), path)
+            code = _extra_file(archive, CODE)
+        if code is not None:  # of a CPU
+            device, (module, dtype) = "cpu", _load_code(content, json.loads(code), path)
         else:
-            module = _load_graph(content, device)
+            module, dtype = _load_graph(content, device)
     except UserError:
         raise
     except Exception as error:  # a broken file can raise anything
@@ -105,32 +117,37 @@ def load_program(content: bytes, device: str, path: str) -> Callable[[Tensor], t
 
     @torch.inference_mode()
     def run(images):
+        images = as_input(images, dtype, device)
         try:
-            return tuple(x.cpu() for x in module(images.to(device)))
+            return tuple(x.cpu() for x in module(images))
         except Exception as error:  # a forged or foreign program can raise anything
             raise UserError(f"{path} cannot be run by torch ({reason(error)})") from error
 
     return run
 
 
-def _load_graph(content: bytes, device: str) -> Callable:
+def _load_graph(content: bytes, device: str) -> tuple[Callable, torch.dtype]:
+    """A program, and the kind of its images."""
     program = torch.export.load(io.BytesIO(content))
+    (name,) = program.graph_signature.user_inputs
+    (images,) = (node.meta["val"] for node in program.graph.nodes if node.name == name)
     if device != "cpu":  # which is written into it, where tensors are made of sizes
         from torch.export.passes import move_to_device_pass
 
         program = move_to_device_pass(program, device)
-    return program.module(check_guards=False)  # see `sad.export.torch_program`
+    return program.module(check_guards=False), images.dtype  # see `sad.export.torch_program`
 
 
-def _load_code(content: bytes, needed: list[str], path: str) -> Callable:
-    """
+def _load_code(content: bytes, said: dict, path: str) -> tuple[Callable, torch.dtype]:
+    """As `_load_graph`.
+
     Args:
-        needed: what the CPU must be able to do, see `cpu_features`: else the process would be
-            killed.
+        said: see `describe_code`. On a CPU that can do less the process would be killed.
     """
-    if missing := sorted(set(needed) - set(cpu_features())):
+    if missing := sorted({*map(str, said["cpu"])} - {*cpu_features()}):
         raise UserError(
             f"{path} is machine code for CPUs with {', '.join(missing)}, which this one has not: "
             "export it on a machine like this one"
         )
-    return torch._inductor.aoti_load_package(io.BytesIO(content))
+    dtype = {"uint8": torch.uint8, "float32": torch.float32}[said["images"]]
+    return torch._inductor.aoti_load_package(io.BytesIO(content)), dtype

@@ -14,6 +14,21 @@ from .card import Card
 OUTPUTS = ("boxes", "scores", "labels", "num")
 
 
+def as_input(images: Tensor, dtype: torch.dtype, device: str = "cpu") -> Tensor:
+    """Images as a graph takes them, which itself may not look.
+
+    Args:
+        images: (N, 3, H, W) with values from 0 to 255.
+    Raises:
+        UserError: they have another shape.
+    """
+    if images.dim() != 4 or images.shape[1] != 3:
+        raise UserError(f"images have the shape {tuple(images.shape)} in place of (N, 3, H, W)")
+    if dtype == torch.uint8 != images.dtype:
+        images = images.round().clamp(0, 255)
+    return images.to(device, dtype).contiguous()
+
+
 class GraphDetector:
     """Called as Detectron2 calls a model; images of one size go through the graph together."""
 

@@ -18,7 +18,7 @@ class Predictor:
     """Detections as `train_net.py --eval-only` finds them, on a GPU or, where none is, a CPU.
 
     `class_names` are those of its labels, `threshold` is the score of the best F1 on validation
-    images (None where no card tells), `detector` holds the rest.
+    images (None where nothing tells), `detector` holds the rest.
     """
 
     def __init__(self, weights: str | os.PathLike, config_file: str | os.PathLike = "", opts=()):

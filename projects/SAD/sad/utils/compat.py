@@ -6,6 +6,7 @@ What classes of this project override of theirs is tested beside it.
 import io
 import os
 import sysconfig
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
@@ -90,15 +91,30 @@ def compiled_package(program: torch.export.ExportedProgram, extra_files: dict[st
     from torch._inductor.utils import fresh_cache
     from torch.export.pt2_archive._package import package_pt2
 
-    options = {"aot_inductor.package": True, "aot_inductor.enable_line_tables": False}
+    options = {
+        "aot_inductor.package": True,
+        "aot_inductor.enable_line_tables": False,
+        # Else it is for as many threads as torch has here, and writes beyond its memory with more.
+        "cpp.dynamic_threads": True,
+    }
     content, module = io.BytesIO(), program.module(check_guards=False)
-    with fresh_cache():
+    with tempfile.TemporaryDirectory() as folder, fresh_cache(dir=folder, delete=False):
         files = torch._inductor.aot_compile(module, *program.example_inputs, options=options)
         files = [Path(file) for file in files if not file.endswith(".cpp")]
         for file in files:
             _blot(file, Path(torch.__file__).parent, file.parent.parent)
         package_pt2(content, aoti_files=[str(x) for x in files], extra_files=extra_files)
     return content.getvalue()
+
+
+def has_cpp_compiler() -> bool:
+    """Whether AOTInductor can compile for a CPU."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        return bool(get_cpp_compiler())
+    except Exception:  # its own
+        return False
 
 
 def _blot(file: Path, *folders: Path) -> None:
