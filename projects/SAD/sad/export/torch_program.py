@@ -5,7 +5,7 @@ To load it without this project:
 
     import torch, torchvision
     program = torch.export.load("student.pt2").module(check_guards=False)
-    program = torch._inductor.aoti_load_package("student.pt2")  # --format aotinductor
+    program = torch._inductor.aoti_load_package("student.pt2")  # of --format aotinductor
     boxes, scores, labels, num, *_ = program(images)
 
 with contiguous images (N, 3, H, W), uint8 or float32 as exported: machine code does not look.
