@@ -1,6 +1,7 @@
 """Programs of torch.export, and AOTInductor's code, against the graph that they were made of."""
 
 import io
+import os
 import subprocess
 import sys
 import zipfile
@@ -51,7 +52,11 @@ def exported(toy, request):
         pytest.skip("AOTInductor needs a C++ compiler")
     model, cfg = tame_teacher(toy, opts=["MODEL.RETINANET.SCORE_THRESH_TEST", 0.99])
     graph, card = graph_of(model), describe(model, cfg)
-    return graph, card, request.param(graph, card), LOAD[request.param]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count())  # which must not be in the file
+    content = request.param(graph, card)
+    torch.set_num_threads(threads)
+    return graph, card, content, LOAD[request.param]
 
 
 @pytest.mark.slow

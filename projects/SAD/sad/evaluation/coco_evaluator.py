@@ -22,7 +22,7 @@ from ..data.coco_json import CocoJson
 from ..utils.compat import derive_box_results
 from ..utils.files import atomic_write, file_state
 from ..utils.preemption import preemption
-from .weights_record import forget_weights
+from .weights_record import DETECTIONS, forget_weights
 
 try:
     import hotcoco
@@ -148,7 +148,7 @@ class BoxEvaluator(DatasetEvaluator):
             return {}
         os.makedirs(self.output_dir, exist_ok=True)
         forget_weights(self.output_dir)
-        results_file = os.path.join(self.output_dir, "coco_instances_results.json")
+        results_file = os.path.join(self.output_dir, DETECTIONS)
         torch.save(predictions, os.path.join(self.output_dir, "instances_predictions.pth"))
         results = [box for prediction in predictions for box in prediction["instances"]]
         # Without it, as in a set that is registered in Python, classes are ids.

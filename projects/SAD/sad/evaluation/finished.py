@@ -11,11 +11,9 @@ from ..utils.errors import UserError
 from .bootstrap import read_results
 from .coco_evaluator import read_truth
 from .operating_point import OperatingPoint, best_f1
-from .weights_record import check_weights, detections_folder, record_weights
+from .weights_record import DETECTIONS, check_weights, detections_folder, record_weights
 
 logger = logging.getLogger(__name__)
-
-DETECTIONS = "coco_instances_results.json"
 
 
 def record_evaluation(output_dir: str, sets: Sequence[str], weights: str) -> None:

@@ -10,7 +10,7 @@ import os
 from ..utils.errors import UserError, reason
 from ..utils.files import sha256, write_json
 
-RECORD = "weights.json"
+RECORD, DETECTIONS = "weights.json", "coco_instances_results.json"
 
 
 def detections_folder(output_dir: str, name: str) -> str:

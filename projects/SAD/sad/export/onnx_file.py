@@ -12,14 +12,13 @@ import torch
 
 from ..exported.card import KEY, Card
 from ..exported.onnx_file import INPUT, make_session, need, without_images
-from ..exported.runs import OUTPUTS
+from ..exported.runs import DTYPES, OUTPUTS
 from ..utils.errors import UserError, reason
 from .detection_graph import DetectionGraph
 from .same_padding import fixed_padding
 
 OPSET = 17
 PLAIN = ("boxes", "scores")  # of a file that ends before the suppression
-DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
 
 
 def to_onnx(graph: DetectionGraph, card: Card, dtype: str = "uint8"):

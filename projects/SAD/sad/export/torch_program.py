@@ -24,10 +24,10 @@ import torch
 
 from ..exported.card import Card
 from ..exported.program_file import CARD, CODE, describe_code
+from ..exported.runs import DTYPES
 from ..utils.compat import compiled_package
 from ..utils.errors import UserError, reason
 from .detection_graph import DetectionGraph
-from .onnx_file import DTYPES
 from .same_padding import fixed_padding
 
 

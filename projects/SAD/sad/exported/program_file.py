@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..utils.errors import UserError, reason
 from .card import MOST_TEXT, Card
-from .runs import GraphDetector, as_input
+from .runs import DTYPES, GraphDetector, as_input
 
 TRUST = "SAD_TRUST_PT2"
 CARD, CODE = "card.json", "code.json"  # extra files; the second where it is machine code
@@ -149,5 +149,5 @@ def _load_code(content: bytes, said: dict, path: str) -> tuple[Callable, torch.d
             f"{path} is machine code for CPUs with {', '.join(missing)}, which this one has not: "
             "export it on a machine like this one"
         )
-    dtype = {"uint8": torch.uint8, "float32": torch.float32}[said["images"]]
+    dtype = DTYPES[said["images"]]
     return torch._inductor.aoti_load_package(io.BytesIO(content)), dtype

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..utils.errors import UserError
 from .card import Card
 
+DTYPES = {"uint8": torch.uint8, "float32": torch.float32}  # of images
 # Shapes: N images of one size, D = detections that an image has at most.
 OUTPUTS = ("boxes", "scores", "labels", "num")
 

@@ -13,7 +13,7 @@ from ..data.datasets import nearest_set, register_from_config
 from ..evaluation.bootstrap import read_results
 from ..evaluation.coco_evaluator import class_names, evaluate_boxes, read_truth
 from ..evaluation.metrics_file import METRICS, read_metrics
-from ..evaluation.weights_record import check_weights, detections_folder
+from ..evaluation.weights_record import DETECTIONS, check_weights, detections_folder
 from ..utils.compat import derive_box_results
 from ..utils.errors import UserError
 
@@ -79,7 +79,7 @@ class Run:
     def detections_file(self) -> str:
         """What the last evaluation on the test set has found; it may be absent."""
         folder = detections_folder(self.directory, self.test_set)
-        return os.path.join(folder, "coco_instances_results.json")
+        return os.path.join(folder, DETECTIONS)
 
     def require_detections(self) -> None:
         """
