@@ -98,7 +98,7 @@ def test_boxes_come_back_where_an_anchor_has_a_score():
 def test_bytes_hold_all(floor, deltas):
     """Also where every score is kept, or none is."""
     kept = to_keep(outputs(OWN["flat"], deltas=deltas), OWN["flat"], floor)[0]
-    assert equal(KeptOutputs.from_bytes(kept.to_bytes()), kept)
+    assert equal(KeptOutputs.from_bytes(b"".join(kept.pieces())), kept)
     all_of_them = kept.levels.prod(axis=1).sum()
     assert {0: all_of_them, 0.999999: 0}.get(floor, len(kept.logits)) == len(kept.logits)
     found = expanded([kept], SIZES, CPU, deltas=deltas)
@@ -129,13 +129,13 @@ def test_a_score_that_is_no_number_is_not_hidden():
 
 @pytest.mark.parametrize("length", [0, 3, 4, 11, 500, -1])
 def test_a_file_that_was_cut_short_is_refused(length):
-    data = to_keep(outputs(SIZES), SIZES, FLOOR)[0].to_bytes()
+    data = b"".join(to_keep(outputs(SIZES), SIZES, FLOOR)[0].pieces())
     with pytest.raises(ValueError, match="checksum"):
         KeptOutputs.from_bytes(data[:length])
 
 
 def test_a_bit_that_has_turned_is_refused():
-    data = bytearray(to_keep(outputs(SIZES), SIZES, FLOOR)[0].to_bytes())
+    data = bytearray(b"".join(to_keep(outputs(SIZES), SIZES, FLOOR)[0].pieces()))
     data[len(data) // 2] ^= 1
     with pytest.raises(ValueError, match="checksum"):
         KeptOutputs.from_bytes(bytes(data))
@@ -143,7 +143,7 @@ def test_a_bit_that_has_turned_is_refused():
 
 def test_arrays_that_are_longer_than_their_file_are_refused():
     """Whoever wrote the checksum below them."""
-    data = bytearray(to_keep(outputs(SIZES), SIZES, FLOOR)[0].to_bytes())
+    data = bytearray(b"".join(to_keep(outputs(SIZES), SIZES, FLOOR)[0].pieces()))
     for position in (4, 8, 12):
         longer = data[:position] + b"\xff\xff\xff\x7f" + data[position + 4 :]
         longer[:4] = zlib.crc32(longer[4:]).to_bytes(4, "little")
@@ -154,7 +154,7 @@ def test_arrays_that_are_longer_than_their_file_are_refused():
 def _with_index(kept: KeptOutputs, packed: bytes) -> bytes:
     """The file with another index, which comes last, and a checksum that is right."""
     arrays = (kept.levels, kept.rest, kept.logits, kept.deltas)
-    content = kept.to_bytes()[4 : 16 + sum(array.nbytes for array in arrays)] + packed
+    content = b"".join(kept.pieces())[4 : 16 + sum(array.nbytes for array in arrays)] + packed
     return zlib.crc32(content).to_bytes(4, "little") + content
 
 

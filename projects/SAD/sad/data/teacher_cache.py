@@ -101,7 +101,7 @@ class TeacherCache:
         if shutil.disk_usage(self.root).free < self.leave_free:
             raise OSError(errno.ENOSPC, "less than SAD.TEACHER.CACHE.LEAVE_FREE_GB is free")
         with atomic_write(path, "wb", durable=False) as file:
-            file.write(kept.to_bytes())
+            file.writelines(kept.pieces())
 
 
 def describe_answers(cfg) -> dict:

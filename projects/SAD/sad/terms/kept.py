@@ -30,23 +30,25 @@ class KeptOutputs:
     logits: np.ndarray  # (M,) float16
     deltas: np.ndarray  # (D, 4) float16; D is 0 where boxes were not asked for
 
-    def to_bytes(self) -> bytes:
-        """A checksum, three lengths, and the arrays; an index as one bit for each logit."""
+    def pieces(self) -> list:
+        """Of a file: a checksum, three lengths, the arrays, an index as one bit a logit."""
         lengths = np.array([len(self.levels), len(self.logits), len(self.deltas)], np.int32)
         bits = b""
         if self.index is not None:
             mask = np.zeros(self.levels.prod(axis=1).sum(), bool)
             mask[self.index] = True
             bits = zlib.compress(np.packbits(mask), level=1)
-        arrays = (lengths, self.levels, self.rest, self.logits, self.deltas)
-        content = b"".join((*(array.tobytes() for array in arrays), bits))
-        return zlib.crc32(content).to_bytes(4, "little") + content
+        pieces = [lengths, self.levels, self.rest, self.logits, self.deltas, bits]
+        checksum = 0
+        for piece in pieces:
+            checksum = zlib.crc32(piece, checksum)
+        return [checksum.to_bytes(4, "little"), *pieces]
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "KeptOutputs":
         """
         Raises:
-            ValueError: these are not all the bytes that `to_bytes` made.
+            ValueError: these are not all the bytes of a file's `pieces`.
         """
         if zlib.crc32(memoryview(data)[4:]).to_bytes(4, "little") != data[:4]:
             raise ValueError("its checksum is another")
@@ -96,9 +98,9 @@ def to_keep(outputs: Outputs, sizes: list[tuple[int, int]], floor: float) -> lis
         (h, w, logits.shape[1] // (h * w), logits.shape[2])
         for (h, w), logits in zip(sizes, outputs.logits, strict=True)
     ]
-    logits = at_least_float32(torch.cat([level.flatten(1) for level in outputs.logits], dim=1))
     if floor == 0:
-        return _all(levels, logits, outputs.deltas)
+        return _all(levels, outputs)
+    logits = at_least_float32(torch.cat([level.flatten(1) for level in outputs.logits], dim=1))
     scores = logits.sigmoid()
     kept = scores >= floor
     lengths = [level[0].numel() for level in outputs.logits]
@@ -107,8 +109,8 @@ def to_keep(outputs: Outputs, sizes: list[tuple[int, int]], floor: float) -> lis
     number = [x.sum(1).clamp_min(1) for x in others.split(lengths, dim=1)]
     mean = (torch.stack(total, dim=1) / torch.stack(number, dim=1)).float()
     rest = mean.logit(eps=torch.finfo(torch.float32).tiny).cpu().numpy()
-    kept, logits = kept.cpu().numpy(), _half(logits)
-    deltas = None if outputs.deltas is None else _half(torch.cat(outputs.deltas, dim=1))
+    kept, logits = kept.cpu().numpy(), _half([logits])
+    deltas = None if outputs.deltas is None else _half(outputs.deltas)
     found = []
     for image, mask in enumerate(kept):
         index = mask.nonzero()[0].astype(np.int32)
@@ -119,17 +121,21 @@ def to_keep(outputs: Outputs, sizes: list[tuple[int, int]], floor: float) -> lis
     return found
 
 
-def _all(levels: list[tuple], logits: Tensor, deltas: list[Tensor] | None) -> list[KeptOutputs]:
+def _all(levels: list[tuple], outputs: Outputs) -> list[KeptOutputs]:
     """Of each image everything."""
+    logits = _half([level.flatten(1) for level in outputs.logits])
+    boxes = np.empty((len(logits), 0, 4), np.float16)
+    if outputs.deltas is not None:
+        boxes = _half(outputs.deltas)
     levels, rest = np.array(levels, np.int32), np.zeros(len(levels), np.float32)
-    boxes = logits.new_empty(len(logits), 0, 4) if deltas is None else torch.cat(deltas, dim=1)
-    pairs = zip(_half(logits), _half(boxes), strict=True)
-    return [KeptOutputs(levels, rest, None, *pair) for pair in pairs]
+    return [KeptOutputs(levels, rest, None, *pair) for pair in zip(logits, boxes, strict=True)]
 
 
-def _half(values: Tensor) -> np.ndarray:
+def _half(levels: list[Tensor]) -> np.ndarray:
+    """(N, ...) of all levels together, no value beyond the largest of float16."""
     limit = torch.finfo(torch.float16).max
-    return values.clamp(-limit, limit).half().cpu().numpy()
+    values = torch.cat([level.half() for level in levels], dim=1)
+    return values.clamp_(-limit, limit).cpu().numpy()
 
 
 def expanded(

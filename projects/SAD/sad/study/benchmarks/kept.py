@@ -1,6 +1,5 @@
 """Steps whose teacher has answered before: they read its answers, or are the first to ask."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
 
@@ -67,42 +66,42 @@ class InTurns:
 def kept_rows(
     options: Options,
     batch: list[dict],
+    folder: str,
     floor: float,
     student: tuple[str, str],
     step: Callable[..., SADStep],
 ) -> dict[str, dict]:
     """
     Args:
+        folder: for the answers. It should stay until all is timed: where many files were deleted a
+            minute ago, ext4 takes up to 1 ms to make a new one, and else 0.01 ms.
         floor: see SAD.TEACHER.CACHE.FLOOR.
         student: KEY VALUE that leaves the student alone.
         step: of KEY VALUE pairs, see `run_config` of the section.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        cache = TeacherCache(folder, dict, floor=floor, leave_free=0)
+    cache = TeacherCache(folder, dict, floor=floor, leave_free=0)
 
-        def arm(readers, *opts, cache=None, read=True):
-            trainer = step(*opts)
-            trainer.data_loader = InTurns(Samples(batch, cache, read), readers)
-            trainer.model.cache = cache
+    def arm(readers, *opts, cache=None, read=True):
+        trainer = step(*opts)
+        trainer.data_loader = InTurns(Samples(batch, cache, read), readers)
+        trainer.model.cache = cache
 
-            def run():
-                for _ in range(STEPS):
-                    trainer.run_step()
+        def run():
+            for _ in range(STEPS):
+                trainer.run_step()
 
-            return run
+        return run
 
-        arms = {
-            "SAD, answers not kept": arm(0),
-            "SAD, answers computed and kept": arm(0, cache=cache, read=False),
-        }
-        for readers in READERS:
-            arms[f"student, {readers} readers"] = arm(readers, *student)
-            arms[f"{READ}, {readers} readers"] = arm(readers, cache=cache)
-            arms[f"{READ}, losses compiled, {readers} readers"] = arm(
-                readers, *COMPILED, cache=cache
-            )
-        arms[f"{READ}, 0 readers"]()  # which are kept from here on
-        times = take_turns(arms, options.rounds, options.device)
+    arms = {
+        "SAD, answers not kept": arm(0),
+        "SAD, answers computed and kept": arm(0, cache=cache, read=False),
+    }
+    for readers in READERS:
+        arms[f"student, {readers} readers"] = arm(readers, *student)
+        arms[f"{READ}, {readers} readers"] = arm(readers, cache=cache)
+        arms[f"{READ}, losses compiled, {readers} readers"] = arm(readers, *COMPILED, cache=cache)
+    arms[f"{READ}, 0 readers"]()  # which are kept from here on
+    times = take_turns(arms, options.rounds, options.device)
     pairs = {"SAD, answers computed and kept": "SAD, answers not kept"}
     for kind in (READ, f"{READ}, losses compiled"):
         pairs |= {f"{kind}, {n} readers": f"student, {n} readers" for n in READERS}

@@ -12,6 +12,8 @@ DATALOADER.NUM_WORKERS, which read the answers and send the batch to the process
 """
 
 import copy
+import os
+import tempfile
 from functools import partial
 from itertools import repeat
 
@@ -154,7 +156,10 @@ def two_stage_arms(cfg, teacher, batch: list[dict], step) -> Arms:
     }
 
 
-def run_config(options: Options, config: str, num_images: int, size) -> dict[str, dict]:
+def run_config(
+    options: Options, config: str, num_images: int, size, folder: str
+) -> dict[str, dict]:
+    """`folder`: see `kept_rows`."""
     own = ["MODEL.DEVICE", options.device, "MODEL.WEIGHTS", "", "SOLVER.BASE_LR", "1e-6"]
     if options.device == "cuda":
         own += ["SOLVER.AMP.ENABLED", "True", "SAD.TEACHER.PRECISION", "bfloat16"]
@@ -183,7 +188,7 @@ def run_config(options: Options, config: str, num_images: int, size) -> dict[str
         # An answer of COCO's size takes 15 MB, so that a batch would be timed by the disk.
         if keys != TWO_STAGES and options.size == "small":
             least = cfg.SAD.TEACHER.CACHE.FLOOR
-            kept = kept_rows(options, batch, least, student_alone, step)
+            kept = kept_rows(options, batch, folder, least, student_alone, step)
     student, part = list(arms)[:2]
     floor = f"{student} + {part}"
     times[floor] = [sum(pair) for pair in zip(times[student], times[part], strict=True)]
@@ -195,10 +200,12 @@ def run_config(options: Options, config: str, num_images: int, size) -> dict[str
 
 def run(options: Options) -> Table:
     rows, notes = {}, []
-    for config, num_images, size in SIZES[options.size]:
-        name = config.removeprefix("configs/").removesuffix(".yaml")
-        found = run_config(options, config, num_images, size)
-        rows |= {f"{name}: {arm}": row for arm, row in found.items()}
-        notes.append(f"{name}: batch {num_images}, {size[0]} x {size[1]} pixels.")
+    with tempfile.TemporaryDirectory() as folder:
+        for config, num_images, size in SIZES[options.size]:
+            name = config.removeprefix("configs/").removesuffix(".yaml")
+            answers = os.path.join(folder, name)
+            found = run_config(options, config, num_images, size, answers)
+            rows |= {f"{name}: {arm}": row for arm, row in found.items()}
+            notes.append(f"{name}: batch {num_images}, {size[0]} x {size[1]} pixels.")
     notes = [" ".join(notes), *__doc__.split("\n\n")[1:]]
     return Table("A training iteration", rows, notes, options.rounds)
