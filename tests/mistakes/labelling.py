@@ -110,8 +110,8 @@ MISTAKES = {
         LABEL_ALL + "--keep-for {toy}/SAD.yaml", "--keep-for", "SAD.yaml keeps no answers",
         "set its SAD.TEACHER.CACHE.DIR"),
     "labelling for a training that cannot keep": (
-        LABEL_ALL + "--keep-for {toy}/TAR.yaml SAD.TEACHER.CACHE.DIR {out}",
-        "SAD.TEACHER.CACHE.DIR is", "but SAD.DISTILL.TERMS has"),
+        LABEL_ALL + "--keep-for {toy}/TAR.yaml SAD.TEACHER.CACHE.DIR {out} "
+        "SAD.DISTILL.PROPOSALS union", "SAD.TEACHER.CACHE.DIR is", "but SAD.DISTILL.PROPOSALS is"),
     "labelling for the student of another teacher": (
         LABEL_ALL + "--keep-for {toy}/SAD.yaml SAD.TEACHER.CACHE.DIR {out} SAD.TEACHER.WEIGHTS "
         "{wrong}/student.pth", "SAD.TEACHER.WEIGHTS", "student.pth, which are not those of",

@@ -74,8 +74,11 @@ MISTAKES = {
         KEPT + "INPUT.MIN_SIZE_TRAIN_SAMPLING range", "INPUT.MIN_SIZE_TRAIN_SAMPLING is range",
         "choice"),
     "kept feature maps": (
-        KEPT + "SAD.DISTILL.TERMS \"('feature',)\"", "SAD.DISTILL.TERMS has feature",
+        KEPT + "SAD.DISTILL.TERMS \"('feature',)\"", "SAD.DISTILL.FEATURE.MASK is none",
         "leave the folder out"),
+    "kept proposals": (
+        TAR + "SAD.TEACHER.CACHE.DIR {out}/answers SAD.DISTILL.PROPOSALS union",
+        "SAD.DISTILL.PROPOSALS is union", "not kept"),
     "kept answers for a loss of all logits alike": (
         KEPT + "SAD.DISTILL.CLASS.LOSS l2", "SAD.DISTILL.CLASS.LOSS is l2"),
     "a floor of kept scores that is a percentage": (

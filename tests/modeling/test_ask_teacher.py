@@ -13,8 +13,15 @@ from sad.losses.distillation import DISTILLATION_LOSSES, NEVER, kl_divergence, t
 from sad.modeling import ask_teacher as asking
 from sad.modeling.ask_teacher import ask_teacher
 from sad.modeling.teacher import build_teacher, teacher_outputs
+from sad.terms import needed
 
 TERMS = ("SAD.DISTILL.TERMS", "('class','box')")
+MAPS = ("SAD.DISTILL.FEATURE.MASK", "gaussian")
+PAIRS = {
+    "scores": ("SAD.yaml", *TERMS),
+    "scores and maps": ("SAD.yaml", TERMS[0], "('class','box','feature')", *MAPS),
+    "maps": ("TAR.yaml",),
+}
 UNION = ("SAD.LOADER.MIX", "union", "DATALOADER.ASPECT_RATIO_GROUPING", False)
 
 
@@ -23,10 +30,12 @@ class Run:
     folder of its answers.
     """
 
-    def __init__(self, toy, root, *opts, batch=4):
+    def __init__(self, toy, root, *opts, batch=4, pair="scores"):
         of_cache = ("SAD.TEACHER.CACHE.DIR", str(root), "SAD.TEACHER.CACHE.LEAVE_FREE_GB", 0.0)
         size = ("SOLVER.IMS_PER_BATCH", batch)
-        self.cfg = toy.cfg("SAD.yaml", *UNION, *TERMS, *of_cache, *size, *opts)
+        config, *terms = PAIRS[pair]
+        self.cfg = toy.cfg(config, *UNION, *terms, *of_cache, *size, *opts)
+        self.need = needed(self.cfg.SAD.DISTILL.TERMS)
         self.cache = TeacherCache.of(self.cfg)
         self.teacher = build_teacher(self.cfg)[0]
         self.asked = []
@@ -44,23 +53,32 @@ class Run:
             samples,
             tuple(-(-side // 32) * 32 for side in sides),
             image_format="BGR",
-            need={"logits", "deltas"},
+            need=self.need,
             precision="float32",
             cache=self.cache,
         )
 
 
+def pairs_of(one, other):
+    """Tensors of two outputs, at least one."""
+    found = [
+        pair
+        for kind in ("logits", "deltas", "features")
+        if getattr(one, kind) is not None
+        for pair in zip(getattr(one, kind), getattr(other, kind), strict=True)
+    ]
+    assert found
+    return found
+
+
 def same(one, other):
-    return all(
-        torch.equal(a, b)
-        for kind in ("logits", "deltas")
-        for a, b in zip(getattr(one, kind), getattr(other, kind), strict=True)
-    )
+    return all(torch.equal(*pair) for pair in pairs_of(one, other))
 
 
 @pytest.mark.slow
-def test_it_makes_no_difference_what_was_kept(toy, tmp_path):
-    run = Run(toy, tmp_path / "kept")
+@pytest.mark.parametrize("pair", PAIRS)
+def test_it_makes_no_difference_what_was_kept(toy, tmp_path, pair):
+    run = Run(toy, tmp_path / "kept", pair=pair)
     computed = [run.ask(batch) for batch in run.batches()]
     assert run.asked
     run.asked.clear()
@@ -75,18 +93,19 @@ def test_it_makes_no_difference_what_was_kept(toy, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_image_is_answered_alike_in_any_batch(toy, tmp_path):
+@pytest.mark.parametrize("pair", PAIRS)
+def test_an_image_is_answered_alike_in_any_batch(toy, tmp_path, pair):
     """Also one by one, and with the images in another order."""
-    run = Run(toy, tmp_path)
+    run = Run(toy, tmp_path, pair=pair)
     for batch in run.batches():
         together = run.ask(batch)
         backwards = run.ask(batch[::-1])
         singles = [run.ask([sample]) for sample in batch]
-        for level, other in enumerate(backwards.logits):
-            assert torch.equal(together.logits[level], other.flip(0))
-        for found, single in zip(together.logits[0], singles, strict=True):
-            alone = single.logits[0][0]
-            assert len(alone) < len(found) or torch.equal(alone, found)
+        for level, other in pairs_of(together, backwards):
+            assert torch.equal(level, other.flip(0))
+        for number, single in enumerate(singles):
+            for found, alone in pairs_of(together, single):
+                assert alone[0].numel() < found[0].numel() or torch.equal(alone[0], found[number])
 
 
 @pytest.mark.parametrize("floor", [0.0, 0.001])
@@ -111,14 +130,15 @@ def test_in_a_batch_of_many_sizes_an_answer_is_nearly_the_teachers(toy, tmp_path
     assert len(sizes) > 2
 
 
-def test_alone_an_answer_is_the_teachers_but_for_the_rounding(toy, tmp_path):
-    run = Run(toy, tmp_path, "SAD.TEACHER.CACHE.FLOOR", 0.0)
+@pytest.mark.parametrize("pair", PAIRS)
+def test_alone_an_answer_is_the_teachers_but_for_the_rounding(toy, tmp_path, pair):
+    run = Run(toy, tmp_path, "SAD.TEACHER.CACHE.FLOOR", 0.0, pair=pair)
     for sample in run.batches()[0]:
-        exact = teacher_outputs(run.teacher, [sample["image"]], "BGR", {"logits", "deltas"})
-        found = run.ask([sample])
-        for kind in ("logits", "deltas"):
-            pairs = zip(getattr(exact, kind), getattr(found, kind), strict=True)
-            assert all(torch.allclose(a, b, rtol=2**-10, atol=1e-5) for a, b in pairs)
+        exact = teacher_outputs(run.teacher, [sample["image"]], "BGR", run.need)
+        pairs = pairs_of(exact, run.ask([sample]))
+        for exact, found in pairs:
+            noise = 1e-6 * exact.abs().max().item()
+            assert torch.allclose(exact, found, rtol=2**-10, atol=noise)
 
 
 @pytest.mark.parametrize("name", ["adl", "kl", "fdl"])

@@ -7,7 +7,8 @@ from sad.utils.errors import UserError
 
 FOLDER = ("SAD.TEACHER.CACHE.DIR", "answers")
 REFUSED = {
-    "TERMS": ("SAD.DISTILL.TERMS", "('class','feature')"),
+    "FEATURE.MASK": ("SAD.DISTILL.TERMS", "('class','feature')"),
+    "FEATURE.LOSS": ("SAD.DISTILL.TERMS", "('class','feature')", "SAD.DISTILL.FEATURE.LOSS", "cwd"),
     "CROP": ("INPUT.CROP.ENABLED", True),
     "SAMPLING": ("INPUT.MIN_SIZE_TRAIN_SAMPLING", "range"),
     "l2": ("SAD.DISTILL.CLASS.LOSS", "l2"),
@@ -23,9 +24,11 @@ def test_views_and_terms_that_cannot_be_kept_are_refused(toy, why):
         check_cache(cfg)
 
 
-def test_a_two_stage_teacher_is_refused(toy):
-    cfg = toy.cfg("TAR.yaml", *FOLDER, checked=False)
-    with pytest.raises(UserError, match="regions change with the student"):
+@pytest.mark.parametrize("share", ["teacher", "union"])
+def test_proposals_of_a_two_stage_teacher_are_refused(toy, share):
+    check_cache(toy.cfg("TAR.yaml", *FOLDER, checked=False))
+    cfg = toy.cfg("TAR.yaml", *FOLDER, "SAD.DISTILL.PROPOSALS", share, checked=False)
+    with pytest.raises(UserError, match=f"PROPOSALS is {share}"):
         check_cache(cfg)
 
 
@@ -33,6 +36,7 @@ def test_a_two_stage_teacher_is_refused(toy):
     "opts",
     [
         ("SAD.DISTILL.TERMS", "('class','box')"),
+        ("SAD.DISTILL.TERMS", "('feature','box')", "SAD.DISTILL.FEATURE.MASK", "box"),
         ("INPUT.MIN_SIZE_TRAIN_SAMPLING", "range", "INPUT.MIN_SIZE_TRAIN", "(64,64)"),
         ("INPUT.CROP.ENABLED", True, "SAD.LOADER.VIEW_EPOCHS", 2),
         ("INPUT.MIN_SIZE_TRAIN_SAMPLING", "range", "SAD.LOADER.VIEW_EPOCHS", 2),

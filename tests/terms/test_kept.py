@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from sad.data.one_piece import OnePiece
 from sad.losses.distillation import NEVER, teacher_power
 from sad.terms.kept import KeptOutputs, expanded, to_keep
 from sad.terms.term import Outputs
@@ -44,7 +45,9 @@ def written_out(of_image, own, floor):
 
 
 def equal(one: KeptOutputs, other: KeptOutputs) -> bool:
-    pairs = [(value, vars(other)[name]) for name, value in vars(one).items()]
+    arrays, of_other = ({**vars(kept), **dict(enumerate(kept.maps))} for kept in (one, other))
+    assert len(arrays.pop("maps")) == len(of_other.pop("maps"))
+    pairs = [(value, of_other[name]) for name, value in arrays.items()]
     return all(a is b is None or (a.dtype == b.dtype and np.array_equal(a, b)) for a, b in pairs)
 
 
@@ -52,7 +55,7 @@ def equal(one: KeptOutputs, other: KeptOutputs) -> bool:
 def test_images_of_three_sizes_come_back_in_one_batch(floor):
     images = [outputs(own, seed=seed) for seed, own in enumerate(OWN.values())]
     kept = [to_keep(image, own, floor)[0] for image, own in zip(images, OWN.values(), strict=True)]
-    found = expanded(kept, SIZES, CPU, deltas=True)
+    found = expanded(kept, SIZES, CPU, {"logits", "deltas"})
     of_images = [written_out(x, own, floor) for x, own in zip(images, OWN.values(), strict=True)]
     for level, wanted in zip(found.logits, zip(*of_images, strict=True), strict=True):
         assert level.is_contiguous() and torch.allclose(level, torch.cat(wanted), rtol=1e-6)
@@ -63,7 +66,7 @@ def test_cells_beyond_an_image_count_for_nothing(floor):
     """Neither in the number that the loss is divided by, nor as a score to learn."""
     own = OWN["flat"]
     kept = to_keep(outputs(own), own, floor)[0]
-    alone, in_batch = (expanded([kept], sizes, CPU, deltas=False) for sizes in (own, SIZES))
+    alone, in_batch = (expanded([kept], sizes, CPU, {"logits"}) for sizes in (own, SIZES))
     for of_own, of_batch in zip(alone.logits, in_batch.logits, strict=True):
         power = teacher_power(of_own).item()
         assert teacher_power(of_batch).item() == pytest.approx(power, rel=1e-6)
@@ -73,7 +76,7 @@ def test_cells_beyond_an_image_count_for_nothing(floor):
 
 def test_all_boxes_come_back_with_all_scores():
     image = outputs(OWN["thin"])
-    found = expanded([to_keep(image, OWN["thin"], 0)[0]], SIZES, CPU, deltas=True)
+    found = expanded([to_keep(image, OWN["thin"], 0)[0]], SIZES, CPU, {"logits", "deltas"})
     for level, (h, w) in enumerate(OWN["thin"]):
         wanted = torch.zeros(*SIZES[level], ANCHORS, 4)
         wanted[:h, :w] = image.deltas[level][0].half().float().view(h, w, ANCHORS, 4)
@@ -82,7 +85,7 @@ def test_all_boxes_come_back_with_all_scores():
 
 def test_boxes_come_back_where_an_anchor_has_a_score():
     image = outputs(OWN["thin"])
-    found = expanded([to_keep(image, OWN["thin"], FLOOR)[0]], SIZES, CPU, deltas=True)
+    found = expanded([to_keep(image, OWN["thin"], FLOOR)[0]], SIZES, CPU, {"logits", "deltas"})
     for level, (h, w) in enumerate(OWN["thin"]):
         height, width = SIZES[level]
         has_score = (image.logits[level].sigmoid() >= FLOOR).any(dim=2)[0]
@@ -101,13 +104,13 @@ def test_bytes_hold_all(floor, deltas):
     assert equal(KeptOutputs.from_bytes(b"".join(kept.pieces())), kept)
     all_of_them = kept.levels.prod(axis=1).sum()
     assert {0: all_of_them, 0.999999: 0}.get(floor, len(kept.logits)) == len(kept.logits)
-    found = expanded([kept], SIZES, CPU, deltas=deltas)
+    found = expanded([kept], SIZES, CPU, {"logits", "deltas"} if deltas else {"logits"})
     assert all(level.isfinite().all() for level in found.logits)
 
 
 def test_what_is_not_kept_has_its_share_of_the_sum():
     image = outputs(SIZES, mean=-6.0)
-    found = expanded([to_keep(image, SIZES, 0.05)[0]], SIZES, CPU, deltas=True)
+    found = expanded([to_keep(image, SIZES, 0.05)[0]], SIZES, CPU, {"logits", "deltas"})
     for exact, kept in zip(image.logits, found.logits, strict=True):
         assert kept.sigmoid().sum() == pytest.approx(exact.sigmoid().sum().item(), rel=1e-3)
         assert teacher_power(kept) == pytest.approx(teacher_power(exact).item(), rel=0.1)
@@ -116,14 +119,14 @@ def test_what_is_not_kept_has_its_share_of_the_sum():
 def test_numbers_beyond_half_precision_stay_finite():
     image = outputs(SIZES)
     image.logits[0][0, 0, 0], image.deltas[0][0, 0, 0] = 1e6, -1e6
-    found = expanded([to_keep(image, SIZES, FLOOR)[0]], SIZES, CPU, deltas=True)
+    found = expanded([to_keep(image, SIZES, FLOOR)[0]], SIZES, CPU, {"logits", "deltas"})
     assert found.logits[0][0, 0, 0] == 65504 and found.deltas[0][0, 0, 0] == -65504
 
 
 def test_a_score_that_is_no_number_is_not_hidden():
     image = outputs(SIZES)
     image.logits[1][0, 3, 1] = float("nan")
-    found = expanded([to_keep(image, SIZES, FLOOR)[0]], SIZES, CPU, deltas=True)
+    found = expanded([to_keep(image, SIZES, FLOOR)[0]], SIZES, CPU, {"logits", "deltas"})
     assert found.logits[1].isnan().any()
 
 
@@ -144,7 +147,7 @@ def test_a_bit_that_has_turned_is_refused():
 def test_arrays_that_are_longer_than_their_file_are_refused():
     """Whoever wrote the checksum below them."""
     data = bytearray(b"".join(to_keep(outputs(SIZES), SIZES, FLOOR)[0].pieces()))
-    for position in (4, 8, 12):
+    for position in (4, 8, 12, 16):
         longer = data[:position] + b"\xff\xff\xff\x7f" + data[position + 4 :]
         longer[:4] = zlib.crc32(longer[4:]).to_bytes(4, "little")
         with pytest.raises(ValueError):
@@ -153,8 +156,7 @@ def test_arrays_that_are_longer_than_their_file_are_refused():
 
 def _with_index(kept: KeptOutputs, packed: bytes) -> bytes:
     """The file with another index, which comes last, and a checksum that is right."""
-    arrays = (kept.levels, kept.rest, kept.logits, kept.deltas)
-    content = b"".join(kept.pieces())[4 : 16 + sum(array.nbytes for array in arrays)] + packed
+    content = b"".join(kept.pieces()[1:-1]) + packed
     return zlib.crc32(content).to_bytes(4, "little") + content
 
 
@@ -187,6 +189,58 @@ def test_a_reader_hands_all_of_it_over(floor):
         assert equal(pickle.loads(pickle.dumps(kept)), kept)
 
 
+def maps(sizes, seed=0, channels=5):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(1, channels, h, w, generator=generator) for h, w in sizes]
+
+
+@pytest.mark.parametrize("with_scores", [False, True])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_maps_of_three_sizes_come_back_in_one_batch(with_scores, layout):
+    images, kept = [], []
+    for seed, own in enumerate(OWN.values()):
+        image = outputs(own, seed=seed) if with_scores else Outputs()
+        image.features = [level.to(memory_format=layout) for level in maps(own, seed)]
+        images.append(image)
+        kept += to_keep(image, own, 0)
+    kinds = {"features", "logits", "deltas"} if with_scores else {"features"}
+    found = expanded(kept, SIZES, CPU, kinds)
+    assert (found.logits is not None) == with_scores
+    for level, (of_batch, size) in enumerate(zip(found.features, SIZES, strict=True)):
+        wanted = torch.zeros(3, 5, *size)
+        for number, image in enumerate(images):
+            own = image.features[level][0]
+            wanted[number, :, : own.shape[1], : own.shape[2]] = own.half().float()
+        assert torch.equal(of_batch, wanted) and of_batch.dtype is torch.float32
+
+
+@pytest.mark.parametrize("with_scores", [False, True])
+def test_bytes_and_readers_hold_all_maps(with_scores):
+    image = outputs(SIZES) if with_scores else Outputs()
+    image.features = [level.movedim(2, 3) for level in maps(SIZES)]
+    (kept,) = to_keep(image, SIZES, FLOOR)
+    data = b"".join(kept.pieces())
+    back = [KeptOutputs.from_bytes(data), *pickle.loads(pickle.dumps(OnePiece([kept])))]
+    assert len(kept.maps) == 3 and all(equal(found, kept) for found in back)
+    for length in range(len(data) - 200, len(data)):
+        with pytest.raises(ValueError):
+            KeptOutputs.from_bytes(data[:length])
+
+
+def test_of_maps_what_is_no_number_or_too_large():
+    levels = maps(SIZES)
+    levels[0][0, 0, 0, :2] = torch.tensor([1e6, float("nan")])
+    (kept,) = to_keep(Outputs(features=levels), SIZES, 0)
+    found = expanded([kept], SIZES, CPU, {"features"}).features[0][0, 0, 0]
+    assert found[0] == 65504 and found[1].isnan() and found[2:].isfinite().all()
+
+
+def test_larger_maps_than_those_of_the_batch_are_an_error():
+    (kept,) = to_keep(Outputs(features=maps(SIZES)), SIZES, 0)
+    with pytest.raises(ValueError, match=r"8 x 8 cells in a batch of \(5, 8\)"):
+        expanded([kept], OWN["flat"], CPU, {"features"})
+
+
 def test_images_are_kept_each_by_itself():
     images = [outputs(SIZES, seed=seed) for seed in range(3)]
     batch = Outputs(
@@ -201,7 +255,9 @@ def test_images_are_kept_each_by_itself():
 
 
 def test_where_no_score_is_kept_boxes_are_zero():
-    found = expanded([to_keep(outputs(SIZES), SIZES, 0.999999)[0]], SIZES, CPU, deltas=True)
+    found = expanded(
+        [to_keep(outputs(SIZES), SIZES, 0.999999)[0]], SIZES, CPU, {"logits", "deltas"}
+    )
     assert [level.shape for level in found.deltas] == [(1, h * w * ANCHORS, 4) for h, w in SIZES]
     assert not any(level.any() for level in found.deltas)
 
@@ -209,4 +265,4 @@ def test_where_no_score_is_kept_boxes_are_zero():
 def test_a_larger_image_than_the_batch_is_an_error():
     kept = to_keep(outputs(SIZES), SIZES, FLOOR)[0]
     with pytest.raises(ValueError, match=r"8 x 8 cells in a batch of \(5, 8\)"):
-        expanded([kept], OWN["flat"], CPU, deltas=True)
+        expanded([kept], OWN["flat"], CPU, {"logits", "deltas"})

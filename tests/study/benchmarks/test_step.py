@@ -36,8 +36,12 @@ def test_step(monkeypatch):
 def test_step_of_two_stages(monkeypatch):
     config = "configs/digits/FasterRCNN/TAR.yaml"
     monkeypatch.setitem(step.SIZES, "small", [(config, 2, (64, 64))])
+    monkeypatch.setattr(kept, "STEPS", 1)
     rows = step.run(OPTIONS).rows
-    own = {name.removeprefix("digits/FasterRCNN/TAR: "): row["ms"] for name, row in rows.items()}
+    own = {name.removeprefix("digits/FasterRCNN/TAR: "): row for name, row in rows.items()}
+    ratios = [row["ratio"] for name, row in own.items() if " / " in name]
+    assert len(ratios) == 3 and all(0.1 < ratio < 10 for ratio in ratios)
+    own = {name: row.get("ms") for name, row in own.items()}
     floor = own["student + teacher, backbone and box head"]
     assert 0 < own["teacher, backbone and box head"] < floor and own["TAR"] > own["student"] / 2
     assert rows["digits/FasterRCNN/TAR: TAR"]["peak memory (MB)"] > 1

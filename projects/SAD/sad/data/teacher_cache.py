@@ -15,12 +15,12 @@ from torch import Tensor
 from ..config.defaults import device_of, keeps_answers
 from ..config.identity import describe_teacher, measures
 from ..terms import needed
-from ..terms.kept import KeptOutputs
+from ..terms.kept import KeptOutputs, kept_kinds
 from ..utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 4  # of the files, and of the way in which a teacher is asked
+FORMAT = 5  # of the files, and of the way in which a teacher is asked
 
 
 class TeacherCache:
@@ -113,7 +113,7 @@ def describe_answers(cfg) -> dict:
         "channels": cfg.INPUT.FORMAT,
         "precision": teacher.PRECISION,
         "floor": teacher.CACHE.FLOOR,
-        "outputs": sorted(needed(cfg.SAD.DISTILL.TERMS)),
+        "outputs": sorted(kept_kinds(needed(cfg.SAD.DISTILL.TERMS))),
         "device": torch.device(device_of(cfg)).type,
         "torch": torch.__version__,
     }

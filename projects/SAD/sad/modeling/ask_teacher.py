@@ -8,7 +8,7 @@ from math import prod
 from torch import Tensor
 
 from ..data.teacher_cache import TeacherCache
-from ..terms.kept import KeptOutputs, expanded, to_keep
+from ..terms.kept import KeptOutputs, expanded, kept_kinds, to_keep
 from ..terms.term import Outputs
 from .adapters import adapter_of
 from .teacher import padded_alone, teacher_outputs
@@ -58,7 +58,7 @@ def ask_teacher(
         cache.write(samples[position]["kept_path"], found)
         kept[position] = found
     sizes = adapter_of(teacher).level_sizes(teacher, padded_shape)
-    return expanded(kept, sizes, teacher.device, deltas="deltas" in need)
+    return expanded(kept, sizes, teacher.device, kept_kinds(need))
 
 
 def _missing(

@@ -12,7 +12,7 @@ from ..modeling.adapters import adapter_of
 from ..modeling.ask_teacher import asked_together
 from ..modeling.teacher import padded_alone
 from ..terms import needed
-from ..terms.kept import to_keep
+from ..terms.kept import kept_kinds, to_keep
 from ..terms.term import Outputs
 from ..utils.errors import UserError
 from ..utils.files import sha256
@@ -91,6 +91,8 @@ def check_keeping(config: Sequence[str], teacher_cfg, weights_sha256: str) -> bo
 
 def _difference(cfg, teacher_cfg) -> str | None:
     """What keeps the images of a training from being those of the labelling."""
+    if "features" in kept_kinds(needed(cfg.SAD.DISTILL.TERMS)):
+        return "it needs feature maps, which labelling does not give"
     ours, theirs = cfg.INPUT, teacher_cfg.INPUT
     sizes = [[*ours.MIN_SIZE_TRAIN], ours.MAX_SIZE_TRAIN]
     if ours.CROP.ENABLED:

@@ -1,11 +1,12 @@
 """The teacher's outputs of one image, rounded to what is worth keeping on disk.
 
 Shapes: N images, S of a batch; L levels of h x w cells, A anchors in a cell, K classes; E logits of
-all levels together, M of them kept; D anchors that have at least one of these.
+all levels together, M of them kept; D anchors that have at least one of these; C channels.
 """
 
 import zlib
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
@@ -16,9 +17,17 @@ from ..losses.distillation import NEVER, at_least_float32
 from .term import Outputs
 
 
+def kept_kinds(need: Collection[str]) -> frozenset[str]:
+    """What is kept where these fields of Outputs are needed. What a box head says of regions
+    changes with the student, and is computed from the maps.
+    """
+    return frozenset("features" if kind.startswith("roi_") else kind for kind in need)
+
+
 @dataclass
 class KeptOutputs:
     """Scores from a floor on, each by itself, or all of them; the others of a level by their mean.
+    Feature maps are kept whole. Where scores were not asked for L is 0.
 
     Numbers are rounded before their first use, so that it makes no difference whether they come
     from the network or from a file.
@@ -29,16 +38,20 @@ class KeptOutputs:
     index: np.ndarray | None  # (M,) int32: rising positions among the E logits; None: all are kept
     logits: np.ndarray  # (M,) float16
     deltas: np.ndarray  # (D, 4) float16; D is 0 where boxes were not asked for
+    maps: list[np.ndarray] = field(default_factory=list)  # (h, w, C) float16 of each level, or none
 
     def pieces(self) -> list:
-        """Of a file: a checksum, three lengths, the arrays, an index as one bit a logit."""
-        lengths = np.array([len(self.levels), len(self.logits), len(self.deltas)], np.int32)
+        """Of a file: a checksum, four lengths, the arrays, an index as one bit a logit."""
+        parts = (self.levels, self.logits, self.deltas, self.maps)
+        lengths = np.array([len(part) for part in parts], np.int32)
+        shapes = np.array([level.shape for level in self.maps], np.int32)
         bits = b""
         if self.index is not None:
             mask = np.zeros(self.levels.prod(axis=1).sum(), bool)
             mask[self.index] = True
             bits = zlib.compress(np.packbits(mask), level=1)
-        pieces = [lengths, self.levels, self.rest, self.logits, self.deltas, bits]
+        pieces = [lengths, self.levels, self.rest, self.logits, self.deltas]
+        pieces += [shapes, *self.maps, bits]
         checksum = 0
         for piece in pieces:
             checksum = zlib.crc32(piece, checksum)
@@ -52,18 +65,20 @@ class KeptOutputs:
         """
         if zlib.crc32(memoryview(data)[4:]).to_bytes(4, "little") != data[:4]:
             raise ValueError("its checksum is another")
-        number, kept, anchors = np.frombuffer(data, np.int32, 3, offset=4).tolist()
-        levels, rest, logits, deltas, bits = _cut(
+        number, kept, anchors, maps = np.frombuffer(data, np.int32, 4, offset=4).tolist()
+        levels, rest, logits, deltas, shapes, bits = _cut(
             data,
-            16,
+            20,
             (np.int32, (number, 4)),
             (np.float32, (number,)),
             (np.float16, (kept,)),
             (np.float16, (anchors, 4)),
+            (np.int32, (maps, 3)),
         )
+        *maps, bits = _cut(bits, 0, *((np.float16, shape) for shape in shapes.tolist()))
         count = int(levels.prod(axis=1).sum())
         if not len(bits) and kept == count:
-            return cls(levels, rest, None, logits, deltas)
+            return cls(levels, rest, None, logits, deltas, maps)
         length = -(-count // 8)
         try:  # a byte more than there should be, and not all that can be packed into some
             packed = zlib.decompressobj().decompress(bits, length + 1)
@@ -72,7 +87,8 @@ class KeptOutputs:
         if len(packed) != length:
             raise ValueError(f"its index has not the {length} bytes of {count} scores")
         mask = np.unpackbits(np.frombuffer(packed, np.uint8), count=count).view(bool)
-        return cls(levels, rest, mask.nonzero()[0].astype(np.int32), logits, deltas)
+        index = mask.nonzero()[0].astype(np.int32)
+        return cls(levels, rest, index, logits, deltas, maps)
 
 
 def _cut(data, offset: int, *kinds: tuple) -> list:
@@ -88,18 +104,40 @@ def _cut(data, offset: int, *kinds: tuple) -> list:
 def to_keep(outputs: Outputs, sizes: list[tuple[int, int]], floor: float) -> list[KeptOutputs]:
     """
     Args:
-        outputs: logits, and perhaps deltas, of N images.
+        outputs: of N images; logits and perhaps deltas, feature maps, or all of them.
         sizes: (h, w) of each level.
         floor: the least probability that is kept; 0 keeps all.
     Returns:
         of each image
     """
-    levels = [
-        (h, w, logits.shape[1] // (h * w), logits.shape[2])
-        for (h, w), logits in zip(sizes, outputs.logits, strict=True)
-    ]
+    levels = [_half(level.movedim(1, -1)) for level in outputs.features or ()]
+    if outputs.logits is None:
+        numbers = np.empty((0, 4), np.int32), np.empty(0, np.float32), None
+        none = *numbers, np.empty(0, np.float16), np.empty((0, 4), np.float16)
+        found = [KeptOutputs(*none) for _ in levels[0]]
+    else:
+        found = _scores(outputs, sizes, floor)
+    for image, kept in enumerate(found):
+        kept.maps = [level[image] for level in levels]
+    return found
+
+
+def _scores(outputs: Outputs, sizes: list[tuple[int, int]], floor: float) -> list[KeptOutputs]:
+    """Of each image all but its maps, see `to_keep`."""
+    levels = np.array(
+        [
+            (h, w, logits.shape[1] // (h * w), logits.shape[2])
+            for (h, w), logits in zip(sizes, outputs.logits, strict=True)
+        ],
+        np.int32,
+    )
+    half = np.concatenate([_half(level.flatten(1)) for level in outputs.logits], axis=1)
+    deltas = np.empty((len(half), 0, 4), np.float16)
+    if outputs.deltas is not None:
+        deltas = np.concatenate([_half(level) for level in outputs.deltas], axis=1)
     if floor == 0:
-        return _all(levels, outputs)
+        rest = np.zeros(len(levels), np.float32)
+        return [KeptOutputs(levels, rest, None, *pair) for pair in zip(half, deltas, strict=True)]
     logits = at_least_float32(torch.cat([level.flatten(1) for level in outputs.logits], dim=1))
     scores = logits.sigmoid()
     kept = scores >= floor
@@ -109,58 +147,72 @@ def to_keep(outputs: Outputs, sizes: list[tuple[int, int]], floor: float) -> lis
     number = [x.sum(1).clamp_min(1) for x in others.split(lengths, dim=1)]
     mean = (torch.stack(total, dim=1) / torch.stack(number, dim=1)).float()
     rest = mean.logit(eps=torch.finfo(torch.float32).tiny).cpu().numpy()
-    kept, logits = kept.cpu().numpy(), _half([logits])
-    deltas = None if outputs.deltas is None else _half(outputs.deltas)
     found = []
-    for image, mask in enumerate(kept):
+    for image, mask in enumerate(kept.cpu().numpy()):
         index = mask.nonzero()[0].astype(np.int32)
-        anchors = np.unique(index // levels[0][3]) if deltas is not None else []
-        boxes = np.empty((0, 4), np.float16) if deltas is None else deltas[image, anchors]
-        of_image = rest[image], index, logits[image, index], boxes
-        found.append(KeptOutputs(np.array(levels, np.int32), *of_image))
+        boxes = deltas[image]
+        if outputs.deltas is not None:
+            boxes = boxes[np.unique(index // levels[0, 3])]
+        found.append(KeptOutputs(levels, rest[image], index, half[image, index], boxes))
     return found
 
 
-def _all(levels: list[tuple], outputs: Outputs) -> list[KeptOutputs]:
-    """Of each image everything."""
-    logits = _half([level.flatten(1) for level in outputs.logits])
-    boxes = np.empty((len(logits), 0, 4), np.float16)
-    if outputs.deltas is not None:
-        boxes = _half(outputs.deltas)
-    levels, rest = np.array(levels, np.int32), np.zeros(len(levels), np.float32)
-    return [KeptOutputs(levels, rest, None, *pair) for pair in zip(logits, boxes, strict=True)]
-
-
-def _half(levels: list[Tensor]) -> np.ndarray:
-    """(N, ...) of all levels together, no value beyond the largest of float16."""
+def _half(values: Tensor) -> np.ndarray:
+    """In float16, none beyond its largest."""
     limit = torch.finfo(torch.float16).max
-    values = torch.cat([level.half() for level in levels], dim=1)
-    return values.clamp_(-limit, limit).cpu().numpy()
+    return values.half().clamp(-limit, limit).contiguous().cpu().numpy()
 
 
 def expanded(
-    kept: list[KeptOutputs], sizes: list[tuple[int, int]], device: torch.device, *, deltas: bool
+    kept: list[KeptOutputs],
+    sizes: list[tuple[int, int]],
+    device: torch.device,
+    kinds: Collection[str],
 ) -> Outputs:
     """The outputs of a batch, in float32.
 
-    An image that is smaller than the batch has a score of 0 (NEVER) in the cells beyond it. Where
-    no score of an anchor is kept, its deltas are 0.
+    An image that is smaller than the batch has a score of 0 (NEVER) and maps of 0 in the cells
+    beyond it. Where no score of an anchor is kept, its deltas are 0.
 
     Args:
         kept: of the S images.
         sizes: (H, W) of each level in the batch.
-        deltas: whether they are wanted.
+        kinds: those that are wanted of logits, deltas and features.
     """
+    features = None
+    if "features" in kinds:
+        levels = zip(*(image.maps for image in kept), strict=True)
+        features = [_maps(*level, device) for level in zip(levels, sizes, strict=True)]
+    if "logits" not in kinds:
+        return Outputs(features=features)
     anchors, classes = kept[0].levels[0, 2:].tolist()
     scores = [(image.index, image.logits, image.rest) for image in kept]
     beyond = torch.tensor(NEVER, device=device)
     logits = _spread(kept, scores, anchors * classes, sizes, beyond)
-    outputs = Outputs(logits=[level.unflatten(1, (-1, classes)) for level in logits])
-    if deltas:
+    logits = [level.unflatten(1, (-1, classes)) for level in logits]
+    outputs = Outputs(features=features, logits=logits)
+    if "deltas" in kinds:
         none = np.zeros(len(sizes), np.float32)
         boxes = [(_anchors(image.index, classes), image.deltas, none) for image in kept]
         outputs.deltas = _spread(kept, boxes, anchors, sizes, beyond.new_zeros(4))
     return outputs
+
+
+def _maps(maps: tuple[np.ndarray, ...], size: tuple[int, int], device: torch.device) -> Tensor:
+    """(S, C, H, W) of one level, whose H and W are given."""
+    channels = maps[0].shape[2]
+    shape = len(maps), channels, *size
+    of_level = torch.zeros(shape, device=device).to(memory_format=torch.channels_last)
+    for image, level in zip(of_level, maps, strict=True):
+        _check_fits(level.shape, size)
+        h, w = level.shape[:2]
+        image[:, :h, :w] = torch.tensor(level).movedim(-1, 0)
+    return of_level
+
+
+def _check_fits(shape: tuple[int, ...], size: tuple[int, int]) -> None:
+    if shape[0] > size[0] or shape[1] > size[1]:
+        raise ValueError(f"kept outputs of {shape[0]} x {shape[1]} cells in a batch of {size}")
 
 
 def _anchors(index: np.ndarray | None, classes: int) -> np.ndarray | None:
@@ -196,8 +248,7 @@ def _spread(
         ends = np.cumsum([0, *map(prod, shapes)])
         cuts = ends if index is None else np.searchsorted(index, ends)
         for level, ((h, w, _), size) in enumerate(zip(shapes, sizes, strict=True)):
-            if h > size[0] or w > size[1]:
-                raise ValueError(f"kept outputs of {h} x {w} cells in a batch of {size}")
+            _check_fits((h, w), size)
             start, end = cuts[level : level + 2]
             part = torch.tensor(values[start:end]).to(spread[level])
             of_image = spread[level][number].unflatten(0, (*size, per_cell))[:h, :w]

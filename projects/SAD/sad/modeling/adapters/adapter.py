@@ -103,6 +103,12 @@ class Adapter(ABC):
     def feature_shapes(self, model) -> list[ShapeSpec]:
         """Channels and stride of each FPN map that the head sees."""
 
+    def level_sizes(self, model, padded_shape: tuple[int, int]) -> list[tuple[int, int]]:
+        """Height and width of each of these maps, of an image of this (height, width)."""
+        height, width = padded_shape
+        strides = [shape.stride for shape in self.feature_shapes(model)]
+        return [(-(-height // stride), -(-width // stride)) for stride in strides]
+
     @abstractmethod
     def targets(self, model, padded_shape: tuple[int, int], batch: list[dict]) -> Targets:
         """

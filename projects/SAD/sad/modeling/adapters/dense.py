@@ -114,12 +114,6 @@ class DenseAdapter(Adapter):
         sizes = self.level_sizes(model, padded_shape)
         return model.anchor_generator([torch.empty(1, 1, *size, device="meta") for size in sizes])
 
-    def level_sizes(self, model, padded_shape: tuple[int, int]) -> list[tuple[int, int]]:
-        """Height and width of each feature map of an image of this (height, width)."""
-        height, width = padded_shape
-        strides = model.anchor_generator.strides
-        return [(-(-height // stride), -(-width // stride)) for stride in strides]
-
     def teacher_outputs(self, model, images: ImageList, need: Collection[str]) -> Outputs:
         outputs = self.outputs(model, images.tensor, need)
         if "features" not in need:

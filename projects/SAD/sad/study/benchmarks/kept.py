@@ -14,7 +14,6 @@ from .timing import Options, ratio
 
 STEPS = 6  # from the first batch to the last, so that readers begin and end with them
 READERS = (0, 2)
-READ = "SAD, answers read"
 COMPILED = ("SAD.DISTILL.CLASS.COMPILE", "always")
 
 
@@ -70,6 +69,8 @@ def kept_rows(
     floor: float,
     student: tuple[str, str],
     step: Callable[..., SADStep],
+    method: str,
+    compiles: bool,
 ) -> dict[str, dict]:
     """
     Args:
@@ -78,6 +79,8 @@ def kept_rows(
         floor: see SAD.TEACHER.CACHE.FLOOR.
         student: KEY VALUE that leaves the student alone.
         step: of KEY VALUE pairs, see `run_config` of the section.
+        method: its name.
+        compiles: whether its class losses can be compiled.
     """
     cache = TeacherCache(folder, dict, floor=floor, leave_free=0)
 
@@ -92,19 +95,20 @@ def kept_rows(
 
         return run
 
-    arms = {
-        "SAD, answers not kept": arm(0),
-        "SAD, answers computed and kept": arm(0, cache=cache, read=False),
-    }
+    never, kept = f"{method}, answers not kept", f"{method}, answers computed and kept"
+    read = {f"{method}, answers read": ()}
+    if compiles:
+        read[f"{method}, answers read, losses compiled"] = COMPILED
+    arms = {never: arm(0), kept: arm(0, cache=cache, read=False)}
+    pairs = {kept: never}
     for readers in READERS:
-        arms[f"student, {readers} readers"] = arm(readers, *student)
-        arms[f"{READ}, {readers} readers"] = arm(readers, cache=cache)
-        arms[f"{READ}, losses compiled, {readers} readers"] = arm(readers, *COMPILED, cache=cache)
-    arms[f"{READ}, 0 readers"]()  # which are kept from here on
+        alone = f"student, {readers} readers"
+        arms[alone] = arm(readers, *student)
+        for kind, opts in read.items():
+            arms[f"{kind}, {readers} readers"] = arm(readers, *opts, cache=cache)
+            pairs[f"{kind}, {readers} readers"] = alone
+    arms[f"{next(iter(read))}, 0 readers"]()  # which are kept from here on
     times = take_turns(arms, options.rounds, options.device)
-    pairs = {"SAD, answers computed and kept": "SAD, answers not kept"}
-    for kind in (READ, f"{READ}, losses compiled"):
-        pairs |= {f"{kind}, {n} readers": f"student, {n} readers" for n in READERS}
     rows = {}
     for name, base in pairs.items():
         value, interval = ratio(times[name], times[base])

@@ -6,8 +6,8 @@ many regions as the student samples. "The simple way" computes the whole teacher
 written, in torch's own order of memory. Every arm trains on one batch that lies in memory, in the
 same precision.
 
-The last five rows of a dense detector, at small size alone, are ratios of two arms. Where the
-teacher's answers are kept they are computed and written, or read, for each batch. "Readers" are
+The last rows of each config, at small size alone, are ratios of two arms. Where the teacher's
+answers are kept they are computed and written, or read, for each batch. "Readers" are
 DATALOADER.NUM_WORKERS, which read the answers and send the batch to the process that trains.
 """
 
@@ -186,9 +186,10 @@ def run_config(
         student_alone = ("MODEL.META_ARCHITECTURE", cfg.SAD.STUDENT.META_ARCHITECTURE)
         kept = {}
         # An answer of COCO's size takes 15 MB, so that a batch would be timed by the disk.
-        if keys != TWO_STAGES and options.size == "small":
-            least = cfg.SAD.TEACHER.CACHE.FLOOR
-            kept = kept_rows(options, batch, folder, least, student_alone, step)
+        if options.size == "small":
+            least, dense = cfg.SAD.TEACHER.CACHE.FLOOR, keys != TWO_STAGES
+            method = "SAD" if dense else "TAR"
+            kept = kept_rows(options, batch, folder, least, student_alone, step, method, dense)
     student, part = list(arms)[:2]
     floor = f"{student} + {part}"
     times[floor] = [sum(pair) for pair in zip(times[student], times[part], strict=True)]
