@@ -87,7 +87,8 @@ class TeacherCache:
         try:
             try:
                 self._write(path, kept)
-            except FileNotFoundError:  # somebody has just deleted the folder
+            except FileNotFoundError:  # the first in its folder
+                os.makedirs(os.path.dirname(path), exist_ok=True)
                 self._write(path, kept)
         except OSError as error:
             logger.warning(
@@ -97,7 +98,6 @@ class TeacherCache:
             self.writes = False
 
     def _write(self, path: str, kept: KeptOutputs) -> None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
         if shutil.disk_usage(self.root).free < self.leave_free:
             raise OSError(errno.ENOSPC, "less than SAD.TEACHER.CACHE.LEAVE_FREE_GB is free")
         with atomic_write(path, "wb", durable=False) as file:

@@ -14,14 +14,15 @@ from .adapters import adapter_of
 from .teacher import padded_alone, teacher_outputs
 
 # An image's kept answer may not depend on the batch that it happens to be in, to the last bit. So
-# the teacher is asked for images of one padded shape, always as many at a time: about so many
+# the teacher is asked for images of one padded shape, always as many at a time: at most so many
 # pixels, since single small images take longer.
-PIXELS = 1 << 17
+PIXELS = 1 << 19
+TOGETHER = (8, 4, 2)  # halves, as where labelled or unlabelled images are half of a batch
 
 
 def asked_together(padded_shape: tuple[int, int]) -> int:
     """How many images of this (height, width) a teacher is asked for at a time."""
-    return max(1, PIXELS // prod(padded_shape))
+    return next((n for n in TOGETHER if n * prod(padded_shape) <= PIXELS), 1)
 
 
 def ask_teacher(
