@@ -116,7 +116,7 @@ def add_sad_config(cfg: CN) -> None:
     cfg.SAD.TEACHER.PRECISION = "float32"
     # Size of the teacher's image over the student's; 2.0 with build_upsampled_backbone.
     cfg.SAD.TEACHER.INPUT_SCALE = 1.0
-    # What a dense teacher says of an image is kept for the next time (docs/performance.md).
+    # What a teacher says of an image is kept for the next time (docs/performance.md).
     cfg.SAD.TEACHER.CACHE = CN()
     # The folder, which any number of runs share; "" keeps nothing.
     cfg.SAD.TEACHER.CACHE.DIR = ""
