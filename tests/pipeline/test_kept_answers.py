@@ -91,9 +91,12 @@ def test_the_estimated_number_of_views_is_that_of_the_sampler(config):
     assert answers.share_asked(1500) <= share < 1.3 * answers.share_asked(1500)
 
 
-@pytest.mark.parametrize("why", ["a GPU", "too much disk", "two stages"])
+@pytest.mark.parametrize("why", ["a GPU", "too much disk", "two stages", "feature maps"])
 def test_they_are_not_kept(config, why):
     path = config("rcnn_student.yaml" if why == "two stages" else "student.yaml")
+    if why == "feature maps":
+        terms = "{TERMS: [class, feature], FEATURE: {MASK: box}}"
+        path = config("SAD.yaml", SAD=f"{{DISTILL: {terms}}}")
     many = 10**9 if why == "too much disk" else 10
     answers = KeptAnswers.of(path, many, many, why == "a GPU")
     assert answers.settings(10**12, "here") == [] and answers.share_asked(10**12) == 1

@@ -8,6 +8,7 @@ from ..config.load import get_sad_cfg
 from ..modeling.adapters import adapter_of
 from ..modeling.build import build_detector
 from ..terms import needed
+from ..terms.kept import kept_kinds
 from .detectors import RETINANET, kind_of
 from .yaml_text import Setting
 
@@ -28,7 +29,8 @@ class KeptAnswers(NamedTuple):
 
     @classmethod
     def of(cls, config: str, labeled: int, unlabeled: int, gpus: int) -> "KeptAnswers":
-        """With a GPU none are kept: whether reading is faster there than asking is not measured.
+        """Feature maps are not kept, which are a megabyte or more. Nor is anything with a GPU:
+        whether reading is faster there than asking is not measured.
 
         Args:
             config: of the distilled student, or of the student alone.
@@ -36,11 +38,12 @@ class KeptAnswers(NamedTuple):
         """
         cfg = get_sad_cfg(config, ["MODEL.DEVICE", "meta", "MODEL.WEIGHTS", ""])
         size = 0
-        if not gpus and kind_of(detector_name(cfg)) is RETINANET:
+        kinds = kept_kinds(needed(cfg.SAD.DISTILL.TERMS)) if distills(cfg) else {"logits"}
+        if not gpus and "features" not in kinds and kind_of(detector_name(cfg)) is RETINANET:
             model = build_detector(cfg)
             student = getattr(model, "student", model)
             values = adapter_of(student).num_classes(student)
-            if distills(cfg) and "deltas" in needed(cfg.SAD.DISTILL.TERMS):
+            if "deltas" in kinds:
                 values += 4
             size = BYTES * values * num_anchors(student, cfg.INPUT.MAX_SIZE_TRAIN)
         return cls(labeled, unlabeled, cfg.SOLVER.IMS_PER_BATCH, num_views(cfg.INPUT), size)
