@@ -108,17 +108,15 @@ def atomic_write(path: str, mode: str = "w", durable: bool = True):
     Args:
         durable: wait until the disk has it, so that a power cut leaves the old file or the new one.
     """
-    folder = os.path.dirname(os.path.abspath(path))
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.")
+    folder, name = os.path.split(os.path.abspath(path))
+    temporary = os.path.join(folder, f".{name}.{os.urandom(4).hex()}")
+    file = open(temporary, mode.replace("w", "x"))  # noqa: SIM115
     try:
-        with os.fdopen(descriptor, mode) as file:
+        with file:
             yield file
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes it private
         os.replace(temporary, path)
     except BaseException as error:
         os.unlink(temporary)
