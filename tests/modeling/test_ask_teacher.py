@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from detectron2.structures import Boxes, Instances
 from PIL import Image
 
 from sad.data.loader import build_mixed_loader
@@ -12,8 +13,9 @@ from sad.data.teacher_cache import TeacherCache
 from sad.losses.distillation import DISTILLATION_LOSSES, NEVER, kl_divergence, teacher_power
 from sad.modeling import ask_teacher as asking
 from sad.modeling.ask_teacher import ask_teacher
-from sad.modeling.teacher import build_teacher, teacher_outputs
+from sad.modeling.teacher import build_teacher, teacher_answer, teacher_outputs
 from sad.terms import needed
+from sad.terms.term import Targets
 
 TERMS = ("SAD.DISTILL.TERMS", "('class','box')")
 MAPS = ("SAD.DISTILL.FEATURE.MASK", "gaussian")
@@ -106,6 +108,32 @@ def test_an_image_is_answered_alike_in_any_batch(toy, tmp_path, pair):
         for number, single in enumerate(singles):
             for found, alone in pairs_of(together, single):
                 assert alone[0].numel() < found[0].numel() or torch.equal(alone[0], found[number])
+
+
+def test_regions_at_an_edge_are_pooled_as_from_the_image_alone(toy, tmp_path):
+    """Also where its batch is larger on both sides."""
+    run = Run(toy, tmp_path, pair="maps")
+    image = torch.randint(256, (3, 64, 64), dtype=torch.uint8)
+    sample = {"image": image, "kept": None, "kept_path": run.cache.path(image)}
+    boxes = torch.tensor([[40.0, 40, 64, 64], [0, 60, 64, 64], [61, 3, 64, 6], [0, 0, 64, 64]])
+    answers = []
+    for side in (64, 96):
+        outputs = ask_teacher(
+            run.teacher,
+            [sample],
+            (side, side),
+            image_format="BGR",
+            need=run.need,
+            precision="float32",
+            cache=run.cache,
+        )
+        regions = [Instances((64, 64), proposal_boxes=Boxes(boxes))]
+        targets = Targets([], torch.empty(1, 0), [0], [], 2, regions=regions)
+        teacher_answer(run.teacher, outputs, targets, run.need)
+        assert outputs.features[0].shape[-1] == side // 4
+        answers.append((*outputs.roi_logits, *outputs.roi_deltas))
+    for alone, in_batch in zip(*answers, strict=True):
+        assert torch.allclose(alone, in_batch, rtol=1e-5, atol=1e-6 * alone.abs().max().item())
 
 
 @pytest.mark.parametrize("floor", [0.0, 0.001])

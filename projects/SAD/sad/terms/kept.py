@@ -110,7 +110,8 @@ def to_keep(outputs: Outputs, sizes: list[tuple[int, int]], floor: float) -> lis
     Returns:
         of each image
     """
-    levels = [_half(level.movedim(1, -1)) for level in outputs.features or ()]
+    # A number beyond float16 becomes infinite, so that a loss of it stops the training.
+    levels = [x.movedim(1, -1).half().contiguous().cpu().numpy() for x in outputs.features or ()]
     if outputs.logits is None:
         numbers = np.empty((0, 4), np.int32), np.empty(0, np.float32), None
         none = *numbers, np.empty(0, np.float16), np.empty((0, 4), np.float16)
@@ -171,8 +172,9 @@ def expanded(
 ) -> Outputs:
     """The outputs of a batch, in float32.
 
-    An image that is smaller than the batch has a score of 0 (NEVER) and maps of 0 in the cells
-    beyond it. Where no score of an anchor is kept, its deltas are 0.
+    An image that is smaller than the batch has a score of 0 (NEVER) in the cells beyond it. Its
+    maps go on there as at their edge, which is how regions that reach it are pooled from the image
+    alone. Where no score of an anchor is kept, its deltas are 0.
 
     Args:
         kept: of the S images.
@@ -200,14 +202,19 @@ def expanded(
 
 def _maps(maps: tuple[np.ndarray, ...], size: tuple[int, int], device: torch.device) -> Tensor:
     """(S, C, H, W) of one level, whose H and W are given."""
-    channels = maps[0].shape[2]
-    shape = len(maps), channels, *size
-    of_level = torch.zeros(shape, device=device).to(memory_format=torch.channels_last)
+    shape = len(maps), *size, maps[0].shape[2]
+    of_level = torch.empty(shape, device=device)
     for image, level in zip(of_level, maps, strict=True):
         _check_fits(level.shape, size)
-        h, w = level.shape[:2]
-        image[:, :h, :w] = torch.tensor(level).movedim(-1, 0)
-    return of_level
+        own = torch.tensor(level).to(device)
+        if own.shape != image.shape:
+            rows, columns = (
+                torch.arange(side, device=device).clamp(max=last - 1)
+                for side, last in zip(size, own.shape, strict=False)
+            )
+            own = own[rows][:, columns]
+        image.copy_(own)
+    return of_level.movedim(-1, 1)
 
 
 def _check_fits(shape: tuple[int, ...], size: tuple[int, int]) -> None:

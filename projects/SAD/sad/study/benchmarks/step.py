@@ -185,7 +185,7 @@ def run_config(
         memory = {name: peak_memory(arm, options.device) for name, arm in arms.items()}
         student_alone = ("MODEL.META_ARCHITECTURE", cfg.SAD.STUDENT.META_ARCHITECTURE)
         kept = {}
-        # An answer of COCO's size takes 15 MB, so that a batch would be timed by the disk.
+        # An answer of COCO's size takes 15 MB or more, so that a batch would be timed by the disk.
         if options.size == "small":
             least, dense = cfg.SAD.TEACHER.CACHE.FLOOR, keys != TWO_STAGES
             method = "SAD" if dense else "TAR"
