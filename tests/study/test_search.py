@@ -95,21 +95,27 @@ def test_the_rate_of_the_yaml_goes_without_saying(spec):
 
 
 def test_every_arm_has_the_weights_of_its_terms(spec):
+    """Of TAR for dense detectors the boxes are searched beside the features as they were found."""
     arms = {**spec["TAR"]["arms"], **spec["TAR-dense"]["arms"]}
     joint = {term for part in spec["TAR"]["parts"] for term in arms[part]}
     arms |= dict.fromkeys(spec["TAR"]["joint"], joint)
     for config, weights in arms.items():
         cfg = Experiment("digits", config).cfg
-        assert {term.upper() for term in cfg.SAD.DISTILL.TERMS} == {*weights}, config
+        found = {"FEATURE"} if {*weights} == {"BOX"} else set()
+        assert {term.upper() for term in cfg.SAD.DISTILL.TERMS} == {*weights, *found}, config
 
 
 @pytest.mark.slow
 def test_arms_without_a_plain_student_keep_their_rates(spec):
-    found = search.search_arms(MadeUpLab(lambda e: -e.cfg.SAD.DISTILL.FEATURE.WEIGHT), "digits",
-                               spec["TAR-dense"])  # fmt: skip
+    def ap(experiment):
+        distill = experiment.cfg.SAD.DISTILL
+        return -distill.FEATURE.WEIGHT - distill.BOX.WEIGHT
+
+    found = search.search_arms(MadeUpLab(ap), "digits", spec["TAR-dense"])
     rates = {e.config: e.cfg.SOLVER.BASE_LR for e in found}
-    assert rates == {"student_features_TAR": 0.2, "fcos_features_TAR": 0.4}
-    assert len(found) == 2 * (3 + search.MOST_WIDENINGS)
+    of_retinanet = dict.fromkeys(("student_features_TAR", "student_TAR"), 0.2)
+    assert rates == of_retinanet | dict.fromkeys(("fcos_features_TAR", "fcos_TAR"), 0.4)
+    assert len(found) == 4 * (3 + search.MOST_WIDENINGS)
 
 
 @pytest.mark.slow
