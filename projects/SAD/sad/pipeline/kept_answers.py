@@ -13,7 +13,9 @@ from .detectors import RETINANET, kind_of
 from .yaml_text import Setting
 
 VIEW_EPOCHS = 4  # for which an image keeps its view, where augmentations draw any number of them
-MOST_ASKED = 0.75  # of the images shown, or too little is won
+# Of the images shown, or too little is won; less where each view is shown again and again for it,
+# which costs AP where training is short (docs/own_data.md).
+MOST_ASKED, MOST_ASKED_AGAIN = 0.75, 0.4
 MOST_BYTES = 20e9  # of the disk
 BYTES = 2  # of a class score, and of each of a box's four numbers
 
@@ -51,7 +53,8 @@ class KeptAnswers(NamedTuple):
     def share_asked(self, iterations: int) -> float:
         """Of the images that training shows, the share for which the teacher is asked."""
         share = self._different(iterations) / (iterations * self.batch)
-        keeps = self.size and share <= MOST_ASKED and self._bytes(iterations) <= MOST_BYTES
+        most = MOST_ASKED if self.views else MOST_ASKED_AGAIN
+        keeps = self.size and share <= most and self._bytes(iterations) <= MOST_BYTES
         return share if keeps else 1.0
 
     def settings(self, iterations: int, folder: str) -> list[Setting]:
