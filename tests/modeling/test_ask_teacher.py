@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,14 @@ from PIL import Image
 
 from sad.data.loader import build_mixed_loader
 from sad.data.teacher_cache import TeacherCache
-from sad.losses.distillation import DISTILLATION_LOSSES, NEVER, kl_divergence, teacher_power
+from sad.losses.distillation import (
+    DISTILLATION_LOSSES,
+    NEVER,
+    agreed_outside,
+    kl_divergence,
+    teacher_power,
+)
+from sad.losses.fused import FusedClassLosses
 from sad.modeling import ask_teacher as asking
 from sad.modeling.ask_teacher import ask_teacher
 from sad.modeling.teacher import build_teacher, teacher_answer, teacher_outputs
@@ -134,6 +142,49 @@ def test_regions_at_an_edge_are_pooled_as_from_the_image_alone(toy, tmp_path):
         answers.append((*outputs.roi_logits, *outputs.roi_deltas))
     for alone, in_batch in zip(*answers, strict=True):
         assert torch.allclose(alone, in_batch, rtol=1e-5, atol=1e-6 * alone.abs().max().item())
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("name", ["kl", "adl", "qfl"])
+def test_of_cells_beyond_an_image_nothing_is_learned(toy, tmp_path, name, fused):
+    """The loss of a batch is that of its images, each by itself."""
+    run = Run(toy, tmp_path)
+    batch = next(b for b in run.batches() if len({x["image"].shape for x in b}) > 1)
+    outputs = run.ask(batch)
+    number, classes = len(batch), outputs.logits[0].shape[2]
+    generator = torch.Generator().manual_seed(0)
+    student = [
+        torch.randn(level.shape, generator=generator, requires_grad=True)
+        for level in outputs.logits
+    ]
+    labels = torch.full((number, sum(level.shape[1] for level in student)), classes)
+    options = {"gamma": 2.0, "beta": 1.5, "form": "kl", "alpha": 0.5}
+    loss = partial(DISTILLATION_LOSSES[name], **options)
+    if fused:
+        one_pass = FusedClassLosses(name, focal_alpha=0.25, focal_gamma=2.0, **options)
+        everyone = list(range(number))
+        arguments = student, outputs.logits, labels, [], everyone, 1.0, 1.0, outputs.inside
+        focal, found = one_pass(*arguments)
+        (focal + found).backward()
+    else:
+        theirs = agreed_outside(outputs.logits, student, range(number), outputs.inside)
+        pairs = zip(student, theirs, strict=True)
+        found = sum(loss(x, z, torch.full(x.shape[:2], classes)).sum() for x, z in pairs)
+        found.backward()
+    wanted, outside = 0.0, 0
+    for image, sample in enumerate(batch):
+        kept = run.cache.read(sample["kept_path"])
+        alone = run.ask([sample]).logits
+        for level, (h, w, *_) in enumerate(kept.levels.tolist()):
+            size = outputs.inside[level][0]
+            x = student[level][image].unflatten(0, (*size, -1))
+            own = x[:h, :w].flatten(0, 2)
+            wanted += loss(own, alone[level][0], torch.full(own.shape[:1], classes)).sum().item()
+            slope = student[level].grad[image].unflatten(0, (*size, -1))
+            beyond = torch.cat([slope[h:].flatten(), slope[:h, w:].flatten()])
+            assert beyond.abs().sum() < 1e-6 * len(beyond) + 1e-9 and slope[:h, :w].any()
+            outside += len(beyond)
+    assert outside and found.item() == pytest.approx(wanted, rel=1e-4)
 
 
 @pytest.mark.parametrize("floor", [0.0, 0.001])

@@ -14,6 +14,7 @@ SAD.DISTILL.CLASS.LOSS names a function of DISTILLATION_LOSSES, at the end of th
 """
 
 import inspect
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -168,6 +169,37 @@ def top_alone(logits: list[Tensor], share: float) -> list[Tensor]:
         level.masked_fill(other[..., None], NEVER)
         for level, other in zip(logits, of_level, strict=True)
     ]
+
+
+# Of each level its (H, W) in the batch, and (h, w) of each of S images in it.
+Inside = list[tuple[tuple[int, int], list[tuple[int, int]]]]
+
+
+def agreed_outside(
+    teacher: list[Tensor], student: list[Tensor], images: Sequence[int], inside: Inside | None
+) -> list[Tensor]:
+    """The teacher's logits, and in the cells outside an image that is smaller than its batch the
+    student's own, from which nothing is learned.
+
+    Args:
+        teacher: (S, H x W x A, K) of each level.
+        student: (N, H x W x A, K) of each level.
+        images: positions of the S images among the N.
+        inside: None where the teacher answers for all cells.
+    """
+    if inside is None:
+        return teacher
+    found = []
+    for z, x, (size, of_images) in zip(teacher, student, inside, strict=True):
+        z = z.clone()
+        for theirs, image, (h, w) in zip(z, images, of_images, strict=True):
+            if (h, w) != size:
+                ours = x[image].detach().unflatten(0, (*size, -1))
+                theirs = theirs.unflatten(0, (*size, -1))
+                theirs[h:] = ours[h:]
+                theirs[:h, w:] = ours[:h, w:]
+        found.append(z)
+    return found
 
 
 def teacher_power(teacher_logits: Tensor, power: float = 1.8) -> Tensor:

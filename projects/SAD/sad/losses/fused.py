@@ -14,7 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .distillation import DISTILLATION_LOSSES, at_least_float32, top_alone
+from .distillation import (
+    DISTILLATION_LOSSES,
+    Inside,
+    agreed_outside,
+    at_least_float32,
+    top_alone,
+)
 
 # Letters as in sad.losses.distillation: x, z logits of student and teacher, p, q their sigmoids.
 # Elements of a piece: on a CPU what stays in a core's cache, on a GPU what fills the machine.
@@ -101,6 +107,7 @@ class FusedClassLosses:
         soft: list[int],
         focal_factor: Tensor | float,
         distill_factor: Tensor | float,
+        inside: Inside | None = None,
     ) -> tuple[Tensor, Tensor]:
         """
         Args:
@@ -109,12 +116,13 @@ class FusedClassLosses:
             labels: (N, R), R the sum of all R_l; K is background, -1 left out of both losses.
             hard, soft: positions among N of the images with hard and with soft targets, rising.
             focal_factor, distill_factor: what each sum is multiplied by.
+            inside: see `agreed_outside`.
         Returns:
             focal and distillation loss, to be added: they share one gradient, so backward must
             reach both alike.
         """
         if teacher:
-            teacher = top_alone(teacher, self.top)
+            teacher = agreed_outside(top_alone(teacher, self.top), student, soft, inside)
         one = at_least_float32(student[0].new_ones(()))
         factors = [one * factor for factor in (focal_factor, distill_factor)]
         return _Fused.apply(self, teacher, labels, hard, soft, factors, *student)

@@ -160,6 +160,7 @@ class Distiller(nn.Module):
                 prepared.soft,
                 1 / prepared.normalizer,
                 factors[fast] / prepared.divisors[fast],
+                prepared.teacher and prepared.teacher.inside,
             )
         if len(self.terms) == len(distill):
             prepared.teacher = None  # not for backward: make room

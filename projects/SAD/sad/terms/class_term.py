@@ -9,6 +9,7 @@ from torch import Tensor
 from ..losses.distillation import (
     DISTILLATION_LOSSES,
     FORMS,
+    agreed_outside,
     best_scores,
     foreground_count,
     options_of,
@@ -127,8 +128,10 @@ class ClassTerm(Term):
 
     def forward(self, student: Outputs, teacher: Outputs, targets: Targets) -> Tensor:
         used = targets.labels >= 0
+        theirs = top_alone(teacher.logits, self.options.TOP)
+        theirs = agreed_outside(theirs, student.logits, range(len(used)), teacher.inside)
         return self.loss(
             torch.cat(student.logits, dim=1)[used],
-            torch.cat(top_alone(teacher.logits, self.options.TOP), dim=1)[used],
+            torch.cat(theirs, dim=1)[used],
             targets.labels[used],
         ).sum()

@@ -172,9 +172,10 @@ def expanded(
 ) -> Outputs:
     """The outputs of a batch, in float32.
 
-    An image that is smaller than the batch has a score of 0 (NEVER) in the cells beyond it. Its
-    maps go on there as at their edge, which is how regions that reach it are pooled from the image
-    alone. Where no score of an anchor is kept, its deltas are 0.
+    An image that is smaller than the batch has a score of 0 (NEVER) in the cells beyond it, from
+    which nothing is learned (`agreed_outside`). Its maps go on there as at their edge, which is how
+    regions that reach it are pooled from the image alone. Where no score of an anchor is kept, its
+    deltas are 0.
 
     Args:
         kept: of the S images.
@@ -192,7 +193,11 @@ def expanded(
     beyond = torch.tensor(NEVER, device=device)
     logits = _spread(kept, scores, anchors * classes, sizes, beyond)
     logits = [level.unflatten(1, (-1, classes)) for level in logits]
-    outputs = Outputs(features=features, logits=logits)
+    of_levels = [[(h, w) for h, w, *_ in image.levels.tolist()] for image in kept]
+    inside = list(zip(sizes, map(list, zip(*of_levels, strict=True)), strict=True))
+    if all(size == own for size, of_images in inside for own in of_images):
+        inside = None
+    outputs = Outputs(features=features, logits=logits, inside=inside)
     if "deltas" in kinds:
         none = np.zeros(len(sizes), np.float32)
         boxes = [(_anchors(image.index, classes), image.deltas, none) for image in kept]

@@ -14,7 +14,7 @@ from detectron2.config import CfgNode as CN
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
-from ..losses.distillation import at_least_float32
+from ..losses.distillation import Inside, at_least_float32
 from ..utils.rules import Rule, at_least, one_of, within
 
 
@@ -28,6 +28,8 @@ class Outputs:
     logits: list[Tensor] | None = None  # (N, R_l, K)
     deltas: list[Tensor] | None = None  # (N, R_l, 4), boxes relative to their anchors
     centerness: list[Tensor] | None = None  # (N, R_l, 1), logits; FCOS's alone
+    # Where the teacher answers for the cells of an image alone, and not for those of its batch.
+    inside: Inside | None = None
 
     # Of one of two stages, each a list over the images; M regions of an image.
     roi_logits: list[Tensor] | None = None  # (M, K + 1), the background's last
@@ -51,7 +53,8 @@ class Outputs:
 
     def in_float32(self, kinds: Collection[str]) -> "Outputs":
         """These kinds alone, in float32 at least."""
-        return Outputs(**{k: [at_least_float32(x) for x in getattr(self, k)] for k in kinds})
+        values = {kind: [at_least_float32(x) for x in getattr(self, kind)] for kind in kinds}
+        return Outputs(**values, inside=self.inside)
 
 
 @dataclass
