@@ -13,6 +13,7 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 
 import reference
+from sad.data.loader import build_mixed_loader
 from sad.modeling.distiller import Distiller
 from sad.modeling.teacher import build_teacher
 from sad.terms.term import Term
@@ -505,6 +506,31 @@ def test_teacher_that_is_the_student_teaches_nothing(toy, batches):
     assert max(gradients) < 1e-6
     torch.nn.init.normal_(twin.head.cls_score.weight)
     assert losses_of(model, batches[0])["loss_distill_class"].item() > 0.01
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_kept_answers_teach_nothing_beyond_an_image(toy, tmp_path, fused):
+    """Whatever the student says there; else its hard targets alone have a say."""
+    kept = ("SAD.TEACHER.CACHE.DIR", str(tmp_path), "SAD.TEACHER.CACHE.LEAVE_FREE_GB", 0.0)
+    union = ("SAD.LOADER.MIX", "union", "DATALOADER.ASPECT_RATIO_GROUPING", False)
+    opts = (*kept, *union, "SOLVER.IMS_PER_BATCH", 4, "SAD.DISTILL.CLASS.FUSED", fused)
+    batch = next(iter(build_mixed_loader(toy.cfg("SAD.yaml", *opts))))
+    assert len({sample["image"].shape for sample in batch}) > 1
+    model = build(toy, "SAD.yaml", *opts)
+    with EventStorage(), torch.no_grad():
+        prepared = next(model.prepare([flagged(batch, "0000", "1111")]))
+        outputs = model.adapter.student_outputs(
+            model.student, prepared.images, prepared.targets, {}, "student"
+        )
+        teacher, losses = prepared.teacher, []
+        for value in (0.0, 5.0):
+            for level, (size, of_images) in zip(outputs.logits, teacher.inside, strict=True):
+                for image, (h, w) in zip(level, of_images, strict=True):
+                    grid = image.unflatten(0, (*size, -1))
+                    grid[h:] = grid[:h, w:] = value
+            prepared.teacher = copy.deepcopy(teacher)
+            losses.append(model.losses(prepared, copy.deepcopy(outputs))["loss_distill_class"])
+    assert losses[0] > 0 and torch.allclose(*losses, rtol=1e-5)
 
 
 def test_teacher_in_bfloat16(toy, batches):
