@@ -14,7 +14,7 @@ from .yaml_text import Setting
 
 VIEW_EPOCHS = 4  # for which an image keeps its view, where augmentations draw any number of them
 # Of the images shown, or too little is won; less where each view is shown again and again for it,
-# which costs AP where training is short (docs/performance.md).
+# which may cost AP (docs/performance.md).
 MOST_ASKED, MOST_ASKED_AGAIN = 0.75, 0.4
 MOST_BYTES = 20e9  # of the disk
 BYTES = 2  # of a class score, and of each of a box's four numbers
