@@ -66,6 +66,14 @@ ROWS = {
     "Table 4, R-101 from X-101": "SAD_R101_500_from_X101",
     "Table 5, RetinaNet-101-800": "RetinaNet_R101_800",
     "the released code": "SAD_R50_600_from_R101_released",
+    **{
+        f"past the paper, {kind}, {pair}": f"{kind}_{pair}"
+        for kind, pairs in (
+            ("HT", ("R101_600_from_R101", "X101_600_from_X101", "R50_800_from_R50")),
+            ("SAD_self", ("R50_600_from_R101", "R50_600_from_X101", "R50_half_800_from_R50")),
+        )
+        for pair in pairs
+    },
 }
 IDS = {category["id"] for category in coco_tree.CATEGORIES}
 CAPS = {400: 667, 500: 833, 600: 1000, 800: 1333}  # shorter side -> longest side
@@ -108,7 +116,9 @@ def test_settings_of_the_paper(name):
     assert cfg.DATASETS.TRAIN == ("coco_2017_train",) and cfg.DATASETS.TEST == ("coco_2017_val",)
     assert (cfg.MODEL.META_ARCHITECTURE == "Distiller") == ("from" in name)
     terms, distill = cfg.SAD.DISTILL.TERMS, cfg.SAD.DISTILL.CLASS
-    if name.startswith(("ADL", "SAD", "ST")):
+    if name.startswith("SAD_self"):
+        assert (distill.LOSS, distill.WEIGHT) == ("kl", 1)
+    elif name.startswith(("ADL", "SAD", "ST")):
         expected = {"beta0": 0, "beta0.5": 0.5, "beta1": 1, "released": 1}
         assert (distill.LOSS, distill.GAMMA) == ("adl", 2)
         assert distill.BETA == expected.get(name.split("_")[-1], 1.5)
@@ -314,7 +324,7 @@ class Laboratory:
         same = [other for other in LABELLED if pseudo_labels(other) == pseudo_labels(name)]
         command = max(map(labelling_command, same))  # the others' are empty
         replaced = {
-            "--weights": self.teacher(re.search(r"(RetinaNet_\w+)\.yaml", command)[1]),
+            "--weights": self.teacher(described_by(command)),
             "--num-gpus": 1,
             "--output": written,
         }
@@ -322,6 +332,11 @@ class Laboratory:
         for flag, value in replaced.items():
             arguments[arguments.index(flag) + 1] = value
         run_script(monkeypatch, LABEL_UNLABELED, *arguments, *SMALL)
+
+
+def described_by(text: str) -> str:
+    """The RetinaNet alone whose network the yaml that is named in the text has."""
+    return f"RetinaNet_{re.search(r'(?:RetinaNet|HT)_([a-zA-Z0-9_]+?_[0-9]{3})', text)[1]}"
 
 
 def detectron_name(key: str) -> str:
@@ -421,11 +436,11 @@ def test_life(monkeypatch, laboratory, name, tmp_path):
     # Advice that takes seconds, and has tests of its own.
     monkeypatch.setattr("sad.engine.trainer.check_anchors", lambda *_: None)
     cfg, output = config(name), tmp_path / "run"
-    kind, student = re.match(r"([^_]+)_(.+?)_\d{3}", name).groups()
+    kind, student = re.match(r"([^_]+)_(?:self_)?(.+?)_\d{3}", name).groups()
     opts = ["OUTPUT_DIR", output, *SMALL, "SOLVER.IMS_PER_BATCH", 2]
     if kind != "RetinaNet":
-        teacher = re.search(r"(RetinaNet_\w+)\.yaml", cfg.SAD.TEACHER.CONFIG_FILE)[1]
-        opts += ["SAD.TEACHER.WEIGHTS", laboratory.teacher(teacher)]
+        teacher = laboratory.teacher(described_by(cfg.SAD.TEACHER.CONFIG_FILE))
+        opts += ["SAD.TEACHER.WEIGHTS", teacher]
     if "coco_pseudo_labels" in cfg.DATASETS.UNLABELED:
         laboratory.label(monkeypatch, name)
     start = "" if "scratch" in name else laboratory.starting_weights(student)
