@@ -215,10 +215,10 @@ def test_the_results_page_states_the_tables_verdicts(spec):
     names = {path.stem.removeprefix("digits_table") for path in judging}  # TAR, once it has run
     claims = {claim for name in names & spec["tables"].keys()
               for claim in spec["tables"][name]["claims"]}  # fmt: skip
-    assert claims == {key for key, claim in spec["claims"].items()
+    assert claims >= {key for key, claim in spec["claims"].items()
                       if claim.get("paper") is None or claim["paper"] in names}  # fmt: skip
-    of_bccd = sum(len(judged(path)) for path in judging if path.stem.startswith("bccd"))
-    assert len(stated) == len(claims) + len(spec["labels"]["claims"]) * 4 + of_bccd
+    of_others = sum(len(judged(path)) for path in judging if not path.stem.startswith("digits"))
+    assert len(stated) == len(claims) + len(spec["labels"]["claims"]) * 4 + of_others
 
 
 def test_the_model_zoo_states_the_tables_ap():
