@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from detectron2.engine import DefaultPredictor
-from detectron2.modeling import GeneralizedRCNN, build_model
+from detectron2.modeling import GeneralizedRCNN
 from detectron2.solver import build_optimizer
 from detectron2.utils.events import EventStorage
 
 import regions_made
 from sad.data.loader import build_mixed_loader
 from sad.losses.regions import CLASS_LOSSES
+from sad.modeling.build import build_detector
 from sad.modeling.distiller import Distiller
 from sad.modeling.teacher import build_teacher, check_pair
 from sad.utils.errors import UserError
@@ -26,7 +27,7 @@ NO_LAYER = ("SAD.DISTILL.FEATURE.LAYER", "auto")
 def build(toy, name="TAR.yaml", *opts, teacher=True, checked=True) -> torch.nn.Module:
     cfg = toy.cfg(name, *opts, checked=checked)
     torch.manual_seed(0)
-    model = regions_made.opinionated(build_model(cfg)).train()
+    model = regions_made.opinionated(build_detector(cfg)).train()
     if teacher and isinstance(model, Distiller) and model.terms:
         model.attach_teacher(build_teacher(cfg)[0])
     return model
@@ -124,6 +125,24 @@ def test_stock_detectron2_step_for_step(toy, batches, how, norm):
         before["roi_heads.box_predictor.cls_score.weight"],
         ours.student.roi_heads.box_predictor.cls_score.weight,
     )  # it learned
+
+
+def test_student_alone_has_the_same_losses_in_bfloat16(toy, batches):
+    """Detectron2 by itself would round the boxes of a student alone, as it rounds its maps."""
+    stock = build(toy, "rcnn_student.yaml", *FROZEN)
+    ours = build(toy, "TAR.yaml", *FROZEN, *WITHOUT["no terms"])
+    ours.load_state_dict(stock.state_dict())
+    pooled = []
+    for model in (stock, ours.student):
+        model.roi_heads.box_pooler.level_poolers[0].register_forward_pre_hook(
+            lambda pooler, arguments: pooled.extend(x.dtype for x in arguments)
+        )
+    with torch.autocast("cpu", torch.bfloat16):
+        of_stock, of_ours = (losses_of(model, batches[0]) for model in (stock, ours))
+    assert of_stock.keys() == of_ours.keys()
+    for key in of_stock:
+        assert torch.equal(of_stock[key], of_ours[key]), key
+    assert pooled and set(pooled) == {torch.float32}
 
 
 def test_checkpoint_and_evaluation_are_the_students(toy, batches, tmp_path):
@@ -301,7 +320,7 @@ def test_heads_of_other_kinds(toy, batches, ours, theirs):
     )
     opts = HEADS[theirs] if theirs else ()
     torch.manual_seed(1)
-    teacher = regions_made.opinionated(build_model(toy.cfg("rcnn_teacher.yaml", *opts)))
+    teacher = regions_made.opinionated(build_detector(toy.cfg("rcnn_teacher.yaml", *opts)))
     teacher = teacher.requires_grad_(False).eval()
     alike = {"sigmoids", "one class"}.isdisjoint({ours, theirs}) or ours == theirs
     if not alike:

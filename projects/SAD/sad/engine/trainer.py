@@ -23,7 +23,7 @@ from ..evaluation.loader import build_test_loader
 from ..evaluation.weights_record import detections_folder
 from ..modeling.adapters import ADAPTERS
 from ..modeling.anchors import check_anchors
-from ..modeling.build import to_channels_last
+from ..modeling.build import settle
 from ..modeling.teacher import build_teacher
 from ..utils.compat import set_max_iter, settle_torchscript
 from ..utils.errors import DISK_ERRORS, UserError, sentence_of
@@ -116,7 +116,7 @@ class SADTrainer(DefaultTrainer, Shortenable):
 
     @classmethod
     def build_model(cls, cfg):
-        return to_channels_last(super().build_model(cfg), cfg)
+        return settle(super().build_model(cfg), cfg)
 
     def build_hooks(self):
         """Detectron2's, with the checkpoint on every rank, and the best weights."""

@@ -5,6 +5,7 @@ import warnings
 
 import torch
 from detectron2.modeling import build_model
+from detectron2.modeling.poolers import ROIPooler
 
 from ..checkpoint.checkpointer import SADCheckpointer
 from ..config.defaults import detector_name
@@ -12,6 +13,7 @@ from ..config.detector_keys import keys_of
 from ..config.load import get_sad_cfg
 from ..data.classes import check_same_classes, given_names
 from ..data.datasets import ClassOrder
+from ..losses.distillation import at_least_float32
 from ..utils.errors import UserError
 from .adapters import ADAPTERS, adapter_of_config
 
@@ -23,7 +25,7 @@ def build_detector(cfg):
         UserError: MODEL describes none; said on "meta" alone, which checks come to first.
     """
     if cfg.MODEL.DEVICE != "meta":
-        return to_channels_last(build_model(cfg), cfg)
+        return settle(build_model(cfg), cfg)
     try:
         with torch.device("meta"):
             model = build_model(cfg)
@@ -45,9 +47,22 @@ def build_detector(cfg):
     return model
 
 
-def to_channels_last(model, cfg):
-    """The model, its weights in the order of memory that MODEL.CHANNELS_LAST asks for."""
+def settle(model, cfg):
+    """The model, its weights in the order of memory that MODEL.CHANNELS_LAST asks for, its regions
+    pooled in float32 at least.
+
+    Detectron2 rounds boxes as the maps are: in bfloat16, under autocast, coordinates above 512 come
+    in steps of 4 pixels.
+    """
+    for module in model.modules():
+        if isinstance(module, ROIPooler):
+            module.register_forward_pre_hook(_in_float32)
     return model.to(memory_format=torch.channels_last) if cfg.MODEL.CHANNELS_LAST else model
+
+
+def _in_float32(pooler, arguments):
+    maps, boxes = arguments
+    return [at_least_float32(level) for level in maps], boxes
 
 
 def load_weights(model, weights: str, *, strict: bool) -> list[str] | None:

@@ -18,6 +18,12 @@ from .experiments import Experiment, Lab, make_lab_folders
 from .table_files import write_files
 
 
+def _differ(result: dict, other: dict) -> bool:
+    """Whether two runs of the teacher stand behind two results, as far as it is known."""
+    aps = [of.get("teacher_AP") for of in (result, other)]
+    return None not in aps and aps[0] != aps[1]
+
+
 class Reproduction:
     """The rows of configs/tables.yaml on one benchmark."""
 
@@ -106,7 +112,8 @@ class Reproduction:
             claims = self.claims(self.spec["claims"] if share == 1 else labels["claims"])
             rows = dict.fromkeys(row for c in claims.values() for row in tables.rows_of(c))
             found = self.results(list(rows), seeds, share)
-            judged |= {(name, share): tables.judge(c, found) for name, c in claims.items()}
+            for name, claim in claims.items():
+                judged[name, share] = tables.judge(claim, self._of_one_teacher(claim, found))
         families = {}
         for (name, share), entry in judged.items():
             paper = self.spec["claims"][name].get("paper")
@@ -115,6 +122,22 @@ class Reproduction:
             key: entry
             for family in families.values()
             for key, entry in tables.judge_family(family).items()
+        }
+
+    def _of_one_teacher(
+        self, claim: dict, found: dict[str, dict[int, dict]]
+    ) -> dict[str, dict[int, dict]]:
+        """The results of a claim's rows, without the seeds in which one teacher taught the one row
+        and another run of it the other: their difference would be the teachers', too.
+        """
+        teachers = {self.experiment(row, 0).teacher for row in tables.rows_of(claim)}
+        if "less" not in claim or len(teachers) > 1 or teachers == {None}:
+            return found
+        more, less = (found[claim[side]] for side in ("more", "less"))
+        other = {seed for seed in more.keys() & less.keys() if _differ(more[seed], less[seed])}
+        return {
+            row: {seed: result for seed, result in results.items() if seed not in other}
+            for row, results in found.items()
         }
 
     def write_table(self, name: str) -> None:

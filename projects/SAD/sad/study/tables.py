@@ -174,8 +174,9 @@ def claims_note(claims: list[dict]) -> str:
     """How the claims were judged, and beside how many."""
     family = next((claim["judged"]["family"] for claim in claims if claim["judged"]), 0)
     return (
-        "p: two-sided paired t-test over every seed that was run; held and contradicted: "
-        f"p < {100 * LEVEL:g} %. Holm's p: corrected for the {family} claims judged together."
+        "p: two-sided paired t-test over the seeds, without those in which two runs of one teacher "
+        f"taught the two rows; held and contradicted: p < {100 * LEVEL:g} %. Holm's p: corrected "
+        f"for the {family} claims judged together."
     )
 
 

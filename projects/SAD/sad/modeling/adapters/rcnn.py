@@ -9,7 +9,6 @@ from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
-from ...losses.distillation import at_least_float32
 from ...terms.term import Outputs, Targets
 from ...utils.errors import UserError
 from ...utils.precision import autocast
@@ -54,8 +53,8 @@ class FasterRCNNAdapter(Adapter):
             classes share them.
         """
         heads = model.roi_heads
-        maps = [at_least_float32(features[name]) for name in heads.box_in_features]
-        pooled = heads.box_pooler(maps, list(boxes))  # which rounds boxes as the maps are
+        maps = [features[name] for name in heads.box_in_features]
+        pooled = heads.box_pooler(maps, list(boxes))
         return heads.box_predictor(heads.box_head(pooled))
 
     @torch.inference_mode()
@@ -133,8 +132,7 @@ class FasterRCNNAdapter(Adapter):
             lambda *call: heard.append(call[-1])
         )
         with listening:
-            maps = {name: at_least_float32(level) for name, level in features.items()}
-            regions, of_regions = model.roi_heads(images, maps, proposals, targets.objects)
+            regions, of_regions = model.roi_heads(images, features, proposals, targets.objects)
         targets.regions = regions
         ((logits, deltas),) = heard
         counts = [len(x) for x in regions]

@@ -27,7 +27,7 @@ from detectron2.utils.events import EventStorage
 from ...config.detector_keys import TWO_STAGES, keys_of, value_of
 from ...config.load import get_sad_cfg
 from ...engine.step import SADStep
-from ...modeling.build import build_detector, to_channels_last
+from ...modeling.build import build_detector, settle
 from ...modeling.distiller import Distiller
 from ...modeling.teacher import teacher_answer, teacher_outputs
 from ...utils.clock import Arms, take_turns
@@ -94,7 +94,7 @@ class Repeated:
 
 def make_step(cfg, batch: list[dict], teacher) -> SADStep:
     torch.manual_seed(0)
-    model = tame(to_channels_last(build_model(cfg), cfg)).train()
+    model = tame(settle(build_model(cfg), cfg)).train()
     if isinstance(model, Distiller):
         model.attach_teacher(teacher)
     return SADStep(model, Repeated(batch), build_optimizer(cfg, model), cfg)
