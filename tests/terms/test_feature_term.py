@@ -5,6 +5,7 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 from detectron2.solver import build_optimizer
+from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
 from sad.config.load import get_sad_cfg
@@ -201,6 +202,34 @@ def test_masked_difference_of_soft_images(toy, mask, spread, levels, normalizer)
         expected = sum(a / (2 * max(1, b)) for a, b in zip(above, below, strict=True))
     assert loss.item() == pytest.approx(expected, rel=1e-4)
     assert levels == "all" or min(below[:2]) > 0
+
+
+def test_faster_rcnn_compares_a_box_on_the_level_that_its_region_is_pooled_from(toy):
+    """k = floor(4 + log2(sqrt(w h) / 224)) of FPN (1612.03144, Eq. 1), between P2 and P5."""
+    cfg = toy.cfg("TAR.yaml", *FEATURES, "SAD.DISTILL.FEATURE.WEIGHT", 3.0)
+    torch.manual_seed(0)
+    model = build_model(cfg).train()
+    model.attach_teacher(build_teacher(cfg)[0])
+    sides = [16, 111, 112, 223, 224, 250]  # P2, P2, P3, P3, P4, P4
+    instances = Instances((256, 256), gt_classes=torch.zeros(len(sides), dtype=torch.long))
+    instances.gt_boxes = Boxes(torch.tensor([[3.0, 1, 3 + side, 1 + side] for side in sides]))
+    image = torch.randint(256, (3, 256, 256), dtype=torch.uint8)
+    batch = [{"image": image, "instances": instances, "hard_targets": True, "soft_targets": True}]
+    features = []
+    model.student.backbone.register_forward_hook(lambda *args: features.append(args[-1]))
+    with EventStorage():
+        loss = model(batch)["loss_distill_feature"]
+        (prepared,) = model.prepare([batch])
+    boxes, levels = instances.gt_boxes.tensor, np.floor(4 + np.log2(np.array(sides) / 224))
+    expected = 0
+    for number, (name, stride) in enumerate({"p2": 4, "p3": 8, "p4": 16, "p5": 32}.items()):
+        layer, theirs = model.terms["feature"].layers[number], prepared.teacher.features[number]
+        difference = ((layer(features[0][name]) - theirs) ** 2).mean(1)[0].detach().numpy()
+        own = boxes[torch.from_numpy(levels.clip(2, 5) == number + 2)]
+        mask = gaussian_mask(own, theirs.shape[-2:], stride, 2.0).numpy()
+        assert len(own) == (2, 2, 2, 0)[number]
+        expected += 3 / 4 * (mask * difference).sum() / (2 * max(1, mask.sum()))
+    assert loss.item() == pytest.approx(expected, rel=1e-4) and expected > 0
 
 
 def test_image_without_objects_is_not_compared(toy):

@@ -49,12 +49,15 @@ def test_mean_over_the_chosen_regions(changes, rows, is_sigmoid):
     expected = loss(x, z, sigmoid=is_sigmoid, temperature=changes.get("TEMPERATURE", 1.0)).mean()
     assert found.item() == pytest.approx(expected.item())
     assert storage.latest()["roi_class/num_learned"][0] == len(rows) / 2  # an image
+    kl = CLASS_LOSSES["kl"](x, z, sigmoid=is_sigmoid, temperature=1.0).mean()
+    assert storage.latest()["roi_class/kl"][0] == pytest.approx(kl.item())
 
 
 def test_batch_without_foreground_is_a_zero_of_the_graph():
     ours = Outputs(roi_logits=[x.requires_grad_() for x in logits(0).roi_logits])
-    with EventStorage():
+    with EventStorage() as storage:
         loss = make_term()(ours, logits(1), targets([[2, 2, 2], [2, 2]]))
+    assert "roi_class/kl" not in storage.latest()
     loss.backward()
     assert loss == 0 and all(not x.grad.any() for x in ours.roi_logits)
 

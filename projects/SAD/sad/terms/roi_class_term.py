@@ -52,11 +52,11 @@ class ROIClassTerm(Term):
         classes = Regions.of(targets).classes
         chosen = CLASS_GATES[self.options.PROPOSALS](ours, theirs, classes, self.sigmoid)
         count = int(chosen.sum())
-        get_event_storage().put_scalar("roi_class/num_learned", count / len(targets.labels))
-        loss = CLASS_LOSSES[self.options.LOSS](
-            ours[chosen],
-            theirs[chosen],
-            sigmoid=self.sigmoid,
-            temperature=self.options.TEMPERATURE,
-        )
+        storage = get_event_storage()
+        storage.put_scalar("roi_class/num_learned", count / len(targets.labels))
+        pair, how = (ours[chosen], theirs[chosen]), {"sigmoid": self.sigmoid}
+        if count:  # 0 where both agree, while bce has the teacher's entropy for its least value
+            kl = CLASS_LOSSES["kl"](*(x.detach() for x in pair), temperature=1.0, **how)
+            storage.put_scalar("roi_class/kl", kl.mean())
+        loss = CLASS_LOSSES[self.options.LOSS](*pair, temperature=self.options.TEMPERATURE, **how)
         return len(targets.labels) * loss.sum() / max(1, count)
