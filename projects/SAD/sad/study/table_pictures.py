@@ -1,6 +1,7 @@
 """Pictures of the tables: what was measured beside the paper's numbers."""
 
 import statistics
+import textwrap
 
 from matplotlib.figure import Figure
 
@@ -15,7 +16,7 @@ def table_picture(content: dict, benchmark: str) -> Figure:
     """
     rows, claims = content["rows"], [claim_line(claim) for claim in content["claims"]]
     if claims:
-        claims.append(claims_note(content["claims"]))
+        claims += textwrap.wrap(claims_note(content["claims"]), 150)
     height = 1.6 + 0.36 * len(rows) + 0.19 * len(claims)
     figure = Figure(figsize=(11, height), dpi=100, facecolor="white", layout="constrained")
     of_paper = any(row["paper"] for row in rows)
