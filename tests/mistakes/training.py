@@ -181,6 +181,11 @@ MISTAKES = {
     "TAR: a teacher of another kind of scores": (
         TAR + "MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE True", "teacher and student differ in their class",
         "the teacher has a softmax, the student sigmoids"),
+    "TAR: a teacher of other classes": (
+        TAR + "SAD.TEACHER.CLASS_NAMES \"('nut','bolt')\"",
+        "rcnn_teacher.pth: the weights and the class names given have other classes", "nut"),
+    "TAR: more classes than the images have": (
+        TAR + "MODEL.ROI_HEADS.NUM_CLASSES 3", "MODEL.ROI_HEADS.NUM_CLASSES", "3"),
     "TAR: a RetinaNet as the teacher": (
         TAR + "SAD.TEACHER.CONFIG_FILE {toy}/teacher.yaml SAD.TEACHER.WEIGHTS {toy}/teacher.pth",
         "the teacher is a RetinaNet and the student a GeneralizedRCNN", "no pair"),
