@@ -44,7 +44,7 @@ MISTAKES = {
         REPORT + "--run one={wrong}/run --weights model_best.pth", "model_best.pth", "--test-set"),
 
     # reproduce.py, imbalance.py and benchmark.py
-    "table that the paper has not": ("reproduce --table 9" + TABLES, "--table", "'9'"),
+    "table that the paper has not": ("reproduce --table 99" + TABLES, "--table", "'99'"),
     "no table": ("reproduce" + TABLES, "give --table or --sweep"),
     "seeds with spaces": (
         "reproduce --table 1 --seeds '0 1 2'" + TABLES, "--seeds is '0 1 2'", "such as 0,1,2"),
