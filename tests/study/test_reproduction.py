@@ -53,14 +53,18 @@ def test_rows_that_are_in_no_table_or_benchmark_are_refused(tmp_path, monkeypatc
             Reproduction(args, spec, root=REPOSITORY, command="").run("3")
 
 
-@pytest.mark.slow
-def test_each_papers_claims_are_corrected_among_themselves(tmp_path, monkeypatch):
-    monkeypatch.chdir(REPOSITORY)
-    spec = read_tables("configs/tables.yaml")
+def known_alone(tmp_path) -> Reproduction:
+    """Of three seeds on the digit scenes, what is known and nothing that is run."""
     args = argparse.Namespace(
         benchmark="digits", seeds=[0, 1, 2], rows=None, no_run=True, jobs=1, num_gpus=1,
         output=tmp_path, results=tmp_path, tables=tmp_path,
     )  # fmt: skip
+    return Reproduction(args, read_tables("configs/tables.yaml"), root=REPOSITORY, command="")
+
+
+@pytest.mark.slow
+def test_each_papers_claims_are_corrected_among_themselves(tmp_path, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
 
     def find(lab, experiment):
         ap = 40 + len(experiment.name) + experiment.seed * len(experiment.name) / 100
@@ -68,8 +72,8 @@ def test_each_papers_claims_are_corrected_among_themselves(tmp_path, monkeypatch
 
     monkeypatch.setattr(Lab, "find", find)
     monkeypatch.setattr(Lab, "known", lambda lab: {"": {"0": {}, "1": {}, "2": {}}})
-    reproduction = Reproduction(args, spec, root=REPOSITORY, command="")
-    judged = reproduction.judged
+    reproduction = known_alone(tmp_path)
+    spec, judged = reproduction.spec, reproduction.judged
 
     def families(*names):
         claims = [claim for name in names for claim in spec["tables"][name]["claims"]]
@@ -89,11 +93,6 @@ def test_each_papers_claims_are_corrected_among_themselves(tmp_path, monkeypatch
 def test_rows_of_two_runs_of_one_teacher_are_not_compared(tmp_path, monkeypatch):
     """Where they are known to be two: a teacher trained again is another one."""
     monkeypatch.chdir(REPOSITORY)
-    spec = read_tables("configs/tables.yaml")
-    args = argparse.Namespace(
-        benchmark="digits", seeds=[0, 1, 2], rows=None, no_run=True, jobs=1, num_gpus=1,
-        output=tmp_path, results=tmp_path, tables=tmp_path,
-    )  # fmt: skip
     again = {("SAD", 1): {"teacher_AP": 41.0}, ("student_HT", 2): {}}
 
     def find(lab, experiment):
@@ -102,7 +101,7 @@ def test_rows_of_two_runs_of_one_teacher_are_not_compared(tmp_path, monkeypatch)
 
     monkeypatch.setattr(Lab, "find", find)
     monkeypatch.setattr(Lab, "known", lambda lab: {"": {"0": {}, "1": {}, "2": {}}})
-    judged = Reproduction(args, spec, root=REPOSITORY, command="").judged
+    judged = known_alone(tmp_path).judged
 
     def compared(claim):
         return set(judged[claim, 1.0]["differences"])

@@ -52,6 +52,19 @@ def test_the_file_is_the_run_in_half_precision(run, tmp_path):
     assert (tmp_path / "zoo" / "student.safetensors").read_bytes() == content
 
 
+@pytest.mark.slow
+def test_a_run_that_kept_its_teachers_answers_is_of_the_yaml(run, tmp_path):
+    """As the quickstart's; another learning rate is not."""
+    config, kept = str(run.with_suffix(".yaml")), Run("student", run)
+    kept.cfg.defrost()
+    kept.cfg.SAD.TEACHER.CACHE.DIR = "answers"
+    facts = write_model(kept, config, "toy_labeled", str(tmp_path / "student"), "CC0")
+    assert facts["config"] == config
+    kept.cfg.SOLVER.BASE_LR = 0.5
+    with pytest.raises(UserError, match="SOLVER.BASE_LR 0.5"):
+        write_model(kept, config, "toy_labeled", str(tmp_path / "other"), "CC0")
+
+
 def test_another_yaml_and_another_ap_are_refused(toy, run, tmp_path):
     output = str(tmp_path / "student")
     with pytest.raises(UserError, match="MODEL.FPN.OUT_CHANNELS 8, and .*teacher.yaml has 16"):

@@ -130,14 +130,15 @@ class Reproduction:
         """The results of a claim's rows, without the seeds in which one teacher taught the one row
         and another run of it the other: their difference would be the teachers', too.
         """
-        teachers = {self.experiment(row, 0).teacher for row in tables.rows_of(claim)}
+        rows = tables.rows_of(claim)
+        teachers = {self.experiment(row, 0).teacher for row in rows}
         if "less" not in claim or len(teachers) > 1 or teachers == {None}:
             return found
-        more, less = (found[claim[side]] for side in ("more", "less"))
+        more, less = (found[row] for row in rows)
         other = {seed for seed in more.keys() & less.keys() if _differ(more[seed], less[seed])}
         return {
-            row: {seed: result for seed, result in results.items() if seed not in other}
-            for row, results in found.items()
+            row: {seed: result for seed, result in found[row].items() if seed not in other}
+            for row in rows
         }
 
     def write_table(self, name: str) -> None:
