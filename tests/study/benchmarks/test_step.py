@@ -29,7 +29,7 @@ def test_step(monkeypatch):
     assert 0 < own["teacher, class branch"] < floor and own["SAD"] > 0
     assert rows["digits/SAD_ADL: SAD"]["peak memory (MB)"] > 1
     ratios = [row["ratio"] for name, row in rows.items() if " / " in name]
-    assert len(ratios) == 5 and all(0.1 < ratio < 10 for ratio in ratios)
+    assert len(ratios) == 6 and all(0.1 < ratio < 10 for ratio in ratios)
 
 
 @pytest.mark.slow
@@ -40,7 +40,7 @@ def test_step_of_two_stages(monkeypatch):
     rows = step.run(OPTIONS).rows
     own = {name.removeprefix("digits/FasterRCNN/TAR: "): row for name, row in rows.items()}
     ratios = [row["ratio"] for name, row in own.items() if " / " in name]
-    assert len(ratios) == 3 and all(0.1 < ratio < 10 for ratio in ratios)
+    assert len(ratios) == 4 and all(0.1 < ratio < 10 for ratio in ratios)
     own = {name: row.get("ms") for name, row in own.items()}
     floor = own["student + teacher, backbone and box head"]
     assert 0 < own["teacher, backbone and box head"] < floor and own["TAR"] > own["student"] / 2

@@ -20,7 +20,7 @@ from ..utils.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 6  # of the files, and of the way in which a teacher is asked
+FORMAT = 7  # of the files, and of the way in which a teacher is asked
 
 
 class TeacherCache:

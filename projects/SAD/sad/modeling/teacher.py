@@ -14,12 +14,14 @@ from ..utils.errors import UserError
 from ..utils.precision import autocast
 from .adapters import adapter_of
 from .build import load_detector
+from .fold_norms import fold_norms
 
 logger = logging.getLogger(__name__)
 
 
 def build_teacher(cfg):
-    """The teacher named by SAD.TEACHER, on MODEL.DEVICE: (model, config it was trained with).
+    """The teacher named by SAD.TEACHER, on MODEL.DEVICE, its batch norms folded into convolutions:
+    (model, config it was trained with).
 
     Raises:
         UserError: see `load_detector`; also when a key is not set, or nobody names the classes.
@@ -42,6 +44,7 @@ def build_teacher(cfg):
             f"the teacher's weights {cfg.SAD.TEACHER.WEIGHTS} do not name their classes: give "
             "SAD.TEACHER.CLASS_NAMES, the names in the order of its logits"
         )
+    fold_norms(teacher)
     return teacher, teacher_cfg
 
 

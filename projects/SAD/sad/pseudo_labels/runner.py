@@ -23,6 +23,7 @@ from ..config.load import get_sad_cfg
 from ..data.loader_workers import worker_arguments
 from ..data.one_piece import OnePiece
 from ..modeling.build import load_detector
+from ..modeling.fold_norms import fold_norms
 from ..modeling.teacher import padded_alone
 from .detections import DETECTION, SCORE_UNITS
 from .job import LabelingJob
@@ -46,6 +47,7 @@ def label_images(job: LabelingJob) -> None:
     """
     device = device_of(get_sad_cfg(job.config_file, job.opts))
     model, cfg = load_detector(job.config_file, job.weights, device, job.opts)
+    fold_norms(model)
     shards = plan_shards(model, cfg, job)
     done = find_done(job, shards) if comm.is_main_process() else None
     comm.synchronize()

@@ -78,14 +78,15 @@ def kept_rows(
             minute ago, ext4 takes up to 1 ms to make a new one, and else 0.01 ms.
         floor: see SAD.TEACHER.CACHE.FLOOR.
         student: KEY VALUE that leaves the student alone.
-        step: of KEY VALUE pairs, see `run_config` of the section.
+        step: of KEY VALUE pairs and whether the teacher's batch norms are folded, see `run_config`
+            of the section.
         method: its name.
         compiles: whether its class losses can be compiled.
     """
     cache = TeacherCache(folder, dict, floor=floor, leave_free=0)
 
-    def arm(readers, *opts, cache=None, read=True):
-        trainer = step(*opts)
+    def arm(readers, *opts, cache=None, read=True, folded=True):
+        trainer = step(*opts, folded=folded)
         trainer.data_loader = InTurns(Samples(batch, cache, read), readers)
         trainer.model.cache = cache
 
@@ -99,18 +100,23 @@ def kept_rows(
     read = {f"{method}, answers read": ()}
     if compiles:
         read[f"{method}, answers read, losses compiled"] = COMPILED
-    arms = {never: arm(0), kept: arm(0, cache=cache, read=False)}
-    pairs = {kept: never}
+    before = f"{never}, batch norms not folded"
+    arms = {
+        never: arm(0),
+        before: arm(0, folded=False),
+        kept: arm(0, cache=cache, read=False),
+    }
+    pairs = [(kept, never), (kept, before)]
     for readers in READERS:
         alone = f"student, {readers} readers"
         arms[alone] = arm(readers, *student)
         for kind, opts in read.items():
             arms[f"{kind}, {readers} readers"] = arm(readers, *opts, cache=cache)
-            pairs[f"{kind}, {readers} readers"] = alone
+            pairs.append((f"{kind}, {readers} readers", alone))
     arms[f"{next(iter(read))}, 0 readers"]()  # which are kept from here on
     times = take_turns(arms, options.rounds, options.device)
     rows = {}
-    for name, base in pairs.items():
+    for name, base in pairs:
         value, interval = ratio(times[name], times[base])
         rows[f"{name} / {base}"] = {"ratio": value, "95 % interval": interval}
     return rows

@@ -24,6 +24,7 @@ from PIL import Image
 
 from ...config.load import get_sad_cfg
 from ...modeling.build import load_detector
+from ...modeling.fold_norms import fold_norms
 from ...pseudo_labels.detections import scores
 from ...pseudo_labels.job import prepare
 from ...pseudo_labels.runner import label_shards, plan_shards
@@ -159,6 +160,7 @@ def measure(case, options: Options, folder: Path) -> dict[str, dict]:
                 opts=[*opts, "SAD.TEACHER.PRECISION", precision],
             )
             model, own_cfg = load_detector(config_file, weights, options.device, job.opts)
+            fold_norms(model)
             shards = plan_shards(model, own_cfg, job)
             arms[name] = _arm(model, own_cfg, job, shards)
             results[name] = job, len(shards)

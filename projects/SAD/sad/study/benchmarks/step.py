@@ -3,7 +3,8 @@
 The floor of distillation is the student's own iteration plus the part of the teacher's forward that
 is needed, taken from the same round: the class branch for SAD; for TAR backbone and box head, on as
 many regions as the student samples. "The simple way" computes the whole teacher and the losses as
-written, in torch's own order of memory. Every arm trains on one batch that lies in memory, in the
+written, in torch's own order of memory, with the teacher's batch norms as layers of their own. Else
+these are folded into its convolutions. Every arm trains on one batch that lies in memory, in the
 same precision.
 
 The last rows of each config, at small size alone, are ratios of two arms. Where the teacher's
@@ -11,7 +12,6 @@ answers are kept they are computed and written, or read, for each batch. "Reader
 DATALOADER.NUM_WORKERS, which read the answers and send the batch to the process that trains.
 """
 
-import copy
 import os
 import tempfile
 from functools import partial
@@ -29,6 +29,7 @@ from ...config.load import get_sad_cfg
 from ...engine.step import SADStep
 from ...modeling.build import build_detector, settle
 from ...modeling.distiller import Distiller
+from ...modeling.fold_norms import fold_norms
 from ...modeling.teacher import teacher_answer, teacher_outputs
 from ...utils.clock import Arms, take_turns
 from .kept import kept_rows
@@ -102,14 +103,12 @@ def make_step(cfg, batch: list[dict], teacher) -> SADStep:
 
 def with_box_branch(teacher):
     """A teacher that computes its boxes too, whenever its class logits are asked for."""
-    teacher = copy.deepcopy(teacher)
 
     def boxes(backbone, images, features):
         for name in teacher.head_in_features:
             teacher.head.bbox_pred(teacher.head.bbox_subnet(features[name]))
 
     teacher.backbone.register_forward_hook(boxes)
-    return teacher
 
 
 def dense_arms(cfg, teacher, batch: list[dict], step) -> Arms:
@@ -130,7 +129,8 @@ def dense_arms(cfg, teacher, batch: list[dict], step) -> Arms:
         "SAD, losses as written": step(*as_written).run_step,
         "SAD, losses compiled": step(compiled, "always").run_step,
         "SAD, torch's order of memory": step(compiled, "never", *own_order).run_step,
-        "simple way": step(*as_written, *own_order, whole_teacher=True).run_step,
+        "SAD, batch norms not folded": step(compiled, "never", folded=False).run_step,
+        "simple way": step(*as_written, *own_order, folded=False, whole_teacher=True).run_step,
     }
 
 
@@ -153,6 +153,7 @@ def two_stage_arms(cfg, teacher, batch: list[dict], step) -> Arms:
         "student": step("MODEL.META_ARCHITECTURE", cfg.SAD.STUDENT.META_ARCHITECTURE).run_step,
         "teacher, backbone and box head": teach,
         "TAR": tar.run_step,
+        "TAR, batch norms not folded": step(folded=False).run_step,
     }
 
 
@@ -164,20 +165,25 @@ def run_config(
     if options.device == "cuda":
         own += ["SOLVER.AMP.ENABLED", "True", "SAD.TEACHER.PRECISION", "bfloat16"]
 
-    def configure(*opts):
+    def configure(*opts, folded=True):
         cfg = get_sad_cfg(config, [*own, *opts])
         torch.manual_seed(1)
         file, layout = cfg.SAD.TEACHER.CONFIG_FILE, str(cfg.MODEL.CHANNELS_LAST)
         of_teacher = get_sad_cfg(file, [*own[:4], "MODEL.CHANNELS_LAST", layout])
-        return cfg, tame(build_detector(of_teacher)).requires_grad_(False).eval()
+        teacher = tame(build_detector(of_teacher)).requires_grad_(False).eval()
+        if folded:
+            fold_norms(teacher)
+        return cfg, teacher
 
     cfg, teacher = configure()
     keys = keys_of(cfg)
     batch = make_batch(value_of(cfg, keys.num_classes), num_images, size)
 
-    def step(*opts, whole_teacher=False):
-        cfg, teacher = configure(*opts)
-        return make_step(cfg, batch, with_box_branch(teacher) if whole_teacher else teacher)
+    def step(*opts, folded=True, whole_teacher=False):
+        cfg, teacher = configure(*opts, folded=folded)
+        if whole_teacher:
+            with_box_branch(teacher)
+        return make_step(cfg, batch, teacher)
 
     with EventStorage():
         arms = (two_stage_arms if keys == TWO_STAGES else dense_arms)(cfg, teacher, batch, step)
