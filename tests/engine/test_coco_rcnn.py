@@ -121,15 +121,20 @@ def weights(tmp_path_factory):
     shutil.rmtree(folder)  # 2 GB
 
 
-def label(monkeypatch, name: str, tree, teacher) -> None:
-    """Write the pseudo-labels of a yaml with the command that its comment gives."""
+def label(monkeypatch, name: str, tree, teacher, teacher_config: str | None = None):
+    """Write the pseudo-labels of a yaml with the command that its comment gives, by another teacher
+    where one is given: where they are.
+    """
     text = (CONFIGS / f"{name}.yaml").read_text()
     lines = [line.removeprefix("#").strip() for line in text.splitlines() if line[:4] == "#   "]
     arguments = shlex.split(" ".join(line.removesuffix("\\") for line in lines))[2:]
     cfg = config(name)
     written = cfg.DATASETS.REGISTER.coco_pseudo_labels.JSON
     replaced = {
-        "--config-file": (cfg.SAD.TEACHER.CONFIG_FILE, cfg.SAD.TEACHER.CONFIG_FILE),
+        "--config-file": (
+            cfg.SAD.TEACHER.CONFIG_FILE,
+            teacher_config or cfg.SAD.TEACHER.CONFIG_FILE,
+        ),
         "--weights": (cfg.SAD.TEACHER.WEIGHTS, teacher),
         "--num-gpus": ("8", 1),
         "--output": (f"datasets/{written}", tree.root / written),
@@ -140,6 +145,19 @@ def label(monkeypatch, name: str, tree, teacher) -> None:
         arguments[at] = value
     arguments += ("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.001)  # each class has 1/81
     run_script(monkeypatch, REPOSITORY / "scripts" / "label_unlabeled.py", *arguments, *SMALL)
+    return tree.root / written
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("teacher", ["FasterRCNN_R101_3x", "FasterRCNN_X101_3x"])
+def test_a_teacher_labels(monkeypatch, coco, weights, teacher):
+    """Those whose students have labelled images alone."""
+    file = CONFIGS / f"{teacher}.yaml"
+    name = "TAR_unlabeled_R50_half_from_R50"
+    found = label(monkeypatch, name, coco, weights(teacher), file)
+    assert json.loads(found.read_text())["annotations"]
+    found.unlink()
+    shutil.rmtree(found.with_name(f"{found.stem}_report"))
 
 
 STUDENTS = [name for name in NAMES if name.startswith(("TAR", "FasterRCNN_R50"))]
