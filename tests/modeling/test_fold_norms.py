@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import timm.layers
 import torch
 from detectron2.layers import Conv2d, FrozenBatchNorm2d, ShapeSpec
 from torch import nn
@@ -89,6 +90,22 @@ def test_a_norm_without_factors_and_one_without_statistics():
     assert folded(of_the_batch).norm is not None
 
 
+class Doubled(Conv2d):
+    def forward(self, x):
+        return self.norm(2 * self._conv_forward(x, self.weight, self.bias))
+
+
+def test_a_convolution_with_a_forward_of_its_own():
+    conv = trained(Doubled(3, 8, 3, norm=nn.BatchNorm2d(8)))
+    image = torch.rand(1, 3, 9, 9)
+    torch.testing.assert_close(folded(conv)(image), conv(image))
+
+
+def test_a_norm_that_is_trained_stays():
+    conv = trained(Conv2d(3, 8, 3, norm=nn.BatchNorm2d(8))).train()
+    assert folded(conv).norm is not None
+
+
 def test_a_head_that_has_norms_of_each_level(toy):
     cfg = toy.cfg("student.yaml", "MODEL.RETINANET.NORM", "BN")
     model = trained(build_detector(cfg))
@@ -165,19 +182,69 @@ class SharedNorm(Network):
         return [self.norm(self.conv(x)) + self.norm(self.other(x))]
 
 
-class Untraceable(Network):
+class WeightElsewhere(Network):
+    def forward(self, x):
+        return [self.norm(self.conv(x)) + nn.functional.conv2d(x, self.conv.weight, stride=8)]
+
+
+class TwoNames(Network):
+    def __init__(self):
+        super().__init__()
+        self.again = self.norm
+
+    def forward(self, x):
+        return [self.again(self.conv(x))]
+
+
+class Hooked(Network):
+    def __init__(self):
+        super().__init__()
+        self.conv.register_forward_hook(lambda module, given, made: 2 * made)
+
+    def forward(self, x):
+        return [self.norm(self.conv(x))]
+
+
+class Standardised(Network):
+    def __init__(self):
+        super().__init__()
+        self.conv = timm.layers.StdConv2d(3, 4, 8, stride=8)
+
+    def forward(self, x):
+        return [self.norm(self.conv(x))]
+
+
+class Parametrised(Standardised):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 4, 8, stride=8))
+
+
+class Branches(Network):
     def forward(self, x):
         x = self.norm(self.conv(x))
         return [x if x.sum() > 0 else -x]
 
 
-@pytest.mark.parametrize("network", [TwoUses, SharedConvolution, SharedNorm, Untraceable])
+class Asserts(Network):
+    def forward(self, x):
+        assert isinstance(x, torch.Tensor)
+        return [self.norm(self.conv(x))]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        *(TwoUses, SharedConvolution, SharedNorm, WeightElsewhere, TwoNames),
+        *(Hooked, Standardised, Parametrised, Branches, Asserts),
+    ],
+)
 def test_a_norm_that_cannot_be_folded_stays(monkeypatch, network):
     monkeypatch.setattr(timm_backbone, "create", lambda *_, **__: network())
     backbone = trained(TimmBackbone("any", levels=["res3"]))
     image = torch.rand(1, 3, 16, 16)
     ours = folded(backbone)
-    assert len(norms(ours)) == len(norms(backbone))
+    assert len(norms(ours)) == len(norms(backbone)) > 0
     assert_same_maps(ours(image), backbone(image))
 
 

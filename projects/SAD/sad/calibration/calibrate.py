@@ -14,6 +14,7 @@ from ..data.coco_json import count_instances
 from ..data.datasets import register_from_config
 from ..modeling.adapters import adapter_of
 from ..modeling.build import load_detector
+from ..modeling.fold_norms import fold_norms
 from ..pseudo_labels.detections import SCORE_UNITS, calibrate_threshold, scores
 from ..pseudo_labels.thresholds import of_each_class, reach, wanted_mean
 from ..pseudo_labels.views import NO_OTHERS, Views, check_views
@@ -135,6 +136,7 @@ def _load(config_file: str, weights: str, opts, class_names) -> Teacher:
     floor = min(own_floor, FLOOR)
     opts = [*opts, key, floor]
     model, cfg = load_detector(config_file, weights, device_of(cfg), opts, class_names)
+    fold_norms(model)
     if not model.class_names:
         raise UserError(
             f"the teacher's weights {weights} do not name their classes: give --class-names, the "

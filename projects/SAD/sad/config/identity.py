@@ -2,6 +2,7 @@
 
 import logging
 import re
+from importlib.metadata import PackageNotFoundError, version
 
 from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
@@ -20,6 +21,14 @@ NOT_SETTINGS = (
     *("MODEL.DEVICE", "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINT"),
     *("TEST.EVAL_PERIOD", "DATASETS.VAL", "SAD.TEACHER.CACHE.LEAVE_FREE_GB", "SAD.WATCH"),
 )
+
+
+def timm_version() -> str | None:
+    """Where it is installed. What a teacher says depends on it to the last bit."""
+    try:
+        return version("timm")
+    except PackageNotFoundError:
+        return None
 
 
 def settings(cfg) -> dict:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..config.defaults import device_of, keeps_answers
-from ..config.identity import describe_teacher, measures
+from ..config.identity import describe_teacher, measures, timm_version
 from ..terms import needed
 from ..terms.kept import KeptOutputs, kept_kinds
 from ..utils.files import atomic_write
@@ -116,4 +116,5 @@ def describe_answers(cfg) -> dict:
         "outputs": sorted(kept_kinds(needed(cfg.SAD.DISTILL.TERMS))),
         "device": torch.device(device_of(cfg)).type,
         "torch": torch.__version__,
+        "timm": timm_version(),
     }

@@ -17,6 +17,7 @@ import torch
 import torchvision
 import yaml
 
+from ..config.identity import timm_version
 from ..utils.errors import UserError
 from ..utils.files import LOCK, lock_folder, write_json
 from .image_table import ENTRIES
@@ -24,7 +25,9 @@ from .shards import is_whole
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2  # of the shards; another one, and older shards are made again
+FORMAT = (
+    3  # of shards, and of the way a teacher is asked; another one, and older ones are made anew
+)
 RECORD = "job.json"
 SHARD = re.compile(r"shard_\d+\.npz")
 LEFTOVER = re.compile(r"\.(shard_\d+\.npz|job\.json)\..*")  # of `atomic_write`, when killed
@@ -62,7 +65,8 @@ def record_job(job, cfg) -> None:
         images.update(hashlib.file_digest(file, "sha256").digest())
     record = {
         "format": FORMAT,
-        "versions": {m.__name__: m.__version__ for m in (torch, torchvision, detectron2, PIL)},
+        "versions": {m.__name__: m.__version__ for m in (torch, torchvision, detectron2, PIL)}
+        | {"timm": timm_version()},
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "weights": job.weights_sha256,
         "image folder": os.path.abspath(job.image_root),
