@@ -1,4 +1,5 @@
-"""Memory and open files of training, its loader's workers and labelling, over many iterations.
+"""Memory and open files of training, its loader's workers and labelling, over many iterations, and
+the files of kept answers.
 
     python tests/soak.py --iterations 2000
 
@@ -34,10 +35,14 @@ MAX_MB, MAX_FILES = 10, 8
 class Watch:
     """Reads memory and files of this process and its children every so many forward passes."""
 
-    COLUMNS = ("MB", "files", "workers' MB", "workers' files")
+    COLUMNS = ("MB", "files", "workers' MB", "workers' files", "files kept")
 
-    def __init__(self, model: torch.nn.Module, every: int):
-        self.every, self.iterations, self.rows = every, 0, []
+    def __init__(self, model: torch.nn.Module, every: int, folder: Path | None = None):
+        """
+        Args:
+            folder: of what is kept on disk.
+        """
+        self.every, self.iterations, self.rows, self.folder = every, 0, [], folder
         model.register_forward_pre_hook(self._step)
 
     def _step(self, *_):
@@ -46,8 +51,9 @@ class Watch:
             workers = [child.pid for child in multiprocessing.active_children()]
             usage = [sum(kind(pid) for pid in workers) for kind in (resident, open_files)]
             row = [resident(os.getpid()), open_files(os.getpid()), *usage]
-            self.rows.append([self.iterations, *row])
-            print("{:6d} {:8.1f} {:5d} {:8.1f} {:5d}".format(*self.rows[-1]), flush=True)
+            kept = len(list(self.folder.rglob("*"))) if self.folder else 0
+            self.rows.append([self.iterations, *row, kept])
+            print("{:6d} {:8.1f} {:5d} {:8.1f} {:5d} {:5d}".format(*self.rows[-1]), flush=True)
 
     def rises(self) -> dict[str, float]:
         """By how much each column rises over the last three quarters."""
@@ -66,22 +72,25 @@ def open_files(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def soak_training(toy, output: Path, iterations: int, every: int, *opts) -> dict[str, float]:
+def soak_training(
+    toy, output: Path, iterations: int, every: int, *opts, folder: Path | None = None
+) -> dict[str, float]:
     """SAD with teacher, mixed loader, checkpoints and one evaluation."""
     options = ("OUTPUT_DIR", str(output), "SOLVER.MAX_ITER", iterations)
     options += ("SOLVER.BASE_LR", 1e-4, "DATALOADER.NUM_WORKERS", 2)
     output.mkdir()
     trainer = SADTrainer(toy.cfg("SAD.yaml", *options, *opts))
     trainer.resume_or_load(False)
-    watch = Watch(trainer.model, every)
+    watch = Watch(trainer.model, every, folder)
     trainer.train()
     return watch.rises()
 
 
 def soak_kept_answers(toy, output: Path, iterations: int, every: int) -> dict[str, float]:
     """The same, with the teacher's answers on disk: nearly all of them are read."""
-    folder = ("SAD.TEACHER.CACHE.DIR", str(output / "answers"))
-    return soak_training(toy, output, iterations, every, *folder)
+    folder = output / "answers"
+    opts = ("SAD.TEACHER.CACHE.DIR", str(folder))
+    return soak_training(toy, output, iterations, every, *opts, folder=folder)
 
 
 def soak_labelling(toy, output: Path, iterations: int, every: int) -> dict[str, float]:
