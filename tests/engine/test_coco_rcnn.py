@@ -149,7 +149,7 @@ def label(monkeypatch, name: str, tree, teacher, teacher_config: str | None = No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("teacher", ["FasterRCNN_R101_3x", "FasterRCNN_X101_3x"])
+@pytest.mark.parametrize("teacher", ["FasterRCNN_R101", "FasterRCNN_R101_3x", "FasterRCNN_X101_3x"])
 def test_a_teacher_labels(monkeypatch, coco, weights, teacher):
     """Those whose students have labelled images alone."""
     file = CONFIGS / f"{teacher}.yaml"
