@@ -5,7 +5,7 @@ import copy
 import pytest
 import timm.layers
 import torch
-from detectron2.layers import Conv2d, FrozenBatchNorm2d, ShapeSpec
+from detectron2.layers import Conv2d, ShapeSpec
 from torch import nn
 
 from sad.config.load import get_sad_cfg
@@ -268,6 +268,5 @@ def test_a_teacher_has_none_and_says_the_same(toy):
 def test_frozen_weights_stay_frozen_and_in_their_order_of_memory(toy):
     teacher, _ = build_teacher(toy.cfg("SAD.yaml"))
     assert not any(x.requires_grad for x in teacher.parameters())
-    assert not any(isinstance(m, FrozenBatchNorm2d) for m in teacher.modules())
     convs = [m.weight for m in teacher.backbone.modules() if isinstance(m, Conv2d)]
     assert all(w.is_contiguous(memory_format=torch.channels_last) for w in convs)

@@ -25,9 +25,7 @@ from .shards import is_whole
 
 logger = logging.getLogger(__name__)
 
-FORMAT = (
-    3  # of shards, and of the way a teacher is asked; another one, and older ones are made anew
-)
+FORMAT = 3  # of the shards and of how a teacher is asked; another one, and shards are made again
 RECORD = "job.json"
 SHARD = re.compile(r"shard_\d+\.npz")
 LEFTOVER = re.compile(r"\.(shard_\d+\.npz|job\.json)\..*")  # of `atomic_write`, when killed
